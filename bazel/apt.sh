@@ -1,0 +1,32 @@
+#!/bin/bash
+# Installs the Debian packages that Strata is built and tested with. Does nothing, in a
+# fraction of a second, where they are all there.
+set -eu
+
+packages=(
+  # the build
+  bazel-bootstrap build-essential pkg-config cmake python3 git
+  # what the library uses
+  libpmem2-dev libpmemobj-dev libpmempool-dev pmdk-tools libhwloc-dev libnuma-dev
+  libexpected-dev libfmt-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
+  # tests, benchmarks and the peers that they are measured against
+  catch2 libbenchmark-dev libboost-dev python3-pytest
+  # style
+  clang-format clang-tidy
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=absent
+  [ "$state" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing packages; as root, run: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -y -q --no-install-recommends "${missing[@]}"
