@@ -1,0 +1,111 @@
+"""A folder includes only from itself and from folders below it; see ARCHITECTURE.md.
+
+Bazel's sandbox stops an include that no dependency declares, but not one that arrives through a
+dependency of a dependency, and not a dependency declared in the wrong direction.
+"""
+
+import os
+import re
+
+# Bottom to top. Folders on one line are neighbours, which never include each other.
+LAYERS = [
+    ["base"],
+    ["os"],
+    ["sync"],
+    ["segment"],
+    ["heap"],
+    ["numa", "pmem", "gpu"],
+    ["."],  # headers of the root: the place where the backends are composed
+    ["job"],
+    ["python"],
+    ["tools"],
+]
+RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
+FREE = {"tests", "examples", "bench"}
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
+
+
+def source_files(root):
+    for directory, folders, files in os.walk(root):
+        folders[:] = [f for f in folders if not f.startswith((".", "bazel-"))]
+        for name in files:
+            if name.endswith((".h", ".cc", ".c", ".cpp", ".hpp", ".cu", ".cuh")):
+                yield os.path.relpath(os.path.join(directory, name), root)
+
+
+def folder_of(path):
+    return path.split("/")[0] if "/" in path else "."
+
+
+def is_test(path):
+    """Unit tests sit beside the code; they may also use what tests/ shares."""
+    return bool(re.search(r"(_test|_bench|_fuzz)\.(cc|h)$", path))
+
+
+def violations(root):
+    found = []
+    for path in sorted(source_files(root)):
+        folder = folder_of(path)
+        if folder in FREE:
+            continue
+        if folder not in RANK:
+            found.append(f"{path}: folder {folder}/ has no place in LAYERS")
+            continue
+        with open(os.path.join(root, path), errors="replace") as source:
+            for number, line in enumerate(source, 1):
+                match = INCLUDE.match(line)
+                if not match:
+                    continue
+                target = folder_of(match.group(1))
+                where = f'{path}:{number}: includes "{match.group(1)}"'
+                if target == folder or (target == "tests" and is_test(path)):
+                    continue
+                if target not in RANK:
+                    found.append(f"{where}, which is in no folder of LAYERS")
+                elif RANK[target] >= RANK[folder]:
+                    found.append(f"{where}, but {target}/ is not below {folder}/")
+    return found
+
+
+def plant(root, path, include):
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(f'// A comment.\n#include "{include}"\n')
+    return violations(root)
+
+
+def test_no_source_includes_upward():
+    # Through the symlink that Bazel made of this file: the whole tree is no input of one test.
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    assert os.path.exists(os.path.join(root, "WORKSPACE"))
+    assert violations(root) == []
+
+
+def test_a_planted_upward_include_is_found(tmp_path):
+    assert plant(tmp_path, "base/units.h", "os/file.h") == [
+        'base/units.h:2: includes "os/file.h", but os/ is not below base/'
+    ]
+
+
+def test_a_planted_include_between_neighbours_is_found(tmp_path):
+    assert plant(tmp_path, "numa/policy.cc", "pmem/pool.h") != []
+    assert plant(tmp_path, "numa/policy.cc", "gpu/driver.h") != []
+
+
+def test_a_planted_include_of_the_composition_root_is_found(tmp_path):
+    assert plant(tmp_path, "heap/heap.h", "strata.h") != []
+
+
+def test_a_planted_include_of_test_code_is_found_in_the_library_only(tmp_path):
+    assert plant(tmp_path, "os/file_test.cc", "tests/catch.h") == []
+    assert plant(tmp_path, "os/file.cc", "tests/catch.h") != []
+
+
+def test_a_folder_without_a_place_is_found(tmp_path):
+    assert plant(tmp_path, "misc/helper.h", "base/units.h") != []
+
+
+def test_downward_includes_are_fine(tmp_path):
+    assert plant(tmp_path, "numa/policy.cc", "segment/segment.h") == []
+    assert plant(tmp_path, "strata.h", "pmem/pool.h") == []
+    assert plant(tmp_path, "tools/main.cc", "strata.h") == []
+    assert plant(tmp_path, "bench/attach.cc", "tools/table.h") == []
