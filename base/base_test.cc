@@ -1,0 +1,78 @@
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/result.h"
+#include "tests/catch.h"
+
+using namespace strata;
+
+namespace {
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+Result<int> half(int value) {
+  if (value % 2) return fail(Code::invalid_argument, "odd");
+  return value / 2;
+}
+
+Result<int> quarter(int value) {
+  STRATA_ASSIGN(const int once, half(value));
+  STRATA_ASSIGN(const int twice, half(once));
+  return twice;
+}
+
+}  // namespace
+
+TEST_CASE("crc32c_matches_the_rfc_3720_vectors") {
+  CHECK(crc32c(bytes_of("123456789")) == 0xE3069283u);
+  CHECK(crc32c(bytes_of(std::string(32, '\0'))) == 0x8A9136AAu);
+  CHECK(crc32c(bytes_of(std::string(32, '\xff'))) == 0x62A8AB43u);
+}
+
+TEST_CASE("crc32c_of_two_parts_equals_crc32c_of_the_whole") {
+  const std::string text = "the quick brown fox jumps over the lazy dog";
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    const std::uint32_t first = crc32c(bytes_of(text.substr(0, cut)));
+    CHECK(crc32c(bytes_of(text.substr(cut)), first) == crc32c(bytes_of(text)));
+  }
+}
+
+TEST_CASE("parse_bytes_reads_what_people_write") {
+  CHECK(parse_bytes("4096").value() == 4096);
+  CHECK(parse_bytes("64M").value() == MiB(64));
+  CHECK(parse_bytes("1.5G").value() == MiB(1536));
+  CHECK(parse_bytes("2MiB").value() == MiB(2));
+  CHECK(parse_bytes("16 kB").value() == KiB(16));
+  CHECK(parse_bytes("9007199254740993").value() == 9007199254740993u);
+}
+
+TEST_CASE("parse_bytes_refuses_what_is_not_a_size") {
+  for (const char* text : {"", "M", "-1", "12x", "1e30", "9999999T", "nan", "inf", "4 096", "-0"}) {
+    INFO(text);
+    REQUIRE(!parse_bytes(text));
+    CHECK(parse_bytes(text).error().code() == Code::invalid_argument);
+  }
+}
+
+TEST_CASE("format_bytes_picks_the_largest_whole_unit") {
+  CHECK(format_bytes(17) == "17 B");
+  CHECK(format_bytes(MiB(64)) == "64 MiB");
+  CHECK(format_bytes(MiB(1536)) == "1.5 GiB");
+}
+
+TEST_CASE("a_failure_passes_through_and_gathers_context") {
+  CHECK(quarter(8).value() == 2);
+  const auto failed = quarter(6);
+  REQUIRE(!failed);
+  CHECK(failed.error().in("quarter 6").to_string() == "invalid_argument: quarter 6: odd");
+}
+
+TEST_CASE("an_errno_becomes_the_code_that_the_caller_can_act_on") {
+  CHECK(status_from_errno(ENOSPC, "x").code() == Code::exhausted);
+  CHECK(status_from_errno(EACCES, "x").code() == Code::permission_denied);
+  CHECK(status_from_errno(ENOENT, "x").sys_errno() == ENOENT);
+}

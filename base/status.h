@@ -1,0 +1,55 @@
+// A Status says why an operation failed: a code for the program, a message for the person.
+//   Threads:  a value; share it as any other value.
+//   Errors:   codes are chosen by what the caller can do about them, never by where they arose.
+//   Cost:     made on failure only; success carries no Status.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace strata {
+
+enum class Code : std::uint8_t {
+  invalid_argument,     // the call can never succeed as written: change it
+  not_found,            // nothing of that name: create it, or check the spelling
+  already_exists,       // the name is taken: attach to it, or choose another
+  permission_denied,    // the operating system refused: change user, mode or limit
+  exhausted,            // memory, space, slots or a limit ran out: free some, or raise it
+  not_ready,            // being made by somebody else: wait and retry
+  timed_out,            // the deadline passed; nothing was changed
+  corrupt,              // bytes fail their own checks: do not use them; check or repair
+  unsupported,          // this machine or this kind of memory cannot do it
+  failed_precondition,  // in use, sealed, wrong state: change the state first
+  internal,             // a fault in Strata: report it
+};
+
+std::string_view code_name(Code code);
+
+class Status {
+ public:
+  Status(Code code, std::string message, int sys_errno = 0)
+      : code_(code), sys_errno_(sys_errno), message_(std::move(message)) {}
+
+  Code code() const { return code_; }
+  const std::string& message() const { return message_; }
+  // The errno that the kernel gave, or 0 where no system call was at fault.
+  int sys_errno() const { return sys_errno_; }
+
+  // The same failure seen one layer up: `context` is put before the message.
+  Status in(std::string_view context) const;
+
+  // "not_found: attach shm:mesh: no such segment"
+  std::string to_string() const;
+
+ private:
+  Code code_;
+  int sys_errno_;
+  std::string message_;
+};
+
+// The Status of a failed system call: the code follows from `sys_errno`, and the message
+// reads "<what>: <text of the errno>".
+Status status_from_errno(int sys_errno, std::string_view what);
+
+}  // namespace strata

@@ -1,0 +1,141 @@
+// Os is the only door to the kernel: one method for each system call that Strata makes on
+// files, memory, locks and sockets. Tests put a FaultOs (os/fault_os.h) in its place, which
+// fails or kills at the n-th call.
+//   Threads:  any.
+//   Lifetime: outlives everything that was made through it.
+//   Errors:   each method returns the errno as a Status; the message names call and object.
+//   Cost:     one virtual call over the system call.
+// Futex waits (os/futex.h) and clock reads (os/deadline.h) are hot and cannot fail: they
+// stand beside this class, not in it.
+#pragma once
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/vfs.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "os/fd.h"
+#include "os/process_identity.h"
+
+namespace strata {
+
+enum class LockKind : std::uint8_t { shared, exclusive };
+
+struct MapRequest {
+  void* address = nullptr;  // a hint, or the place itself with MAP_FIXED in `flags`
+  std::size_t bytes = 0;
+  int protection = PROT_READ | PROT_WRITE;
+  int flags = MAP_SHARED;
+  int fd = -1;
+  std::uint64_t offset_bytes = 0;
+};
+
+// What the peer of a UNIX socket is, as the kernel vouches for it.
+struct PeerCredentials {
+  pid_t pid;
+  uid_t uid;
+  gid_t gid;
+};
+
+struct ReceivedMessage {
+  std::size_t bytes = 0;
+  std::vector<Fd> fds;
+};
+
+class Os {
+ public:
+  Os() = default;
+  Os(const Os&) = delete;
+  Os& operator=(const Os&) = delete;
+  virtual ~Os() = default;
+
+  // Files. O_CLOEXEC is always added.
+  Result<Fd> open(const std::string& path, int flags, mode_t mode = 0);
+  Result<Fd> memfd_create(const std::string& name, unsigned flags);
+  Result<Fd> dup(int fd);
+  Result<void> ftruncate(int fd, std::uint64_t bytes);
+  Result<void> fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t bytes);
+  Result<struct stat> fstat(int fd);
+  Result<struct stat> stat(const std::string& path);
+  Result<struct statfs> fstatfs(int fd);
+  Result<struct statfs> statfs(const std::string& path);
+  Result<void> fchmod(int fd, mode_t mode);
+  Result<void> link_fd(int fd, const std::string& path);  // names an O_TMPFILE file; never replaces
+  Result<void> unlink(const std::string& path);
+  Result<void> rename(const std::string& from, const std::string& to);
+  Result<void> mkdir(const std::string& path, mode_t mode);
+  Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, no dots
+  Result<std::string> read_link(const std::string& path);
+  Result<std::string> read_file(const std::string& path);  // whole; meant for /proc and /sys
+  Result<std::size_t> pread(int fd, std::span<std::byte> into, std::uint64_t offset_bytes);
+  Result<std::size_t> pwrite(int fd, std::span<const std::byte> from, std::uint64_t offset_bytes);
+  Result<void> fdatasync(int fd);
+  Result<void> fsync(int fd);
+  Result<void> clone_file(int to_fd, int from_fd);  // FICLONE: copy-on-write, or unsupported
+  Result<void> add_seals(int fd, unsigned seals);
+  Result<unsigned> get_seals(int fd);
+
+  // Memory.
+  Result<std::byte*> mmap(const MapRequest& request);
+  Result<void> munmap(void* address, std::size_t bytes);
+  Result<void> mprotect(void* address, std::size_t bytes, int protection);
+  Result<void> madvise(void* address, std::size_t bytes, int advice);
+  Result<void> msync(void* address, std::size_t bytes, int flags);
+  Result<void> mlock(void* address, std::size_t bytes);
+
+  // NUMA. `nodes` are node numbers; `mode` and `flags` as in mbind(2) and move_pages(2).
+  Result<void> mbind(void* address, std::size_t bytes, int mode, std::span<const int> nodes,
+                     unsigned flags);
+  Result<void> set_mempolicy(int mode, std::span<const int> nodes);
+  // The node of each page, or a negative errno for a page that is not present (-ENOENT).
+  // An empty `to_nodes` asks only; otherwise page i is moved to to_nodes[i].
+  Result<std::vector<int>> move_pages(std::span<void* const> pages, std::span<const int> to_nodes,
+                                      int flags);
+  Result<void> set_affinity(std::span<const int> cpus);  // of the calling thread
+  Result<std::vector<int>> get_affinity();
+
+  // Open-file-description locks on one byte of a file. They belong to the open file, are
+  // inherited over fork and die with the last descriptor, so a killed process cannot leak one.
+  Result<bool> try_lock_byte(int fd, std::uint64_t offset_bytes, LockKind kind);
+  Result<void> unlock_byte(int fd, std::uint64_t offset_bytes);
+  // True where another open file holds a lock in the range that conflicts with `kind`.
+  Result<bool> is_range_locked(int fd, std::uint64_t offset_bytes, std::uint64_t bytes,
+                               LockKind kind);
+
+  // UNIX stream sockets: descriptors travel with the bytes (SCM_RIGHTS).
+  Result<Fd> listen_unix(const std::string& path, mode_t mode);
+  Result<Fd> accept(int fd);
+  Result<Fd> connect_unix(const std::string& path);
+  Result<bool> wait_readable(int fd, std::uint64_t timeout_ms);  // false: timed out
+  Result<PeerCredentials> peer_credentials(int fd);
+  Result<void> send_message(int fd, std::span<const std::byte> bytes, std::span<const int> fds);
+  Result<ReceivedMessage> receive_message(int fd, std::span<std::byte> into, std::size_t max_fds);
+
+  // Processes.
+  Result<void> get_random(std::span<std::byte> into);
+  void sleep_ns(std::uint64_t duration_ns);  // for polling between tries under a deadline
+  // Who this process is. Read once and remembered; read again after a fork.
+  const ProcessIdentity& identity();
+
+ protected:
+  // Runs before every call. A non-zero errno fails the call, which is then never made.
+  virtual int before(const char* call);
+
+ private:
+  std::mutex identity_mutex_;
+  ProcessIdentity identity_;
+};
+
+// The real kernel.
+class RealOs final : public Os {};
+
+}  // namespace strata

@@ -1,0 +1,192 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "os/os.h"
+#include "os/os_internal.h"
+
+namespace strata {
+
+void Fd::reset(int fd) {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+int Os::before(const char*) { return 0; }
+
+Result<Fd> Os::open(const std::string& path, int flags, mode_t mode) {
+  STRATA_OS_CALL(fd, "open", "open " + path, ::open(path.c_str(), flags | O_CLOEXEC, mode));
+  return Fd(fd);
+}
+
+Result<Fd> Os::memfd_create(const std::string& name, unsigned flags) {
+  STRATA_OS_CALL(fd, "memfd_create", "memfd_create " + name,
+                 ::memfd_create(name.c_str(), flags | MFD_CLOEXEC));
+  return Fd(fd);
+}
+
+Result<Fd> Os::dup(int fd) {
+  STRATA_OS_CALL(copy, "dup", "dup", ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  return Fd(copy);
+}
+
+Result<void> Os::ftruncate(int fd, std::uint64_t bytes) {
+  STRATA_OS_CALL(rc, "ftruncate", "ftruncate to " + std::to_string(bytes) + " bytes",
+                 ::ftruncate(fd, static_cast<off_t>(bytes)));
+  return {};
+}
+
+Result<void> Os::fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t bytes) {
+  int rc = 0;
+  do {  // a signal can interrupt a long allocation; what was allocated stays
+    if (const int injected = before("fallocate")) {
+      return unexpected(status_from_errno(injected, "fallocate"));
+    }
+    rc = ::fallocate(fd, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(bytes));
+  } while (rc < 0 && errno == EINTR);
+  if (rc < 0) {
+    return unexpected(status_from_errno(errno, "fallocate of " + std::to_string(bytes) + " bytes"));
+  }
+  return {};
+}
+
+Result<struct stat> Os::fstat(int fd) {
+  struct stat facts {};
+  STRATA_OS_CALL(rc, "fstat", "fstat", ::fstat(fd, &facts));
+  return facts;
+}
+
+Result<struct stat> Os::stat(const std::string& path) {
+  struct stat facts {};
+  STRATA_OS_CALL(rc, "stat", "stat " + path, ::stat(path.c_str(), &facts));
+  return facts;
+}
+
+Result<struct statfs> Os::fstatfs(int fd) {
+  struct statfs facts {};
+  STRATA_OS_CALL(rc, "fstatfs", "fstatfs", ::fstatfs(fd, &facts));
+  return facts;
+}
+
+Result<struct statfs> Os::statfs(const std::string& path) {
+  struct statfs facts {};
+  STRATA_OS_CALL(rc, "statfs", "statfs " + path, ::statfs(path.c_str(), &facts));
+  return facts;
+}
+
+Result<void> Os::fchmod(int fd, mode_t mode) {
+  STRATA_OS_CALL(rc, "fchmod", "fchmod", ::fchmod(fd, mode));
+  return {};
+}
+
+Result<void> Os::link_fd(int fd, const std::string& path) {
+  // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; the /proc link needs nothing.
+  const std::string source = "/proc/self/fd/" + std::to_string(fd);
+  STRATA_OS_CALL(rc, "linkat", "link " + path,
+                 ::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW));
+  return {};
+}
+
+Result<void> Os::unlink(const std::string& path) {
+  STRATA_OS_CALL(rc, "unlink", "unlink " + path, ::unlink(path.c_str()));
+  return {};
+}
+
+Result<void> Os::rename(const std::string& from, const std::string& to) {
+  STRATA_OS_CALL(rc, "rename", "rename " + from + " to " + to, ::rename(from.c_str(), to.c_str()));
+  return {};
+}
+
+Result<void> Os::mkdir(const std::string& path, mode_t mode) {
+  STRATA_OS_CALL(rc, "mkdir", "mkdir " + path, ::mkdir(path.c_str(), mode));
+  return {};
+}
+
+Result<std::vector<std::string>> Os::list_directory(const std::string& path) {
+  if (const int injected = before("opendir")) {
+    return unexpected(status_from_errno(injected, "list " + path));
+  }
+  DIR* directory = ::opendir(path.c_str());
+  if (directory == nullptr) return unexpected(status_from_errno(errno, "list " + path));
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(directory)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  ::closedir(directory);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::string> Os::read_link(const std::string& path) {
+  char target[PATH_MAX];
+  STRATA_OS_CALL(bytes, "readlink", "readlink " + path,
+                 ::readlink(path.c_str(), target, sizeof target));
+  return std::string(target, static_cast<std::size_t>(bytes));
+}
+
+Result<std::string> Os::read_file(const std::string& path) {
+  STRATA_ASSIGN(const Fd fd, open(path, O_RDONLY));
+  std::string text;
+  char chunk[16384];
+  while (true) {
+    STRATA_OS_CALL(bytes, "read", "read " + path, ::read(fd.get(), chunk, sizeof chunk));
+    if (bytes == 0) return text;
+    text.append(chunk, static_cast<std::size_t>(bytes));
+  }
+}
+
+Result<std::size_t> Os::pread(int fd, std::span<std::byte> into, std::uint64_t offset_bytes) {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    STRATA_OS_CALL(bytes, "pread", "pread",
+                   ::pread(fd, into.data() + done, into.size() - done,
+                           static_cast<off_t>(offset_bytes + done)));
+    if (bytes == 0) break;
+    done += static_cast<std::size_t>(bytes);
+  }
+  return done;
+}
+
+Result<std::size_t> Os::pwrite(int fd, std::span<const std::byte> from,
+                               std::uint64_t offset_bytes) {
+  std::size_t done = 0;
+  while (done < from.size()) {
+    STRATA_OS_CALL(bytes, "pwrite", "pwrite",
+                   ::pwrite(fd, from.data() + done, from.size() - done,
+                            static_cast<off_t>(offset_bytes + done)));
+    done += static_cast<std::size_t>(bytes);
+  }
+  return done;
+}
+
+Result<void> Os::fdatasync(int fd) {
+  STRATA_OS_CALL(rc, "fdatasync", "fdatasync", ::fdatasync(fd));
+  return {};
+}
+
+Result<void> Os::fsync(int fd) {
+  STRATA_OS_CALL(rc, "fsync", "fsync", ::fsync(fd));
+  return {};
+}
+
+Result<void> Os::clone_file(int to_fd, int from_fd) {
+  STRATA_OS_CALL(rc, "ficlone", "clone file", ::ioctl(to_fd, FICLONE, from_fd));
+  return {};
+}
+
+Result<void> Os::add_seals(int fd, unsigned seals) {
+  STRATA_OS_CALL(rc, "add_seals", "add seals", ::fcntl(fd, F_ADD_SEALS, seals));
+  return {};
+}
+
+Result<unsigned> Os::get_seals(int fd) {
+  STRATA_OS_CALL(seals, "get_seals", "get seals", ::fcntl(fd, F_GET_SEALS));
+  return static_cast<unsigned>(seals);
+}
+
+}  // namespace strata

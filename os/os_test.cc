@@ -1,0 +1,148 @@
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <new>
+
+#include "os/fault_os.h"
+#include "os/futex.h"
+#include "tests/catch.h"
+
+using namespace strata;
+
+namespace {
+
+// Runs `body` in a forked child; returns its wait status.
+template <typename Body>
+int in_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+std::string scratch_file() { return std::string(std::getenv("TEST_TMPDIR")) + "/file"; }
+
+}  // namespace
+
+TEST_CASE("fault_os_fails_the_nth_call_and_no_other") {
+  FaultOs os;
+  os.fail_at(2, ENOSPC);
+  const auto fd = os.memfd_create("x", 0);
+  REQUIRE(fd);
+  const auto failed = os.ftruncate(fd->get(), 4096);
+  REQUIRE(!failed);
+  CHECK(failed.error().code() == Code::exhausted);
+  CHECK(failed.error().sys_errno() == ENOSPC);
+  CHECK(os.ftruncate(fd->get(), 4096));
+  CHECK(os.trace() == std::vector<std::string>{"memfd_create", "ftruncate", "ftruncate"});
+}
+
+TEST_CASE("fault_os_kills_at_the_nth_call_before_it_is_made") {
+  const std::string path = scratch_file();
+  const int status = in_child([&] {
+    FaultOs os;
+    os.kill_at(2);
+    (void)os.open(path + "1", O_CREAT | O_RDWR, 0600);
+    (void)os.open(path + "2", O_CREAT | O_RDWR, 0600);
+  });
+  REQUIRE(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGKILL);
+  RealOs os;
+  CHECK(os.stat(path + "1"));
+  CHECK(!os.stat(path + "2"));
+  CHECK(os.unlink(path + "1"));
+}
+
+TEST_CASE("a_byte_lock_conflicts_between_open_files_and_dies_with_its_process") {
+  RealOs os;
+  const std::string path = scratch_file();
+  const Fd mine = os.open(path, O_CREAT | O_RDWR, 0600).value();
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    RealOs child_os;
+    const Fd theirs = child_os.open(path, O_RDWR).value();
+    const bool got = child_os.try_lock_byte(theirs.get(), 7, LockKind::exclusive).value();
+    (void)!write(ready[1], got ? "y" : "n", 1);
+    pause();
+  }
+  char answer = 0;
+  REQUIRE(read(ready[0], &answer, 1) == 1);
+  REQUIRE(answer == 'y');
+  CHECK(os.is_range_locked(mine.get(), 0, 100, LockKind::exclusive).value());
+  CHECK_FALSE(os.is_range_locked(mine.get(), 8, 100, LockKind::exclusive).value());
+  CHECK_FALSE(os.try_lock_byte(mine.get(), 7, LockKind::shared).value());
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  CHECK_FALSE(os.is_range_locked(mine.get(), 0, 100, LockKind::exclusive).value());
+  CHECK(os.try_lock_byte(mine.get(), 7, LockKind::shared).value());
+  CHECK(os.unlink(path));
+}
+
+TEST_CASE("a_futex_wakes_another_process") {
+  void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  auto* word = new (page) std::atomic<std::uint32_t>(0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const Deadline deadline = Deadline::after_ms(60'000);
+    while (word->load() == 0) {
+      if (futex_wait(*word, 0, deadline) == FutexWait::timed_out) _exit(1);
+    }
+    _exit(0);
+  }
+  word->store(1);
+  futex_wake(*word, 1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+  munmap(page, 4096);
+}
+
+TEST_CASE("a_futex_wait_ends_at_its_deadline") {
+  std::atomic<std::uint32_t> word{5};
+  CHECK(futex_wait(word, 5, Deadline::after_ms(1)) == FutexWait::timed_out);
+  CHECK(futex_wait(word, 6, Deadline::after_ms(60'000)) == FutexWait::changed);
+}
+
+TEST_CASE("identity_is_read_again_after_a_fork") {
+  RealOs os;
+  const ProcessIdentity parent = os.identity();
+  CHECK(parent.pid == getpid());
+  CHECK(parent.start_time_ticks == read_start_time(os, getpid()).value());
+  const int status = in_child([&] {
+    const ProcessIdentity& child = os.identity();
+    _exit(child.pid == getpid() && child.boot_id == parent.boot_id ? 0 : 1);
+  });
+  CHECK(status == 0);
+}
+
+TEST_CASE("descriptors_travel_over_a_socket_and_surplus_ones_are_refused") {
+  RealOs os;
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const Fd left(pair[0]), right(pair[1]);
+  const Fd sent = os.memfd_create("sent", 0).value();
+  const std::byte payload[4] = {};
+  const int fds[] = {sent.get(), sent.get()};
+  REQUIRE(os.send_message(left.get(), payload, std::span(fds, 1)));
+  std::byte into[4];
+  const auto received = os.receive_message(right.get(), into, 1);
+  REQUIRE(received);
+  CHECK(received->bytes == 4);
+  CHECK(received->fds.size() == 1);
+  CHECK(os.peer_credentials(right.get()).value().uid == geteuid());
+  REQUIRE(os.send_message(left.get(), payload, fds));
+  const auto refused = os.receive_message(right.get(), into, 1);
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::corrupt);
+}

@@ -1,0 +1,95 @@
+// Leases and participants: who is attached to a segment, told by kernel file locks alone.
+//
+// Each attachment holds a shared lock on one byte of the segment's lock file: on kReaderByte or
+// kWriterByte. The kernel drops it when the process dies, however it dies, so that no pid is
+// ever asked whether it is still the same process. A process that takes part in locks or heaps
+// inside the segment also holds an exclusive lock on the byte of its token.
+//   Threads:  any.
+//   Lifetime: a lease ends with its Fd. A forked child shares its parent's leases: the segment
+//             counts as attached until both are gone, and the child has no token of its own.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "os/deadline.h"
+#include "os/os.h"
+
+namespace strata {
+
+// The file and the first byte of the lock range of one segment. A pool holds many segments in
+// one file, each with a range of its own.
+struct LockRange {
+  int fd = -1;  // borrowed
+  std::uint64_t base_bytes = 0;
+};
+
+inline constexpr std::uint64_t kReaderByte = 0;    // shared: read-only and copy-on-write
+inline constexpr std::uint64_t kWriterByte = 1;    // shared: read-write
+inline constexpr std::uint64_t kCreatorByte = 2;   // exclusive: the creating process
+inline constexpr std::uint64_t kChangeByte = 3;    // exclusive: grow, seal, reclaim in progress
+inline constexpr std::uint64_t kTokenByte = 4096;  // + token, exclusive: a participant
+inline constexpr std::uint64_t kLockRangeBytes = std::uint64_t{1} << 33;
+// Lock ranges start beyond any file's bytes.
+inline constexpr std::uint64_t kLockBaseBytes = std::uint64_t{1} << 48;
+
+// A process that holds a lock in a segment's range, as far as /proc lets us see.
+struct Holder {
+  pid_t pid = 0;
+  std::uint64_t start_time_ticks = 0;
+  std::string command;
+  bool is_writer = false;
+  bool is_creator = false;
+  std::optional<std::uint32_t> token;
+};
+
+// Everyone attached to the file that `range` is in; needs /proc and the right to look into it.
+// For messages and tables, not for decisions.
+std::vector<Holder> find_holders(Os& os, LockRange range);
+
+// This process's standing in one segment: the token that marks what it holds there.
+//   Cost:     token() is one load.
+class Participant {
+ public:
+  // Takes the next free token of the segment. `next` is LiveBlock::next_participant.
+  // Errors: exhausted after too many tokens were found taken; permission_denied on a file
+  // that is open for reading only.
+  static Result<std::unique_ptr<Participant>> join(Os& os, LockRange range,
+                                                   std::atomic<std::uint32_t>& next);
+  ~Participant();
+  Participant(const Participant&) = delete;
+  Participant& operator=(const Participant&) = delete;
+
+  // Never 0 in the process that joined; 0 in its forked children, which have to attach anew.
+  std::uint32_t token() const { return *token_; }
+
+  // Whether a participant of that token still lives. This process's own token does.
+  Result<bool> is_alive(std::uint32_t token) const;
+
+  // "pid 4711 (worker), started 12:03:07" or "a process that cannot be seen from here".
+  std::string describe(std::uint32_t token) const;
+
+  // Facts of this process, for the informational words that locks keep beside the token.
+  pid_t pid() const { return pid_; }
+  std::uint64_t start_time_ticks() const { return start_time_ticks_; }
+
+ private:
+  Participant(Os& os, LockRange range, std::uint32_t* page, std::uint32_t token);
+
+  Os& os_;
+  LockRange range_;
+  std::uint32_t* token_;  // alone on a page that the kernel wipes in forked children
+  pid_t pid_;
+  std::uint64_t start_time_ticks_;
+};
+
+inline constexpr std::uint32_t kMaxToken = 0x3FFFFFFF;  // lock words keep two bits for themselves
+
+}  // namespace strata
