@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "os/deadline.h"
 #include "os/os.h"
+#include "sync/owner.h"
 
 namespace strata {
 
@@ -55,41 +56,24 @@ struct Holder {
 std::vector<Holder> find_holders(Os& os, LockRange range);
 
 // This process's standing in one segment: the token that marks what it holds there.
-//   Cost:     token() is one load.
-class Participant {
+class Participant final : public Owner {
  public:
   // Takes the next free token of the segment. `next` is LiveBlock::next_participant.
   // Errors: exhausted after too many tokens were found taken; permission_denied on a file
   // that is open for reading only.
   static Result<std::unique_ptr<Participant>> join(Os& os, LockRange range,
                                                    std::atomic<std::uint32_t>& next);
-  ~Participant();
-  Participant(const Participant&) = delete;
-  Participant& operator=(const Participant&) = delete;
+  ~Participant() override;
 
-  // Never 0 in the process that joined; 0 in its forked children, which have to attach anew.
-  std::uint32_t token() const { return *token_; }
-
-  // Whether a participant of that token still lives. This process's own token does.
-  Result<bool> is_alive(std::uint32_t token) const;
-
-  // "pid 4711 (worker), started 12:03:07" or "a process that cannot be seen from here".
-  std::string describe(std::uint32_t token) const;
-
-  // Facts of this process, for the informational words that locks keep beside the token.
-  pid_t pid() const { return pid_; }
-  std::uint64_t start_time_ticks() const { return start_time_ticks_; }
+  Result<bool> is_alive(std::uint32_t token) const override;
+  std::string describe(std::uint32_t token) const override;
 
  private:
+  // `page` holds the token alone, and the kernel wipes it in forked children.
   Participant(Os& os, LockRange range, std::uint32_t* page, std::uint32_t token);
 
   Os& os_;
   LockRange range_;
-  std::uint32_t* token_;  // alone on a page that the kernel wipes in forked children
-  pid_t pid_;
-  std::uint64_t start_time_ticks_;
 };
-
-inline constexpr std::uint32_t kMaxToken = 0x3FFFFFFF;  // lock words keep two bits for themselves
 
 }  // namespace strata
