@@ -58,6 +58,11 @@ TEST_CASE("parse_bytes_refuses_what_is_not_a_size") {
   }
 }
 
+TEST_CASE("every_unit_that_format_bytes_prints_can_be_parsed") {
+  for (std::uint64_t bytes = 1; bytes <= GiB(1) << 32; bytes <<= 1)
+    CHECK(parse_bytes(format_bytes(bytes)).value() == bytes);
+}
+
 TEST_CASE("format_bytes_picks_the_largest_whole_unit") {
   CHECK(format_bytes(17) == "17 B");
   CHECK(format_bytes(MiB(64)) == "64 MiB");

@@ -16,7 +16,7 @@ int unit_power(std::string_view unit) {
   for (char c : unit)
     lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (lower.empty() || lower == "b") return 0;
-  const std::size_t power = std::string_view("kmgt").find(lower[0]);
+  const std::size_t power = std::string_view("kmgtpe").find(lower[0]);
   if (power == std::string_view::npos) return -1;
   const std::string_view rest = std::string_view(lower).substr(1);
   if (!rest.empty() && rest != "b" && rest != "ib") return -1;

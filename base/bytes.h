@@ -21,7 +21,7 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
-// "64M", "1.5G", "4096", "2MiB", "16 kB": K, M, G and T are powers of 1024 with or without
+// "64M", "1.5G", "4096", "2MiB", "16 kB": K, M, G, T, P and E are powers of 1024 with or without
 // "iB"/"B". Errors: invalid_argument for anything else, negative or over 2^63.
 Result<std::uint64_t> parse_bytes(std::string_view text);
 
