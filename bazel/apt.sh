@@ -15,6 +15,8 @@ packages=(
   qemu-system-x86 busybox-static e2fsprogs
   # style
   clang-format clang-tidy
+  # fuzzing: GCC has no libFuzzer
+  clang libclang-rt-14-dev
 )
 
 missing=()
