@@ -1,0 +1,22 @@
+#include "tools/exit_code.h"
+
+namespace strata::tools {
+
+ExitCode exit_code_of(Code code) {
+  switch (code) {
+    case Code::invalid_argument: return ExitCode::usage;
+    case Code::not_found: return ExitCode::not_found;
+    case Code::permission_denied:
+    case Code::failed_precondition: return ExitCode::refused;
+    case Code::already_exists:
+    case Code::exhausted:
+    case Code::not_ready:
+    case Code::timed_out:
+    case Code::corrupt:
+    case Code::unsupported:
+    case Code::internal: return ExitCode::failed;
+  }
+  return ExitCode::failed;
+}
+
+}  // namespace strata::tools

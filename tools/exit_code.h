@@ -1,0 +1,19 @@
+// What `strata` tells the shell. Scripts may rely on these five numbers; docs/guides/cli.md.
+#pragma once
+
+#include "base/status.h"
+
+namespace strata::tools {
+
+enum class ExitCode : int {
+  done = 0,
+  failed = 1,     // it was tried and did not work, or what was looked at is not in order
+  usage = 2,      // the command line cannot mean anything
+  not_found = 3,  // nothing of that name
+  refused = 4,    // it is in use, in the wrong state, or not yours
+};
+
+// The one place where a Code becomes an exit code.
+ExitCode exit_code_of(Code code);
+
+}  // namespace strata::tools
