@@ -8,7 +8,7 @@ import json
 import subprocess
 
 # Flags of GCC that clang's tools do not know.
-GCC_ONLY = ("-fno-canonical-system-headers", "-Wno-free-nonheap-object", "-Wunused-but-set-parameter")
+GCC_ONLY = ("-fno-canonical-system-headers", "-Wno-free-nonheap-object", "-Wno-restrict")
 
 
 def bazel(*args):
