@@ -1,0 +1,46 @@
+#!/bin/sh
+# The guest's side of power_failure.py: does what the host says, until the host cuts the power.
+. /guest.sh
+
+# Each line: a label, the program that keeps its promises there, the path of what it keeps.
+media="dax /payload/bank_program /mnt/dax/bank
+paged /payload/bank_program /mnt/paged/bank"
+
+# each_medium COMMAND [ARGUMENT]: runs every program with it, in turn.
+each_medium() {
+  echo "$media" | while read -r label program path; do
+    "$program" "$1" "$path" "$label" $2 || echo "@@BROKEN $label $1 ended with status $?"
+  done
+}
+
+mount_both() {
+  mkdir -p /mnt/dax /mnt/paged
+  mount -t ext4 -o dax=always /dev/pmem0 /mnt/dax && mount -t ext4 -o dax=never /dev/pmem1 /mnt/paged
+}
+
+format() {
+  mount_dax 0 /mnt/dax && mount_paged 1 /mnt/paged || return 1
+  each_medium create "$1"
+  umount /mnt/dax /mnt/paged
+  # The host keeps this state of the machine's memory and lets the media go on changing: what is
+  # remembered of them here would be stale at the next start.
+  echo 3 >/proc/sys/vm/drop_caches
+}
+
+echo "@@READY"
+while read -r command argument; do
+  case $command in
+    format) format "$argument" && echo "@@FORMATTED" ;;
+    recover)
+      mount_both && echo "@@MOUNTED"
+      each_medium recover
+      echo "@@RECOVERED"
+      ;;
+    run)
+      echo "$media" | while read -r label program path; do
+        "$program" run "$path" "$label" "$argument" &
+      done
+      ;;
+    *) echo "@@BROKEN suite unknown command $command" ;;
+  esac
+done
