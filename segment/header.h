@@ -131,11 +131,15 @@ static_assert(offsetof(HeaderPage, placement) == 2048 && offsetof(HeaderPage, ba
 // Fills in `crc32c`. Call it last.
 void sign(IdentityBlock& identity);
 void sign(SealBlock& seal);
+void sign(PlacementBlock& placement);
 
 // A checked copy of the identity block of `page` (at least kHeaderBytes long).
 // Order: magic, version, features, crc, bounds. Errors: corrupt; unsupported for a newer major
 // version or an unknown required feature, with the bits in the message.
 Result<IdentityBlock> read_identity_block(std::span<const std::byte> page);
+
+// Whether it has a feature that this version may read past but must not write under.
+bool must_attach_read_only(const IdentityBlock& identity);
 
 // A checked copy of the seal block. Errors: corrupt.
 Result<SealBlock> read_seal_block(const HeaderPage& page);

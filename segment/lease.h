@@ -55,6 +55,9 @@ struct Holder {
 // For messages and tables, not for decisions.
 std::vector<Holder> find_holders(Os& os, LockRange range);
 
+// "pid 4711 (worker), pid 4712 (worker)", or that none of them can be seen from here.
+std::string describe(const std::vector<Holder>& holders);
+
 // This process's standing in one segment: the token that marks what it holds there.
 class Participant final : public Owner {
  public:

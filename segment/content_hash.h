@@ -1,0 +1,22 @@
+// The hash that sealing records and verify() compares: XXH3-128 (xxHash), canonical byte order.
+//   Source:   Y. Collet, xxHash 0.8; it finds accidents. It is no proof against an adversary who
+//             may choose the bytes.
+//   Cost:     as fast as memory is read.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace strata {
+
+using ContentHash = std::array<std::uint8_t, 16>;
+
+inline constexpr std::uint32_t kHashXxh3 = 1;
+
+ContentHash content_hash(std::span<const std::byte> bytes);
+std::string hash_text(const ContentHash& hash);
+
+}  // namespace strata

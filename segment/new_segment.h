@@ -1,0 +1,27 @@
+// What every backend does alike to make a segment: check the options, fill in the header page.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/result.h"
+#include "os/os.h"
+#include "segment/header.h"
+#include "segment/options.h"
+
+namespace strata {
+
+// Errors: invalid_argument with the option and its limit.
+Result<void> check_create_options(const CreateOptions& options);
+
+// Bytes of one page of this size as mapped: 4 KiB, 2 MiB (also for THP) or 1 GiB.
+std::uint64_t page_bytes_of(PageSize size);
+
+// A signed identity for a new segment, with a fresh uuid. Errors: invalid_argument.
+Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,
+                                    const CreateOptions& options);
+
+// The bytes of a whole header page, state `initialising`, ready to be written out.
+std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identity);
+
+}  // namespace strata
