@@ -1,0 +1,58 @@
+// A TypeTag is what a named object says of its type: a name for people and a hash of its layout.
+// Two programs agree on an object where both agree on both.
+//
+// The name is the compiler's spelling of T; a program that others share objects with (or that is
+// built by another compiler) gives its type a name and a version of its own:
+//
+//     template <> struct strata::TypeTraits<Mesh> {
+//       static constexpr std::string_view name = "app.Mesh";
+//       static constexpr std::uint64_t version = 2;  // changes with the layout
+//     };
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace strata {
+
+template <typename T>
+struct TypeTraits {
+ private:
+  static constexpr std::string_view spelling() {
+    const std::string_view function = __PRETTY_FUNCTION__;
+    // "… spelling() [with T = X; std::string_view = …]" (GCC) or "… [T = X]" (Clang)
+    const auto from = function.find("T = ") + 4;
+    const auto semicolon = function.find(';', from);
+    return function.substr(
+        from, (semicolon == std::string_view::npos ? function.rfind(']') : semicolon) - from);
+  }
+
+ public:
+  static constexpr std::string_view name = spelling();
+  static constexpr std::uint64_t version = 0;
+};
+
+struct TypeTag {
+  std::string_view name;
+  std::uint64_t bytes;
+  std::uint32_t align_bytes;
+  std::uint64_t version;
+
+  // FNV-1a over size, alignment and version.
+  constexpr std::uint64_t layout_hash() const {
+    std::uint64_t hash = 0xCBF2'9CE4'8422'2325;
+    for (const std::uint64_t part : {bytes, std::uint64_t{align_bytes}, version}) {
+      for (int shift = 0; shift < 64; shift += 8) {
+        hash = (hash ^ (part >> shift & 0xFF)) * 0x100'0000'01B3;
+      }
+    }
+    return hash;
+  }
+};
+
+template <typename T>
+constexpr TypeTag type_tag() {
+  return {TypeTraits<T>::name, sizeof(T), alignof(T), TypeTraits<T>::version};
+}
+
+}  // namespace strata
