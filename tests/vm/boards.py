@@ -6,13 +6,14 @@ that a wrong neighbour never passes for the right one.
 
 from tests.vm.machine import Board, Node, Nvdimm
 
-# Node 3 has no CPUs and is larger in every cost: a memory tier. Node 4 is empty at boot and gets
-# its memory from the second NVDIMM, as with memory on CXL.
+# Node 1 has the best bandwidth, node 2 the best latency and node 3, which has no CPUs and is slow,
+# the most memory: each tier has another answer. Node 4 is empty at boot and gets its memory from
+# the second NVDIMM, as with memory on CXL.
 _NODES = (
-    Node(cpu_count=2, memory_mib=512, latency_ns=100, bandwidth_mib_per_s=40960),
-    Node(cpu_count=1, memory_mib=512, latency_ns=110, bandwidth_mib_per_s=30720),
-    Node(cpu_count=1, memory_mib=512, latency_ns=120, bandwidth_mib_per_s=20480),
-    Node(cpu_count=0, memory_mib=512, latency_ns=400, bandwidth_mib_per_s=10240),
+    Node(cpu_count=2, memory_mib=512, latency_ns=110, bandwidth_mib_per_s=20480),
+    Node(cpu_count=1, memory_mib=512, latency_ns=120, bandwidth_mib_per_s=40960),
+    Node(cpu_count=1, memory_mib=512, latency_ns=100, bandwidth_mib_per_s=30720),
+    Node(cpu_count=0, memory_mib=768, latency_ns=400, bandwidth_mib_per_s=10240),
     Node(cpu_count=0, memory_mib=0, latency_ns=0, bandwidth_mib_per_s=0),
 )
 _DISTANCES = (
@@ -45,16 +46,22 @@ def _four_nodes(work_dir):
             Nvdimm(_empty_module(work_dir / "nvdimm1", 512), 512, node=4)))
 
 
-def _two_modules(work_dir):
-    """Small, for many restarts: one node and two NVDIMMs, one of them for an ext4 without DAX."""
-    return Board(
-        nodes=(Node(cpu_count=2, memory_mib=256, latency_ns=0, bandwidth_mib_per_s=0),),
-        nvdimms=(
-            Nvdimm(_empty_module(work_dir / "nvdimm0", 128), 128),
-            Nvdimm(_empty_module(work_dir / "nvdimm1", 128), 128)))
+def _two_modules(memory_mib, module_mib):
+    """One node and two NVDIMMs, the second of them for an ext4 without DAX."""
+    def board(work_dir):
+        return Board(
+            nodes=(Node(cpu_count=2, memory_mib=memory_mib, latency_ns=0, bandwidth_mib_per_s=0),),
+            nvdimms=tuple(
+                Nvdimm(_empty_module(work_dir / ("nvdimm%d" % i), module_mib), module_mib)
+                for i in range(2)))
+    return board
 
 
-BOARDS = {"four_nodes": _four_nodes, "two_modules": _two_modules}
+BOARDS = {
+    "four_nodes": _four_nodes,
+    "two_modules": _two_modules(memory_mib=1024, module_mib=512),
+    "small_modules": _two_modules(memory_mib=256, module_mib=128),  # for many restarts
+}
 
 
 def make(name, work_dir):

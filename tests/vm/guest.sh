@@ -41,19 +41,25 @@ check_fails() {
 
 # run_tests PROGRAM [ARGUMENT...]: runs a test program of the project and hands its JUnit file to
 # the host, so that each of its cases counts.
-run_tests() {
-  program=$1
-  shift
+run_tests() { run_tests_in /tmp "$@"; }
+
+# run_tests_in DIRECTORY PROGRAM [ARGUMENT...]: the same, with the test's files in DIRECTORY. Of
+# /mnt/dax the cases are named PROGRAM@dax.CASE.
+run_tests_in() {
+  directory=$1
+  program=$2
+  shift 2
+  label=$program
+  if [ "$directory" != /tmp ]; then label=$program@${directory##*/}; fi
   rm -f /tmp/junit.xml
-  XML_OUTPUT_FILE=/tmp/junit.xml TEST_TMPDIR=/tmp TEST_SRCDIR=/payload \
-    timeout 180 "/payload/$program" "$@"
+  (cd "$directory" && XML_OUTPUT_FILE=/tmp/junit.xml TEST_TMPDIR=$directory TEST_SRCDIR=/payload \
+    timeout 240 "/payload/$program" "$@")
   program_rc=$?
   if [ -s /tmp/junit.xml ]; then
-    # A line must not be torn by a line of a process that the test left behind: one write each.
-    sed "s/^/@@JUNIT $program /" /tmp/junit.xml
-    [ "$program_rc" = 0 ] || failures=$((failures + 1))
+    sed "s/^/@@JUNIT $label /" /tmp/junit.xml
+    if [ "$program_rc" != 0 ]; then failures=$((failures + 1)); fi
   else
-    report "$program" FAIL "status $program_rc and no JUnit file"
+    report "$label" FAIL "status $program_rc and no JUnit file"
   fi
 }
 

@@ -60,7 +60,7 @@ class PowerLoop:
         self.promised = {medium: [0] * PROCESSES for medium in MEDIA}
         initramfs = work_dir / "initramfs"
         image = guest.build(initramfs, programs, suite)
-        board = boards.make("two_modules", work_dir)
+        board = boards.make("small_modules", work_dir)
         self._arguments = machine.arguments_for(board, image, initramfs, "")
         self._snapshot = work_dir / "snapshot"
 

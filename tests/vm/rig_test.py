@@ -66,7 +66,7 @@ def run_script(tmp_path, text, timeout_s):
     report = protocol.Report("rig")
     with run_suite.work_directory() as work_dir:
         try:
-            run_suite.run(report, suite, [], "two_modules", timeout_s, work_dir)
+            run_suite.run(report, suite, [], "small_modules", timeout_s, work_dir)
         except kernel.Unavailable as reason:
             pytest.skip(str(reason))
     return report

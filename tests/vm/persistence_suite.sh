@@ -1,0 +1,11 @@
+#!/bin/sh
+# Files that survive: on a DAX file system, on ext4 behind the page cache, on a small tmpfs.
+. /guest.sh
+
+check dax_file_system_mounts mount_dax 0 /mnt/dax
+check paged_file_system_mounts mount_paged 1 /mnt/paged
+check small_tmpfs_mounts mount_small_tmpfs 96 /mnt/tmpfs
+
+run_tests dax_truth_test
+
+exit $failures
