@@ -40,17 +40,7 @@ Result<Segment> FakeBackend::create(const SegmentUri& uri, const CreateOptions& 
   auto made = [&]() -> Result<Segment> {
     STRATA_ASSIGN(auto mapping, FileMapping::create(os_, {std::move(lease), Fd()}, identity));
     if (options.commit == Commit::up_front) STRATA_TRY(mapping->extend(0, options.payload_bytes));
-    if (options.lifetime == Lifetime::process || options.lifetime == Lifetime::last_detach) {
-      FileMappingHooks hooks;
-      hooks.on_detach = [&os = os_, names = names_, name = uri.name] {
-        const std::lock_guard lock(names->mutex);
-        const auto found = names->files.find(name);
-        if (found == names->files.end()) return;
-        const auto stat = stat_segment_file(os, found->second.get(), {"fake", {}, name});
-        if (stat && judge(*stat, {}).is_orphan) names->files.erase(found);
-      };
-      mapping->set_hooks(std::move(hooks));
-    }
+    mapping->set_hooks(detach_hooks(uri.name, identity));
     STRATA_ASSIGN(Segment segment, Segment::adopt(uri, identity, std::move(mapping)));
     if (options.publish == Publish::at_once) STRATA_TRY(segment.publish());
     return segment;
@@ -61,6 +51,20 @@ Result<Segment> FakeBackend::create(const SegmentUri& uri, const CreateOptions& 
     return unexpected(made.error().in("create " + uri.to_string()));
   }
   return made;
+}
+
+FileMappingHooks FakeBackend::detach_hooks(const std::string& name, const IdentityBlock& identity) {
+  FileMappingHooks hooks;
+  const auto lifetime = static_cast<Lifetime>(identity.lifetime);
+  if (lifetime != Lifetime::process && lifetime != Lifetime::last_detach) return hooks;
+  hooks.on_detach = [&os = os_, names = names_, name] {
+    const std::lock_guard lock(names->mutex);
+    const auto found = names->files.find(name);
+    if (found == names->files.end()) return;
+    const auto stat = stat_segment_file(os, found->second.get(), {"fake", {}, name});
+    if (stat && judge(*stat, {}).is_orphan) names->files.erase(found);
+  };
+  return hooks;
 }
 
 Result<Fd> FakeBackend::open(const std::string& name, int flags) {
@@ -82,6 +86,9 @@ Result<Segment> FakeBackend::attach(const SegmentUri& uri, const AttachOptions& 
       {.access = options.access, .deadline = Deadline::after_ms(options.timeout_ms)});
   if (!attached) return context(attached.error());
   if (options.populate) attached->mapping->populate();
+  if (attached->identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
+    attached->mapping->set_hooks(detach_hooks(uri.name, attached->identity));
+  }
   return Segment::adopt(uri, attached->identity, std::move(attached->mapping));
 }
 

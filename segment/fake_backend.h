@@ -35,6 +35,7 @@ class FakeBackend final : public Backend {
     std::map<std::string, Fd> files;
   };
   Result<Fd> open(const std::string& name, int flags);
+  FileMappingHooks detach_hooks(const std::string& name, const IdentityBlock& identity);
 
   Os& os_;
   std::shared_ptr<Names> names_;

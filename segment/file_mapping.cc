@@ -54,6 +54,16 @@ Result<void> await_ready(Os& os, int fd, const HeaderPage& page, const IdentityB
   }
 }
 
+// A memfd with a write seal refuses writable mappings with EPERM, which sounds like bad rights.
+Status explain_map_failure(Os& os, int fd, const Status& failure) {
+  const auto seals = os.get_seals(fd);
+  if (failure.code() != Code::permission_denied || !seals || !(*seals & F_SEAL_WRITE)) {
+    return failure;
+  }
+  return Status(Code::failed_precondition, "it is sealed; attach it read-only",
+                failure.sys_errno());
+}
+
 }  // namespace
 
 FileMapping::FileMapping(Os& os, SegmentFiles files, Access access)
@@ -97,9 +107,10 @@ Result<FileMapping::Attached> FileMapping::attach(Os& os, Fd header,
         os.mmap({.bytes = kHeaderBytes, .protection = PROT_READ, .fd = mapping->header_fd()}));
   } else {
     mapping->header_mapped_bytes_ = file_bytes;
-    STRATA_ASSIGN(
-        mapping->header_,
-        os.mmap({.bytes = file_bytes, .protection = protection, .fd = mapping->header_fd()}));
+    auto mapped =
+        os.mmap({.bytes = file_bytes, .protection = protection, .fd = mapping->header_fd()});
+    if (!mapped) return unexpected(explain_map_failure(os, mapping->header_fd(), mapped.error()));
+    mapping->header_ = *mapped;
   }
   STRATA_ASSIGN(const IdentityBlock identity,
                 read_identity_block({mapping->header_, kHeaderBytes}));

@@ -1,0 +1,467 @@
+// The contract of Backend and Segment, run over every backend and every fake.
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "segment/catalog.h"
+#include "tests/catch.h"
+#include "tests/conformance/backend_fixture.h"
+#include "tests/skip.h"
+
+using namespace strata;
+
+namespace {
+
+// A lender of the fixture's backend to a Catalog, which wants to own what it is given.
+class Borrowed final : public Backend {
+ public:
+  explicit Borrowed(Backend& backend) : backend_(backend) {}
+  std::string_view scheme() const override { return backend_.scheme(); }
+  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override {
+    return backend_.create(uri, options);
+  }
+  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override {
+    return backend_.attach(uri, options);
+  }
+  Result<SegmentStat> stat(const SegmentUri& uri) override { return backend_.stat(uri); }
+  Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override {
+    return backend_.remove(uri, options);
+  }
+  Result<std::vector<SegmentStat>> list(std::string_view container) override {
+    return backend_.list(container);
+  }
+  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
+    return backend_.reclaim(options);
+  }
+  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                const AttachOptions& options) override {
+    return backend_.attach_handle(handle, std::move(descriptors), options);
+  }
+
+ private:
+  Backend& backend_;
+};
+
+struct Suite {
+  std::unique_ptr<BackendFixture> fixture = make_fixture();
+  Backend& backend = fixture->backend();
+
+  SegmentUri uri(const std::string& name = "mesh") { return fixture->uri(name); }
+
+  Segment create(std::uint64_t bytes, CreateOptions options = {}) {
+    options.payload_bytes = bytes;
+    auto segment = backend.create(uri(), options);
+    if (!segment) FAIL(segment.error().to_string());
+    return std::move(*segment);
+  }
+
+  Segment attach(Access access = Access::read_write) {
+    auto segment = backend.attach(uri(), {.access = access});
+    if (!segment) FAIL(segment.error().to_string());
+    return std::move(*segment);
+  }
+
+  Code attach_failure(AttachOptions options = {}) {
+    options.timeout_ms = 20;
+    const auto segment = backend.attach(uri(), options);
+    if (segment) FAIL("attach succeeded");
+    INFO(segment.error().to_string());
+    return segment.error().code();
+  }
+};
+
+void fill(std::span<std::byte> bytes, unsigned seed) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>((i * 31 + seed) & 0xff);
+  }
+}
+
+bool holds(std::span<const std::byte> bytes, unsigned seed) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] != static_cast<std::byte>((i * 31 + seed) & 0xff)) return false;
+  }
+  return true;
+}
+
+// Runs `body` in a forked child and waits for it; returns its wait status.
+template <typename Body>
+int in_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Suite, "attach_sees_the_creators_bytes_whatever_their_number") {
+  for (const std::uint64_t bytes : {1ull, 63ull, 4095ull, 4096ull, 4097ull, 100'001ull}) {
+    const std::string name = "size-" + std::to_string(bytes);
+    auto made = backend.create(uri(name), {.payload_bytes = bytes, .placement = {}, .job_id = {}});
+    REQUIRE(made);
+    fill(made->writable_bytes().value(), 3);
+    const auto seen = backend.attach(uri(name), {.access = Access::read_only});
+    REQUIRE(seen);
+    CHECK(seen->payload_bytes() == bytes);
+    CHECK(seen->identity().uuid == made->identity().uuid);
+    CHECK(holds(seen->host_bytes().value(), 3));
+  }
+}
+
+TEST_CASE_METHOD(Suite, "a_new_segment_is_zero_filled_and_aligned_to_pages") {
+  const Segment made = create(100'000);
+  const auto bytes = made.host_bytes().value();
+  CHECK(std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; }));
+  CHECK(reinterpret_cast<std::uintptr_t>(bytes.data()) % kPageBytes == 0);
+}
+
+TEST_CASE_METHOD(Suite, "a_name_that_nobody_made_is_not_found") {
+  CHECK(attach_failure() == Code::not_found);
+  if (!fixture->has_names()) return;
+  CHECK(backend.stat(uri()).error().code() == Code::not_found);
+  CHECK(backend.remove(uri(), {}).error().code() == Code::not_found);
+}
+
+TEST_CASE_METHOD(Suite, "the_second_creator_of_a_name_is_refused_and_the_first_unharmed") {
+  Segment first = create(4096);
+  fill(first.writable_bytes().value(), 1);
+  const auto second = backend.create(uri(), {.payload_bytes = 8192, .placement = {}, .job_id = {}});
+  REQUIRE(!second);
+  CHECK(second.error().code() == Code::already_exists);
+  CHECK(attach().payload_bytes() == 4096);
+  CHECK(holds(attach().host_bytes().value(), 1));
+}
+
+TEST_CASE_METHOD(Suite, "of_many_creators_of_one_name_exactly_one_wins") {
+  std::atomic<int> winners{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      if (backend.create(uri(), {.payload_bytes = 4096, .placement = {}, .job_id = {}})) ++winners;
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(winners == 1);
+}
+
+TEST_CASE_METHOD(Suite, "impossible_sizes_are_invalid_and_leave_no_name") {
+  for (const std::uint64_t bytes : {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{1} << 60}) {
+    const auto made =
+        backend.create(uri(), {.payload_bytes = bytes, .placement = {}, .job_id = {}});
+    REQUIRE(!made);
+    CHECK(made.error().code() == Code::invalid_argument);
+    CHECK(attach_failure() == Code::not_found);
+  }
+}
+
+TEST_CASE_METHOD(Suite, "a_read_only_attacher_cannot_write_not_even_by_force") {
+  Segment made = create(4096);
+  fill(made.writable_bytes().value(), 5);
+  Segment reader = attach(Access::read_only);
+  CHECK(reader.writable_bytes().error().code() == Code::failed_precondition);
+  const int status = in_child([&] {
+    signal(SIGSEGV, SIG_DFL);
+    const auto bytes = reader.host_bytes().value();
+    const_cast<volatile std::byte*>(bytes.data())[0] = std::byte{0};
+  });
+  REQUIRE(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGSEGV);
+  CHECK(holds(made.host_bytes().value(), 5));
+}
+
+TEST_CASE_METHOD(Suite, "copy_on_write_edits_are_seen_by_nobody_else") {
+  Segment made = create(10'000);
+  fill(made.writable_bytes().value(), 1);
+  Segment copy = attach(Access::copy_on_write);
+  CHECK(holds(copy.host_bytes().value(), 1));
+  fill(copy.writable_bytes().value(), 2);
+  CHECK(holds(copy.host_bytes().value(), 2));
+  CHECK(holds(made.host_bytes().value(), 1));
+}
+
+TEST_CASE_METHOD(Suite, "attach_reports_not_ready_while_creator_initialises") {
+  CreateOptions options;
+  options.publish = Publish::by_creator;
+  Segment made = create(4096, options);
+  CHECK(attach_failure() == Code::not_ready);
+  std::thread publisher([&] {
+    fill(made.writable_bytes().value(), 9);
+    REQUIRE(made.publish());
+  });
+  const auto waited = backend.attach(uri(), {.timeout_ms = 60'000});
+  publisher.join();
+  REQUIRE(waited);
+  CHECK(holds(waited->host_bytes().value(), 9));
+  CHECK(made.publish().error().code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(Suite, "a_creator_that_dies_before_publishing_is_named_and_reclaimed") {
+  if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
+  const int status = in_child([&] {
+    CreateOptions options;
+    options.payload_bytes = 4096;
+    options.publish = Publish::by_creator;
+    const auto made = backend.create(uri(), options);
+    raise(SIGKILL);
+  });
+  REQUIRE(WIFSIGNALED(status));
+  const auto failed = backend.attach(uri(), {.timeout_ms = 20});
+  REQUIRE(!failed);
+  CHECK(failed.error().code() == Code::not_ready);
+  CHECK(failed.error().message().find("died") != std::string::npos);
+  const auto decisions = backend.reclaim({});
+  REQUIRE(decisions);
+  CHECK(std::any_of(decisions->begin(), decisions->end(),
+                    [](const ReclaimDecision& d) { return d.was_reclaimed; }));
+  CHECK(attach_failure() == Code::not_found);
+}
+
+TEST_CASE_METHOD(Suite, "a_reader_that_detaches_or_is_killed_leaves_every_byte") {
+  Segment made = create(100'000);
+  fill(made.writable_bytes().value(), 4);
+  { const Segment reader = attach(Access::read_only); }
+  const int status = in_child([&] {
+    const Segment reader = attach(Access::read_write);
+    raise(SIGKILL);
+  });
+  CHECK(WIFSIGNALED(status));
+  CHECK(holds(made.host_bytes().value(), 4));
+  CHECK(holds(attach().host_bytes().value(), 4));
+}
+
+TEST_CASE_METHOD(Suite, "growth_is_seen_after_refresh_at_the_same_address") {
+  CreateOptions options;
+  options.max_bytes = MiB(1);
+  Segment made = create(4096, options);
+  fill(made.writable_bytes().value(), 6);
+  Segment other = attach();
+  const std::byte* const address = other.host_bytes().value().data();
+  REQUIRE(made.grow(300'000));
+  CHECK(made.payload_bytes() == 300'000);
+  CHECK(other.payload_bytes() == 4096);
+  CHECK(other.refresh().value() == 300'000);
+  const auto bytes = other.writable_bytes().value();
+  CHECK(bytes.data() == address);
+  CHECK(holds(bytes.first(4096), 6));
+  CHECK(std::all_of(bytes.begin() + 4096, bytes.end(),
+                    [](std::byte b) { return b == std::byte{0}; }));
+  fill(bytes, 7);
+  CHECK(holds(made.host_bytes().value(), 7));
+  CHECK(made.grow(100));  // never shrinks
+  CHECK(made.payload_bytes() == 300'000);
+  CHECK(made.grow(MiB(1) + 1).error().code() == Code::invalid_argument);
+  CHECK(other.grow(MiB(1)));
+  CHECK(attach(Access::read_only).grow(MiB(1)).error().code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(Suite, "a_sealed_segment_is_final_for_everybody_and_can_be_verified") {
+  Segment made = create(10'001);
+  fill(made.writable_bytes().value(), 8);
+  CHECK(made.verify().error().code() == Code::failed_precondition);
+  const auto sealed = made.seal();
+  if (!sealed) FAIL(sealed.error().to_string());
+  CHECK(made.state() == SegmentState::sealed);
+  CHECK(made.verify());
+  CHECK(made.writable_bytes().error().code() == Code::failed_precondition);
+  CHECK(made.grow(20'000).error().code() == Code::failed_precondition);
+  CHECK(made.seal());  // again: nothing to do
+  CHECK(attach_failure({.access = Access::read_write}) == Code::failed_precondition);
+  const Segment reader = attach(Access::read_only);
+  CHECK(reader.verify());
+  CHECK(holds(reader.host_bytes().value(), 8));
+  const int status = in_child([&] {
+    signal(SIGSEGV, SIG_DFL);
+    const auto bytes = made.host_bytes().value();
+    const_cast<volatile std::byte*>(bytes.data())[0] = std::byte{0};
+  });
+  CHECK(WIFSIGNALED(status));
+  Segment copy = attach(Access::copy_on_write);
+  fill(copy.writable_bytes().value(), 1);
+  CHECK(reader.verify());
+}
+
+TEST_CASE_METHOD(Suite, "sealing_is_refused_while_another_writer_is_attached") {
+  Segment made = create(4096);
+  {
+    const Segment writer = attach();
+    CHECK(made.seal(Deadline::after_ms(0)).error().code() == Code::failed_precondition);
+    fill(made.writable_bytes().value(), 2);
+  }
+  const Segment reader = attach(Access::read_only);
+  CHECK(made.seal());
+  CHECK(holds(reader.host_bytes().value(), 2));
+}
+
+TEST_CASE_METHOD(Suite, "a_lifetime_ends_when_it_says_and_not_before") {
+  if (!fixture->has_lifetimes()) SKIP_TEST("the backend knows one lifetime only");
+  CreateOptions options;
+  SECTION("process: with its creator, while others keep their memory") {
+    options.lifetime = Lifetime::process;
+    std::optional<Segment> made(create(4096, options));
+    fill(made->writable_bytes().value(), 3);
+    const Segment other = attach();
+    { const Segment passing = attach(); }
+    CHECK(backend.stat(uri()));
+    made.reset();
+    CHECK(attach_failure() == Code::not_found);
+    CHECK(holds(other.host_bytes().value(), 3));
+  }
+  SECTION("last_detach: with whoever leaves last") {
+    options.lifetime = Lifetime::last_detach;
+    std::optional<Segment> made(create(4096, options));
+    std::optional<Segment> other(attach());
+    made.reset();
+    CHECK(backend.stat(uri()));
+    other.reset();
+    CHECK(attach_failure() == Code::not_found);
+  }
+  SECTION("until_removed: with nobody") {
+    options.lifetime = Lifetime::until_removed;
+    { const Segment made = create(4096, options); }
+    CHECK(backend.stat(uri()));
+    CHECK(backend.reclaim({}));
+    CHECK(backend.stat(uri()));
+  }
+  SECTION("job: when its end is told") {
+    options.lifetime = Lifetime::job;
+    options.job_id = "4711";
+    { const Segment made = create(4096, options); }
+    CHECK(backend.reclaim({}));
+    CHECK(backend.stat(uri()));
+    CHECK(backend.reclaim({.ended_job = "4712"}));
+    CHECK(backend.stat(uri()));
+    CHECK(backend.reclaim({.ended_job = "4711"}));
+    CHECK(!backend.stat(uri()));
+  }
+}
+
+TEST_CASE_METHOD(Suite, "remove_refuses_what_is_in_use_and_by_force_leaves_users_their_memory") {
+  if (!fixture->has_names()) SKIP_TEST("without a name there is nothing to remove");
+  Segment made = create(4096);
+  fill(made.writable_bytes().value(), 3);
+  const auto refused = backend.remove(uri(), {});
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::failed_precondition);
+  CHECK(holds(attach().host_bytes().value(), 3));
+  REQUIRE(backend.remove(uri(), {.even_if_attached = true}));
+  CHECK(attach_failure() == Code::not_found);
+  CHECK(holds(made.host_bytes().value(), 3));
+  CHECK(made.state() == SegmentState::retired);
+  const auto again = backend.create(uri(), {.payload_bytes = 4096, .placement = {}, .job_id = {}});
+  REQUIRE(again);
+  CHECK(again->identity().uuid != made.identity().uuid);
+}
+
+TEST_CASE_METHOD(Suite, "stat_and_list_tell_facts_without_mapping") {
+  if (!fixture->has_names()) SKIP_TEST("without names there is nothing to list");
+  CreateOptions options;
+  options.payload_bytes = 10'000;
+  const auto b = backend.create(uri("b"), options);
+  const auto a = backend.create(uri("a"), options);
+  REQUIRE(b);
+  REQUIRE(a);
+  const auto facts = backend.stat(uri("a")).value();
+  CHECK(facts.payload_bytes == 10'000);
+  CHECK(facts.committed_bytes >= 10'000);
+  CHECK(facts.state == SegmentState::ready);
+  CHECK(facts.is_attached_for_writing);
+  CHECK(facts.is_creator_alive);
+  CHECK(facts.owner_uid == geteuid());
+  CHECK(facts.mode == 0600);
+  const auto all = backend.list(uri().container).value();
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].uri == uri("a"));
+  CHECK(all[1].uri == uri("b"));
+}
+
+TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing") {
+  if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
+  if (!fixture->has_lifetimes()) SKIP_TEST("the backend knows one lifetime only");
+  const auto die_with = [&](const std::string& name, Lifetime lifetime) {
+    in_child([&] {
+      CreateOptions options;
+      options.payload_bytes = 4096;
+      options.lifetime = lifetime;
+      const auto made = backend.create(uri(name), options);
+      raise(SIGKILL);
+    });
+  };
+  die_with("orphan-process", Lifetime::process);
+  die_with("orphan-last", Lifetime::last_detach);
+  die_with("kept", Lifetime::until_removed);
+  Segment live = create(4096, {.placement = {}, .lifetime = Lifetime::process, .job_id = {}});
+  const auto reclaimed = [&](const ReclaimOptions& options) {
+    std::vector<std::string> orphans;
+    for (const auto& decision : backend.reclaim(options).value()) {
+      CHECK(!decision.evidence.empty());
+      CHECK(decision.was_reclaimed == (decision.is_orphan && !options.dry_run));
+      if (decision.is_orphan) orphans.push_back(decision.uri.name);
+    }
+    return orphans;
+  };
+  const std::vector<std::string> expected = {"orphan-last", "orphan-process"};
+  CHECK(reclaimed({.dry_run = true, .ended_job = {}}) == expected);
+  CHECK(reclaimed({.dry_run = true, .ended_job = {}}) == expected);
+  CHECK(reclaimed({}) == expected);
+  CHECK(reclaimed({}).empty());
+  CHECK(backend.stat(uri("kept")));
+  CHECK(backend.stat(uri()));
+}
+
+TEST_CASE_METHOD(Suite, "a_handle_takes_a_segment_to_another_process_over_a_socket") {
+  Segment made = create(10'000);
+  fill(made.writable_bytes().value(), 5);
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const Fd left(pair[0]), right(pair[1]);
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(std::make_unique<Borrowed>(backend));
+  Catalog catalog(std::move(backends));
+  if (made.uri().name.empty() || made.uri().container.empty()) {
+    REQUIRE(catalog.send(made, left.get(), fixture->os()));
+    const int status = in_child([&] {
+      auto received = catalog.receive(right.get(), fixture->os(), {}, Deadline::after_ms(60'000));
+      if (!received) _exit(1);
+      if (!holds(received->host_bytes().value(), 5)) _exit(2);
+      fill(received->writable_bytes().value(), 6);
+    });
+    CHECK(status == 0);
+    CHECK(holds(made.host_bytes().value(), 6));
+  }
+}
+
+TEST_CASE_METHOD(Suite, "two_attachments_are_two_participants") {
+  Segment one = create(4096);
+  Segment two = attach();
+  const auto first = one.participant();
+  const auto second = two.participant();
+  if (!first) FAIL(first.error().to_string());
+  REQUIRE(second);
+  CHECK((*first)->token() != (*second)->token());
+  CHECK((*first)->is_alive((*second)->token()).value());
+  CHECK(attach(Access::read_only).participant().error().code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(Suite, "persist_works_or_says_that_memory_is_volatile") {
+  Segment made = create(10'000);
+  const auto persisted = made.persist(100, 5000);
+  if (made.durability().is_volatile()) {
+    REQUIRE(!persisted);
+    CHECK(persisted.error().code() == Code::unsupported);
+  } else {
+    CHECK(persisted);
+    CHECK(made.persist(9'999, 2).error().code() == Code::invalid_argument);
+    CHECK(made.persist(~0ull, 1).error().code() == Code::invalid_argument);
+  }
+}
