@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -91,6 +92,8 @@ class Os {
   Result<void> madvise(void* address, std::size_t bytes, int advice);
   Result<void> msync(void* address, std::size_t bytes, int flags);
   Result<void> mlock(void* address, std::size_t bytes);
+  // One element for each 4 KiB page: whether it has memory, mapped here or not.
+  Result<std::vector<bool>> mincore(void* address, std::size_t bytes);
 
   // NUMA. `nodes` are node numbers; `mode` and `flags` as in mbind(2) and move_pages(2).
   Result<void> mbind(void* address, std::size_t bytes, int mode, std::span<const int> nodes,
@@ -102,6 +105,7 @@ class Os {
                                       int flags);
   Result<void> set_affinity(std::span<const int> cpus);  // of the calling thread
   Result<std::vector<int>> get_affinity();
+  std::optional<int> current_cpu();  // of the calling thread, at this moment
 
   // Open-file-description locks on one byte of a file. They belong to the open file, are
   // inherited over fork and die with the last descriptor, so a killed process cannot leak one.

@@ -75,6 +75,15 @@ Result<void> Os::mlock(void* address, std::size_t bytes) {
   return {};
 }
 
+Result<std::vector<bool>> Os::mincore(void* address, std::size_t bytes) {
+  std::vector<unsigned char> pages((bytes + 4095) / 4096);
+  STRATA_OS_CALL(rc, "mincore", "mincore", ::mincore(address, bytes, pages.data()));
+  std::vector<bool> present(pages.size());
+  for (std::size_t i = 0; i < pages.size(); ++i)
+    present[i] = (pages[i] & 1) != 0;
+  return present;
+}
+
 Result<void> Os::mbind(void* address, std::size_t bytes, int mode, std::span<const int> nodes,
                        unsigned flags) {
   STRATA_ASSIGN(const NodeMask mask, node_mask(nodes));
@@ -124,6 +133,12 @@ Result<std::vector<int>> Os::get_affinity() {
     if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) cpus.push_back(cpu);
   }
   return cpus;
+}
+
+std::optional<int> Os::current_cpu() {
+  const int cpu = ::sched_getcpu();
+  if (cpu < 0) return {};
+  return cpu;
 }
 
 Result<void> Os::get_random(std::span<std::byte> into) {
