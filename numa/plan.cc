@@ -1,0 +1,461 @@
+#include "numa/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "base/bytes.h"
+
+namespace strata {
+namespace {
+
+using Kind = Placement::Kind;
+using Mode = Plan::Mode;
+
+// The bytes that get memory: whole pages. Transparent huge pages may end in small ones.
+std::uint64_t placed_bytes(const Plan& plan) {
+  return align_up(plan.payload_bytes,
+                  plan.page_size == PageSize::thp ? kPageBytes : plan.page_bytes);
+}
+
+// One run of make_plan: what it looks at, and the plan that grows.
+struct Planner {
+  const Topology& topology;
+  const Placement& placement;
+  std::optional<int> local_node;
+  Plan plan;
+
+  std::uint64_t needed_bytes() const { return placed_bytes(plan); }
+  void because(std::string reason) { plan.reasons.push_back(std::move(reason)); }
+
+  // What a node can still give: its free memory, or of its hugetlb pool.
+  std::optional<std::uint64_t> free_on(int node) const {
+    const MemoryNode* facts = topology.find_node(node);
+    if (facts == nullptr) return {};
+    if (plan.page_size == PageSize::huge_2m || plan.page_size == PageSize::huge_1g) {
+      for (const HugePagePool& pool : facts->huge_page_pools) {
+        if (pool.page_bytes == plan.page_bytes) return pool.free_pages * pool.page_bytes;
+      }
+      if (!topology.is_this_machine()) return {};
+      return 0;
+    }
+    return facts->free_bytes;
+  }
+  bool fits(int node, std::uint64_t bytes) const {
+    const auto free = free_on(node);
+    return !free || *free >= bytes;  // what is not known is tried
+  }
+
+  Result<void> check_nodes() const;
+  Unexpected too_little(int node, std::uint64_t needed) const;
+  Result<void> bind_to(int node);
+  Result<void> prefer(const std::vector<int>& ranked);
+  Result<void> spread(Mode mode);
+  Result<void> plan_local();
+  Result<void> plan_near_pci();
+  Result<void> plan_tier();
+  Result<void> run();
+};
+
+Result<void> Planner::check_nodes() const {
+  if (placement.nodes.empty()) {
+    return fail(Code::invalid_argument, placement.to_string() + " names no node");
+  }
+  std::set<int> seen;
+  for (const int node : placement.nodes) {
+    if (topology.find_node(node) == nullptr) {
+      return fail(
+          Code::invalid_argument,
+          fmt::format("node {} does not exist; there {}: {}", node,
+                      topology.nodes().size() == 1 ? "is one" : "are", topology.node_list()));
+    }
+    if (topology.find_node(node)->memory_bytes == 0) {
+      return fail(Code::invalid_argument, fmt::format("node {} has no memory", node));
+    }
+    if (!seen.insert(node).second) {
+      return fail(Code::invalid_argument, fmt::format("node {} is named twice", node));
+    }
+  }
+  return {};
+}
+
+Unexpected Planner::too_little(int node, std::uint64_t needed) const {
+  const bool is_pool = plan.page_size == PageSize::huge_2m || plan.page_size == PageSize::huge_1g;
+  const std::string remedy =
+      is_pool ? fmt::format(
+                    "reserve more: echo N > /sys/devices/system/node/node{}/hugepages/"
+                    "hugepages-{}kB/nr_hugepages",
+                    node, plan.page_bytes / 1024)
+              : fmt::format(
+                    "free memory on that node, ask for less, or let others help: "
+                    "preferred:{},… or interleave",
+                    node);
+  return fail(Code::exhausted,
+              fmt::format("node {} needs {} ({} bytes) in {} pages but has {} ({} bytes) free; {}",
+                          node, format_bytes(needed), needed, format_bytes(plan.page_bytes),
+                          format_bytes(*free_on(node)), *free_on(node), remedy));
+}
+
+// All on one node and nowhere else. A bound node that runs full calls the out-of-memory killer,
+// so that a plan which cannot fit is refused whether strict or not.
+Result<void> Planner::bind_to(int node) {
+  if (!fits(node, needed_bytes())) return too_little(node, needed_bytes());
+  plan.mode = Mode::bind;
+  plan.nodes = {node};
+  plan.expected = {{node, needed_bytes() / kPageBytes}};
+  return {};
+}
+
+// The first node of `ranked` that has the room; where none has, as much as fits on each.
+Result<void> Planner::prefer(const std::vector<int>& ranked) {
+  plan.mode = Mode::preferred;
+  for (const int node : ranked) {
+    if (fits(node, needed_bytes())) {
+      plan.nodes = {node};
+      plan.expected = {{node, needed_bytes() / kPageBytes}};
+      break;
+    }
+    plan.fallbacks.push_back(
+        {node, fmt::format("node {} has {} free of {} needed", node, format_bytes(*free_on(node)),
+                           format_bytes(needed_bytes()))});
+  }
+  if (!plan.nodes.empty()) {
+    if (!plan.fallbacks.empty()) {
+      if (plan.is_strict && placement.kind != Kind::preferred) {
+        return too_little(ranked.front(), needed_bytes());
+      }
+      because(fmt::format("node {} is the next with enough free memory", plan.nodes[0]));
+    }
+    for (const int node : ranked) {
+      if (plan.is_strict) break;
+      const bool passed_over = node == plan.nodes[0] ||
+                               std::any_of(plan.fallbacks.begin(), plan.fallbacks.end(),
+                                           [&](const Fallback& each) { return each.node == node; });
+      if (!passed_over) plan.fallbacks.push_back({node, "next in order, should that node fill up"});
+    }
+    return {};
+  }
+  std::uint64_t left = needed_bytes();
+  for (const int node : ranked) {
+    const std::uint64_t free = *free_on(node) / plan.page_bytes * plan.page_bytes;
+    const std::uint64_t share = std::min(free, left);
+    if (share == 0) continue;
+    plan.nodes.push_back(node);
+    plan.expected.push_back({node, share / kPageBytes});
+    because(fmt::format("node {} takes {} of {}", node, format_bytes(share),
+                        format_bytes(needed_bytes())));
+    left -= share;
+  }
+  if (left == 0) return {};
+  if (plan.is_strict || plan.nodes.empty()) return too_little(ranked.front(), needed_bytes());
+  // What is over goes to the last one: the kernel spills it to nodes that were not named.
+  plan.expected.back().pages += left / kPageBytes;
+  because(fmt::format("{} more than these nodes have free will go elsewhere", format_bytes(left)));
+  return {};
+}
+
+// Dealt out over several nodes, by the kernel page by page or in stripes of ours.
+Result<void> Planner::spread(Mode mode) {
+  STRATA_TRY(check_nodes());
+  plan.mode = mode;
+  plan.nodes = placement.nodes;
+  if (mode == Mode::weighted) {
+    if (placement.weights.size() != placement.nodes.size() ||
+        std::count(placement.weights.begin(), placement.weights.end(), 0u) != 0) {
+      return fail(Code::invalid_argument,
+                  placement.to_string() + ": each node needs a weight of at least 1");
+    }
+    plan.weights = placement.weights;
+    for (const int node : plan.nodes)
+      plan.expected.push_back({node, 0});
+    for (const Extent& extent : extents(plan)) {
+      const auto at = std::find(plan.nodes.begin(), plan.nodes.end(), extent.node);
+      plan.expected[static_cast<std::size_t>(at - plan.nodes.begin())].pages +=
+          extent.bytes / kPageBytes;
+    }
+  } else {
+    const std::uint64_t units = (needed_bytes() + plan.page_bytes - 1) / plan.page_bytes;
+    const std::uint64_t count = plan.nodes.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t share = units / count + (i < units % count ? 1 : 0);
+      plan.expected.push_back({plan.nodes[i], share * plan.page_bytes / kPageBytes});
+    }
+    // The last unit may be short.
+    plan.expected[(units - 1) % count].pages -=
+        (units * plan.page_bytes - needed_bytes()) / kPageBytes;
+  }
+  for (const NodePages& share : plan.expected) {
+    if (fits(share.node, share.pages * kPageBytes)) continue;
+    if (plan.is_strict) return too_little(share.node, share.pages * kPageBytes);
+    plan.fallbacks.push_back(
+        {share.node,
+         fmt::format("node {} has {} free of {} needed: its rest goes to the others", share.node,
+                     format_bytes(*free_on(share.node)), format_bytes(share.pages * kPageBytes))});
+  }
+  because(fmt::format("{} asked for by number", placement.to_string()));
+  return {};
+}
+
+Result<void> Planner::plan_local() {
+  if (!local_node) {
+    if (plan.is_strict && topology.nodes().size() > 1) {
+      return fail(Code::unsupported,
+                  "a strict local placement needs to know which processor it runs on");
+    }
+    if (topology.nodes().size() > 1) {
+      plan.mode = Mode::local;
+      because("the node of the thread that touches first: no processor was given");
+      return {};
+    }
+    local_node = topology.nodes().front().node;
+  }
+  because(fmt::format("node {} is the creating thread's", *local_node));
+  std::vector<int> ranked{*local_node};
+  if (!plan.is_strict) {
+    std::vector<int> others;
+    for (const MemoryNode& node : topology.nodes()) {
+      if (node.node != *local_node && node.memory_bytes > 0) others.push_back(node.node);
+    }
+    std::stable_sort(others.begin(), others.end(), [&](int a, int b) {
+      return topology.distance(*local_node, a).value_or(255) <
+             topology.distance(*local_node, b).value_or(255);
+    });
+    ranked.insert(ranked.end(), others.begin(), others.end());
+  }
+  if (plan.is_strict) return bind_to(*local_node);
+  return prefer(ranked);
+}
+
+Result<void> Planner::plan_near_pci() {
+  const PciDevice* device = topology.find_pci_device(placement.pci_address);
+  if (device == nullptr) {
+    std::string some;
+    for (std::size_t i = 0; i < topology.pci_devices().size() && i < 4; ++i)
+      some += (i == 0 ? "" : ", ") + topology.pci_devices()[i].address;
+    return fail(Code::not_found, fmt::format("no PCI device {}; {}", placement.pci_address,
+                                             some.empty() ? "this topology has none"
+                                                          : "there are " + some + " and so on"));
+  }
+  std::optional<int> node = device->node;
+  if (node) {
+    because(fmt::format("node {} is the nearest to {}", *node, device->address));
+  } else if (topology.nodes().size() == 1) {
+    node = topology.nodes().front().node;
+    because(fmt::format("node {} is the only one", *node));
+  } else if (plan.is_strict) {
+    return fail(Code::unsupported, fmt::format("the platform does not tell which of the nodes {} "
+                                               "is near to {}; name one with node:N",
+                                               topology.node_list(), device->address));
+  } else {
+    because(fmt::format("the platform does not tell which node is near to {}", device->address));
+    return plan_local();
+  }
+  if (plan.is_strict) return bind_to(*node);
+  std::vector<int> ranked{*node};
+  for (const MemoryNode& each : topology.nodes()) {
+    if (each.node != *node && each.memory_bytes > 0) ranked.push_back(each.node);
+  }
+  std::stable_sort(ranked.begin() + 1, ranked.end(), [&](int a, int b) {
+    return topology.distance(*node, a).value_or(255) < topology.distance(*node, b).value_or(255);
+  });
+  return prefer(ranked);
+}
+
+struct TierFacts {
+  const char* name;
+  const char* unit;
+  bool more_is_better;
+  std::optional<std::uint64_t> (*of)(const MemoryNode&);
+};
+
+TierFacts tier_facts(Tier tier) {
+  if (tier == Tier::latency) {
+    return {"latency", "ns", false, [](const MemoryNode& node) { return node.latency_ns; }};
+  }
+  if (tier == Tier::capacity) {
+    return {"capacity", "bytes", true, [](const MemoryNode& node) { return node.capacity_bytes; }};
+  }
+  return {"bandwidth", "MB/s", true,
+          [](const MemoryNode& node) { return node.bandwidth_mb_per_s; }};
+}
+
+std::string tier_value(const TierFacts& facts, std::uint64_t value) {
+  if (facts.unit == std::string_view("bytes")) return format_bytes(value);
+  if (facts.unit == std::string_view("MB/s") && value >= 1000) {
+    return fmt::format("{:.3g} GB/s", static_cast<double>(value) / 1000.0);
+  }
+  return fmt::format("{} {}", value, facts.unit);
+}
+
+Result<void> Planner::plan_tier() {
+  const TierFacts facts = tier_facts(placement.tier);
+  std::vector<const MemoryNode*> known;
+  for (const MemoryNode& node : topology.nodes()) {
+    if (node.memory_bytes > 0 && facts.of(node)) known.push_back(&node);
+  }
+  if (known.empty()) {
+    if (topology.nodes().size() == 1) {
+      because(fmt::format("the {} of no node is known, and node {} is the only one", facts.name,
+                          topology.nodes().front().node));
+      local_node = topology.nodes().front().node;
+      return plan_local();
+    }
+    if (plan.is_strict) {
+      return fail(Code::unsupported,
+                  fmt::format("the platform tells the {} of no node (it needs an ACPI HMAT); use "
+                              "tier:capacity or name a node",
+                              facts.name));
+    }
+    because(fmt::format("the platform tells the {} of no node", facts.name));
+    return plan_local();
+  }
+  // The best first; among equals the nearest to the creating thread.
+  const auto distance = [&](const MemoryNode* node) {
+    return local_node ? topology.distance(*local_node, node->node).value_or(255) : 0;
+  };
+  const auto is_near = [&](const MemoryNode* node) {
+    const MemoryNode* local = local_node ? topology.find_node(*local_node) : nullptr;
+    return local != nullptr && node->near_cpus == local->near_cpus;
+  };
+  std::stable_sort(known.begin(), known.end(), [&](const MemoryNode* a, const MemoryNode* b) {
+    const std::uint64_t left = *facts.of(*a), right = *facts.of(*b);
+    if (left != right) return facts.more_is_better ? left > right : left < right;
+    if (is_near(a) != is_near(b)) return is_near(a);
+    return distance(a) < distance(b);
+  });
+  const std::uint64_t best = *facts.of(*known.front());
+  because(fmt::format("node {} has the {} {}: {}", known.front()->node,
+                      facts.more_is_better ? "highest" : "lowest", facts.name,
+                      tier_value(facts, best)));
+  std::vector<int> ranked;
+  for (const MemoryNode* node : known) {
+    if (plan.is_strict && *facts.of(*node) != best) break;
+    ranked.push_back(node->node);
+    if (node != known.front()) {
+      because(fmt::format("node {}: {}", node->node, tier_value(facts, *facts.of(*node))));
+    }
+  }
+  if (plan.is_strict && ranked.size() == 1) return bind_to(ranked.front());
+  return prefer(ranked);
+}
+
+Result<void> Planner::run() {
+  switch (placement.kind) {
+    case Kind::local: return plan_local();
+    case Kind::node:
+      STRATA_TRY(check_nodes());
+      if (placement.nodes.size() != 1) {
+        return fail(Code::invalid_argument, "node: exactly one, or use preferred or interleave");
+      }
+      because(fmt::format("node {} asked for by number", placement.nodes[0]));
+      return bind_to(placement.nodes[0]);
+    case Kind::preferred:
+      STRATA_TRY(check_nodes());
+      because(fmt::format("{} asked for by number", placement.to_string()));
+      return prefer(placement.nodes);
+    case Kind::interleave: return spread(Mode::interleave);
+    case Kind::weighted: return spread(Mode::weighted);
+    case Kind::near_pci: return plan_near_pci();
+    case Kind::tier: return plan_tier();
+  }
+  return fail(Code::invalid_argument,
+              fmt::format("placement kind {} is unknown", static_cast<unsigned>(placement.kind)));
+}
+
+Plan start_plan(std::uint64_t payload_bytes, PageSize page_size) {
+  Plan plan;
+  plan.payload_bytes = payload_bytes;
+  plan.page_size = page_size;
+  plan.page_bytes = page_size_bytes(page_size);
+  return plan;
+}
+
+}  // namespace
+
+std::string Plan::mode_name() const {
+  switch (mode) {
+    case Mode::local: return "local";
+    case Mode::bind: return "bind";
+    case Mode::preferred: return "preferred";
+    case Mode::interleave: return "interleave";
+    case Mode::weighted: return "weighted";
+  }
+  return "?";
+}
+
+Result<Plan> make_plan(const Topology& topology, const Placement& placement,
+                       std::uint64_t payload_bytes, PageSize page_size,
+                       std::optional<int> local_cpu) {
+  if (payload_bytes == 0 || payload_bytes > (std::uint64_t{1} << 62)) {
+    return fail(Code::invalid_argument,
+                fmt::format("a size of {} bytes cannot be placed", payload_bytes));
+  }
+  Planner planner{topology, placement, {}, start_plan(payload_bytes, page_size)};
+  planner.plan.is_strict = placement.is_strict;
+  if (local_cpu) planner.local_node = topology.memory_near_cpu(*local_cpu);
+  STRATA_TRY(planner.run());
+  Plan plan = std::move(planner.plan);
+  plan.has_other_nodes = topology.nodes().size() > plan.nodes.size();
+  for (const int node : plan.nodes)
+    plan.near_cpus.push_back(topology.find_node(node)->near_cpus);
+  if (page_size == PageSize::thp) {
+    plan.reasons.push_back("2 MiB pages where the kernel grants them, else 4 KiB");
+  }
+  return plan;
+}
+
+bool needs_topology(const Placement& placement) {
+  return placement.kind != Kind::local || placement.is_strict;
+}
+
+Plan local_plan(std::uint64_t payload_bytes, PageSize page_size) {
+  Plan plan = start_plan(payload_bytes, page_size);
+  plan.reasons.push_back("the node of the creating thread");
+  return plan;
+}
+
+std::vector<Extent> extents(const Plan& plan) {
+  std::vector<Extent> cut;
+  const std::uint64_t total_bytes = placed_bytes(plan);
+  std::uint64_t offset_bytes = 0;
+  if (plan.mode == Mode::preferred) {
+    for (const NodePages& share : plan.expected) {
+      const std::uint64_t bytes = std::min(share.pages * kPageBytes, total_bytes - offset_bytes);
+      cut.push_back({offset_bytes, bytes, share.node});
+      offset_bytes += bytes;
+    }
+    return cut;
+  }
+  if (plan.mode != Mode::weighted) return cut;
+  const std::uint64_t weight_sum =
+      std::accumulate(plan.weights.begin(), plan.weights.end(), std::uint64_t{0});
+  const std::uint64_t most_rounds = std::max<std::uint64_t>(1, kMaxStripes / plan.nodes.size());
+  const std::uint64_t per_round = align_up(total_bytes, plan.page_bytes) / plan.page_bytes;
+  // Pages per weight, so that the rounds stay within their limit.
+  const std::uint64_t rounds_at_one = (per_round + weight_sum - 1) / weight_sum;
+  const std::uint64_t unit_pages = (rounds_at_one + most_rounds - 1) / most_rounds;
+  const std::uint64_t unit_bytes = unit_pages * plan.page_bytes;
+  while (offset_bytes < total_bytes) {
+    for (std::size_t i = 0; i < plan.nodes.size() && offset_bytes < total_bytes; ++i) {
+      const std::uint64_t bytes =
+          std::min(unit_bytes * plan.weights[i], total_bytes - offset_bytes);
+      cut.push_back({offset_bytes, bytes, plan.nodes[i]});
+      offset_bytes += bytes;
+    }
+  }
+  return cut;
+}
+
+std::uint64_t page_size_bytes(PageSize page_size) {
+  switch (page_size) {
+    case PageSize::base: return kPageBytes;
+    case PageSize::thp:
+    case PageSize::huge_2m: return MiB(2);
+    case PageSize::huge_1g: return GiB(1);
+  }
+  return kPageBytes;
+}
+
+}  // namespace strata

@@ -1,0 +1,91 @@
+// A Plan says which nodes a segment's pages go to, how many on each, and why: a Placement
+// (what the user asked for) applied to a Topology (what there is).
+//   Threads:  a value; make_plan() is a pure function.
+//   Errors:   invalid_argument for a node that does not exist, naming those that do;
+//             not_found for an unknown PCI device; exhausted where a node that must be used has
+//             too little free memory, with needed and free bytes and a remedy; unsupported
+//             where a strict plan rests on a fact that the platform does not tell.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "numa/topology.h"
+#include "segment/options.h"
+
+namespace strata {
+
+struct NodePages {
+  int node = 0;
+  std::uint64_t pages = 0;  // of 4 KiB, whatever the page size
+  bool operator==(const NodePages&) const = default;
+};
+
+// A node that was passed over, or that takes what another cannot.
+struct Fallback {
+  int node = 0;
+  std::string reason;
+};
+
+struct Plan {
+  enum class Mode : std::uint8_t {
+    local,       // no binding: the kernel takes the node of the thread that touches first
+    bind,        // nodes[0] and no other
+    preferred,   // expected[i] in this order; the kernel goes elsewhere where one is full
+    interleave,  // page by page over nodes
+    weighted,    // stripes of weights[i] units on nodes[i]
+  };
+  Mode mode = Mode::local;
+  std::vector<int> nodes;
+  std::vector<std::uint32_t> weights;  // as nodes, for Mode::weighted
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t page_bytes = 4096;  // that placement steps by
+  PageSize page_size = PageSize::base;
+  bool is_strict = false;
+  std::vector<NodePages> expected;          // empty where the node is not known before
+  std::vector<std::vector<int>> near_cpus;  // as nodes: where to touch from
+  bool has_other_nodes = false;             // nodes that the plan does not name exist
+  std::vector<std::string> reasons;         // for people, most important first
+  std::vector<Fallback> fallbacks;
+
+  std::string mode_name() const;
+};
+
+// `local_cpu` is where the creating thread runs (Os::current_cpu()); without it a local plan
+// leaves the choice to the kernel.
+Result<Plan> make_plan(const Topology& topology, const Placement& placement,
+                       std::uint64_t payload_bytes, PageSize page_size,
+                       std::optional<int> local_cpu = {});
+
+// Whether make_plan() needs to know the machine. A local placement that is not strict can use
+// local_plan() and save the milliseconds of reading it.
+bool needs_topology(const Placement& placement);
+Plan local_plan(std::uint64_t payload_bytes, PageSize page_size);
+
+// A range of the payload that goes to one node.
+struct Extent {
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t bytes = 0;
+  int node = 0;
+  bool operator==(const Extent&) const = default;
+};
+
+// Most stripes that a weighted plan is cut into: each is a policy range in the kernel, and a
+// mapping may have 65,530 of them in all. The stripe unit grows with the segment instead:
+// 1 GiB at weights 3 and 1 goes in stripes of 3 and 1 MiB.
+inline constexpr std::uint64_t kMaxStripes = 1024;
+
+// The ranges of a weighted or preferred plan, in order; empty for the other modes, whose pages
+// the kernel deals out.
+std::vector<Extent> extents(const Plan& plan);
+
+std::uint64_t page_size_bytes(PageSize page_size);  // 4 KiB for base, 2 MiB for thp
+
+// The inverse of Placement::to_string(). Errors: invalid_argument with the rule that is broken.
+Result<Placement> parse_placement(std::string_view text);
+
+}  // namespace strata
