@@ -1,0 +1,13 @@
+#include "strata.h"
+
+#include "numa/shm_backend.h"
+
+namespace strata {
+
+Catalog make_catalog(Os& os) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(std::make_unique<ShmBackend>(os));
+  return Catalog(std::move(backends));
+}
+
+}  // namespace strata

@@ -1,0 +1,29 @@
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "numa/shm_backend.h"
+#include "tests/conformance/backend_fixture.h"
+#include "tests/shm_directory.h"
+
+namespace strata {
+namespace {
+
+class ShmFixture final : public BackendFixture {
+ public:
+  Os& os() override { return os_; }
+  Backend& backend() override { return backend_; }
+  SegmentUri uri(const std::string& name) override { return {"shm", {}, name}; }
+
+ private:
+  RealOs os_;
+  ShmDirectory directory_;
+  ShmBackend backend_{
+      os_, {.directory = directory_.path(), .huge_2m_directory = {}, .huge_1g_directory = {}}};
+};
+
+}  // namespace
+
+std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<ShmFixture>(); }
+
+}  // namespace strata
