@@ -40,26 +40,31 @@ bool plant_from_name(const std::string& name, Plant& plant);
 struct BankLayout {
   static constexpr uint64_t kMagic = 0x6b6e616274617274;
 
-  struct alignas(256) Account {
+  struct Account {
     int64_t balance;
+    uint8_t reserved[248];
   };
-  struct alignas(256) Done {
+  struct Done {
     uint64_t transfers;
+    uint8_t reserved[248];
   };
-  struct alignas(256) UndoLog {
+  struct UndoLog {
     uint64_t valid;  // 1: a transfer is under way; its old values follow
     uint64_t process;
     uint64_t old_done;
     uint64_t account[2];
     int64_t old_balance[2];
+    uint8_t reserved[200];
   };
 
   uint64_t magic;
   uint64_t seed;
+  uint8_t reserved[240];
   UndoLog log;
   Done done[kBankProcesses];
   Account accounts[kAccounts];
 };
+static_assert(sizeof(BankLayout) == 256 * (2 + kBankProcesses + kAccounts));
 
 class Bank {
  public:
