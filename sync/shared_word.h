@@ -55,7 +55,7 @@ class SharedWord {
 
   // Where futex calls look: the word itself, or the low half of a 64-bit one (little-endian).
   const std::atomic<std::uint32_t>& futex() const {
-    return *reinterpret_cast<const std::atomic<std::uint32_t>*>(&value_);
+    return *static_cast<const std::atomic<std::uint32_t>*>(static_cast<const void*>(&value_));
   }
 
  private:
