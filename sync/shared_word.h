@@ -55,7 +55,9 @@ class SharedWord {
 
   // Where futex calls look: the word itself, or the low half of a 64-bit one (little-endian).
   const std::atomic<std::uint32_t>& futex() const {
-    return *static_cast<const std::atomic<std::uint32_t>*>(static_cast<const void*>(&value_));
+    const void* const word = &value_;
+    const auto* const low = static_cast<const std::atomic<std::uint32_t>*>(word);
+    return *low;
   }
 
  private:
