@@ -36,9 +36,9 @@ struct Placement {
     tier = 7,        // the nodes with the best `tier` attribute
   };
   Kind kind = Kind::local;
-  std::vector<int> nodes;
-  std::vector<std::uint32_t> weights;
-  std::string pci_address;  // "0000:3b:00.0"
+  std::vector<int> nodes = {};
+  std::vector<std::uint32_t> weights = {};
+  std::string pci_address = {};  // "0000:3b:00.0"
   Tier tier = Tier::bandwidth;
   // Fail the creation where a page lands elsewhere; otherwise report it.
   bool is_strict = false;
@@ -70,13 +70,13 @@ struct CreateOptions {
   std::uint64_t payload_bytes = 0;
   // The segment can grow up to this; 0: it cannot grow. Address space only, no memory.
   std::uint64_t max_bytes = 0;
-  Placement placement;
+  Placement placement = {};
   PageSize page_size = PageSize::base;
   Commit commit = Commit::up_front;
   Publish publish = Publish::at_once;
   Lifetime lifetime = Lifetime::until_removed;
   std::uint32_t mode = 0600;  // permission bits of the named object
-  std::string job_id;         // for Lifetime::job
+  std::string job_id = {};    // for Lifetime::job
 };
 
 enum class Access : std::uint32_t {
