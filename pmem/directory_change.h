@@ -1,0 +1,94 @@
+// A DirectoryChange is one change of a pool's directory: all of it happens, or nothing.
+//
+//     STRATA_ASSIGN(auto change, DirectoryChange::begin(os, path, deadline));
+//     STRATA_TRY(change->put(slot, entry));
+//     STRATA_TRY(change->commit());
+//
+//   Threads:  the one that began it. It holds the pool's lock: be quick.
+//   Lifetime: destroyed without commit() it leaves everything as it was.
+//   Errors:   begin: as PoolFile::open; timed_out with the holder named; corrupt.
+//   Cost:     about 10 ms, nearly all of it libpmemobj's open.
+//   Persists: yes. A process that dies in the middle leaves the sequence odd; the next change
+//             or recover_directory() opens the pool, whereby libpmemobj rolls back or completes
+//             the transaction, and makes it even.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "os/deadline.h"
+#include "os/os.h"
+#include "pmem/object_pool.h"
+#include "pmem/pool_file.h"
+#include "pmem/pool_format.h"
+
+namespace strata {
+
+// Room for one segment: an object of the heap, and where its parts are in the file.
+struct Room {
+  std::uint64_t object_offset_bytes = 0;
+  std::uint64_t object_bytes = 0;
+  std::uint64_t header_offset_bytes = 0;
+  std::uint64_t payload_offset_bytes = 0;    // from the header page
+  std::uint64_t checksums_offset_bytes = 0;  // 0: none
+};
+
+class DirectoryChange {
+ public:
+  static Result<std::unique_ptr<DirectoryChange>> begin(Os& os, const std::string& path,
+                                                        Deadline deadline);
+  ~DirectoryChange();
+  DirectoryChange(const DirectoryChange&) = delete;
+  DirectoryChange& operator=(const DirectoryChange&) = delete;
+
+  const PoolFile& file() const { return file_; }
+  ObjectPool& objects() { return pool_; }
+  std::uint32_t slot_count() const { return slot_count_; }
+  const DirectoryHead& head() const { return *head_; }
+  const DirectoryEntry& entry(std::uint32_t slot) const { return entries_[slot]; }
+  // Why the entry must not be used; empty where it is sound.
+  std::string problem(std::uint32_t slot) const;
+
+  std::optional<std::uint32_t> find_current(std::string_view name) const;
+  // Errors: exhausted, with how many slots there are.
+  Result<std::uint32_t> find_free() const;
+  // True where a process is attached to the slot's segment, or still fills it.
+  Result<bool> is_in_use(std::uint32_t slot) const;
+
+  // Page-aligned; large ones with header and payload at multiples of 2 MiB, so that DAX can map
+  // huge pages. The header page is zeroed, the payload is not. Errors: exhausted.
+  Result<Room> allocate(std::uint64_t max_bytes, std::uint64_t checksum_count);
+  Result<void> put(std::uint32_t slot, const DirectoryEntry& entry);
+  // Frees the slot's object and the slot.
+  Result<void> release(std::uint32_t slot);
+  // Frees what is retired or was staged by a process that is gone. Returns how many slots.
+  Result<std::uint32_t> sweep();
+  Result<void> set_user_root(std::uint64_t offset_bytes, std::uint64_t bytes);
+  Result<void> commit();
+
+ private:
+  DirectoryChange(PoolFile file, ObjectPool pool);
+  Result<void> start();
+
+  PoolFile file_;
+  ObjectPool pool_;
+  DirectoryHead* head_ = nullptr;
+  IndexEntry* index_ = nullptr;
+  DirectoryEntry* entries_ = nullptr;
+  std::uint32_t slot_count_ = 0;
+  bool is_open_ = false;  // the transaction
+};
+
+// Makes the directory of a pool that is left in the middle of a change whole again.
+Result<void> recover_directory(Os& os, const std::string& path, Deadline deadline);
+
+// Writes an empty directory of `slots` slots into a new pool.
+Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots);
+
+std::uint64_t unix_ns();
+
+}  // namespace strata

@@ -1,0 +1,78 @@
+// A Domain is a range of a file, mapped so that what is stored there survives: a persistence
+// domain, over libpmem2. The same calls serve an ordinary disk file (page granularity, msync),
+// a DAX file system (cache lines) and a platform that flushes its caches by itself (bytes).
+//   Threads:  any. drain() covers what the calling thread flushed; at page granularity, threads
+//             that drain at the same time share one msync.
+//   Lifetime: the mapping ends with the Domain. The file descriptor may be closed before.
+//   Errors:   map: invalid_argument, permission_denied, unsupported where the medium is coarser
+//             than the caller accepts; drain: what msync refused.
+//   Cost:     bytes: none; cache lines: one clwb a line and a fence; pages: one msync a drain,
+//             over the smallest range that covers what was flushed.
+//   Persists: what was flushed and drained. Private (copy-on-write) mappings persist nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "os/os.h"
+#include "segment/durability.h"
+#include "segment/options.h"
+
+struct pmem2_map;
+
+namespace strata {
+
+// The unit in which stores become durable. The value is its size in bytes.
+enum class Granularity : std::uint32_t { byte = 1, cache_line = 64, page = 4096 };
+std::string_view granularity_name(Granularity granularity);
+
+struct DomainRequest {
+  std::uint64_t offset_bytes = 0;  // a multiple of the page size
+  std::uint64_t bytes = 0;
+  Access access = Access::read_write;
+  // The coarsest granularity that the caller can work with.
+  Granularity worst_granularity = Granularity::page;
+};
+
+class Domain final : public Durability {
+ public:
+  static Result<std::unique_ptr<Domain>> map(Os& os, int fd, const DomainRequest& request);
+  ~Domain() override;
+  Domain(const Domain&) = delete;
+  Domain& operator=(const Domain&) = delete;
+
+  std::span<std::byte> bytes() const { return bytes_; }
+  Access access() const { return access_; }
+  Granularity granularity() const { return granularity_; }
+
+  bool is_volatile() const override { return access_ == Access::copy_on_write; }
+  std::size_t granularity_bytes() const override { return static_cast<std::size_t>(granularity_); }
+  void flush(const void* address, std::size_t bytes) override;
+  Result<void> drain() override;
+
+  // Reaches the medium itself, past buffers that survive a power failure only as long as the
+  // platform works. Slow; meant for moments such as the end of a checkpoint.
+  Result<void> deep_flush(const void* address, std::size_t bytes);
+
+  // Makes the mapping unwritable for good.
+  Result<void> freeze();
+
+ private:
+  class PageSync;
+
+  Domain(Os& os, pmem2_map* map, Access access);
+
+  Os& os_;
+  pmem2_map* map_;
+  Access access_;
+  Granularity granularity_;
+  std::span<std::byte> bytes_;
+  void (*flush_lines_)(const void*, std::size_t);
+  void (*fence_)();
+  std::unique_ptr<PageSync> page_sync_;  // at page granularity only
+};
+
+}  // namespace strata

@@ -1,0 +1,158 @@
+#include "pmem/object_pool.h"
+
+#include <fmt/format.h>
+#include <libpmemobj.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <sstream>
+
+#include "base/check.h"
+#include "os/process_identity.h"
+
+namespace strata {
+namespace {
+
+constexpr std::uint64_t kRetryNs = 500'000;
+
+Unexpected obj_failure(int error, const std::string& what) {
+  const std::string detail = fmt::format("{}: libpmemobj: {}", what, pmemobj_errormsg());
+  switch (error) {
+    case EINVAL: return Unexpected(Status(Code::corrupt, detail, error));
+    case ENOMEM: return Unexpected(Status(Code::exhausted, detail, error));
+    default: return Unexpected(Status(status_from_errno(error, what).code(), detail, error));
+  }
+}
+
+}  // namespace
+
+std::string describe_pool_holder(Os& os, const std::string& path) {
+  const std::string nobody = "a process that cannot be seen from here";
+  const auto facts = os.stat(path);
+  const auto locks = os.read_file("/proc/locks");
+  if (!facts || !locks) return nobody;
+  std::istringstream lines(*locks);
+  for (std::string line; std::getline(lines, line);) {
+    int pid = 0;
+    unsigned major_id = 0, minor_id = 0;
+    std::uint64_t inode = 0;
+    if (std::sscanf(line.c_str(), "%*u: FLOCK %*s %*s %d %x:%x:%" SCNu64, &pid, &major_id,
+                    &minor_id, &inode) != 4) {
+      continue;
+    }
+    if (inode != facts->st_ino || major_id != major(facts->st_dev) ||
+        minor_id != minor(facts->st_dev) || pid <= 0) {
+      continue;
+    }
+    return fmt::format("pid {} ({})", pid, read_command_name(os, pid));
+  }
+  return nobody;
+}
+
+Result<ObjectPool> ObjectPool::open(Os& os, const std::string& path, const char* layout,
+                                    Deadline deadline) {
+  while (true) {
+    if (PMEMobjpool* pool = pmemobj_open(path.c_str(), layout)) return ObjectPool(pool);
+    const int error = errno;
+    if (error != EAGAIN) return obj_failure(error, "open " + path);
+    if (deadline.expired()) {
+      return fail(Code::timed_out, fmt::format("open {}: the pool is held by {}", path,
+                                               describe_pool_holder(os, path)));
+    }
+    os.sleep_ns(kRetryNs);
+  }
+}
+
+Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const char* layout,
+                                      std::uint64_t pool_bytes, mode_t mode) {
+  if (PMEMobjpool* pool = pmemobj_create(path.c_str(), layout, pool_bytes, mode)) {
+    return ObjectPool(pool);
+  }
+  const int error = errno;
+  auto failure = obj_failure(error, "create " + path);
+  if (error != EEXIST) (void)os.unlink(path);
+  if (error == EINVAL) return fail(Code::invalid_argument, failure.value().message());
+  return failure;
+}
+
+ObjectPool::~ObjectPool() {
+  if (pool_ == nullptr) return;
+  if (pmemobj_tx_stage() == TX_STAGE_WORK) abort();
+  pmemobj_close(pool_);
+}
+
+std::uint64_t ObjectPool::root_bytes() const { return pmemobj_root_size(pool_); }
+
+Result<std::byte*> ObjectPool::root(std::uint64_t bytes) {
+  const std::uint64_t now = root_bytes();
+  if (now != 0 && now != bytes) {
+    return fail(Code::corrupt, fmt::format("root object has {} bytes, not {}", now, bytes));
+  }
+  const PMEMoid oid = pmemobj_root(pool_, bytes);
+  if (OID_IS_NULL(oid)) return obj_failure(errno, "make the root object");
+  return static_cast<std::byte*>(pmemobj_direct(oid));
+}
+
+std::byte* ObjectPool::at(std::uint64_t offset_bytes) const {
+  return reinterpret_cast<std::byte*>(pool_) + offset_bytes;
+}
+
+void ObjectPool::persist(const void* address, std::size_t bytes) const {
+  pmemobj_persist(pool_, address, bytes);
+}
+
+Result<void> ObjectPool::begin() {
+  if (pmemobj_tx_stage() != TX_STAGE_NONE) {
+    return fail(Code::failed_precondition, "this thread is within a libpmemobj transaction");
+  }
+  if (const int error = pmemobj_tx_begin(pool_, nullptr, TX_PARAM_NONE)) {
+    return obj_failure(error, "begin transaction");
+  }
+  return {};
+}
+
+// The NO_ABORT flags: libpmemobj's own way out is a longjmp, which must not cross C++ frames.
+Result<void> ObjectPool::snapshot(void* address, std::size_t bytes) {
+  if (const int error = pmemobj_tx_xadd_range_direct(address, bytes, POBJ_XADD_NO_ABORT)) {
+    return obj_failure(error, "snapshot");
+  }
+  return {};
+}
+
+Result<std::uint64_t> ObjectPool::allocate(std::uint64_t bytes, std::uint64_t type) {
+  const PMEMoid oid = pmemobj_tx_xalloc(bytes, type, POBJ_XALLOC_NO_FLUSH | POBJ_XALLOC_NO_ABORT);
+  if (!OID_IS_NULL(oid)) return oid.off;
+  return fail(Code::exhausted,
+              fmt::format("allocate {} bytes in the pool: {}", bytes, pmemobj_errormsg()));
+}
+
+Result<void> ObjectPool::free(std::uint64_t offset_bytes) {
+  PMEMoid oid = pmemobj_oid(at(offset_bytes));
+  if (const int error = pmemobj_tx_xfree(oid, POBJ_XFREE_NO_ABORT)) {
+    return obj_failure(error, "free object");
+  }
+  return {};
+}
+
+void ObjectPool::commit() {
+  STRATA_CHECK(pmemobj_tx_stage() == TX_STAGE_WORK);
+  pmemobj_tx_commit();
+  (void)pmemobj_tx_end();
+}
+
+void ObjectPool::abort() {
+  pmemobj_tx_abort(ECANCELED);
+  (void)pmemobj_tx_end();
+}
+
+std::vector<ObjectPool::Object> ObjectPool::objects() const {
+  std::vector<Object> found;
+  for (PMEMoid oid = pmemobj_first(pool_); !OID_IS_NULL(oid); oid = pmemobj_next(oid)) {
+    found.push_back({oid.off, pmemobj_alloc_usable_size(oid), pmemobj_type_num(oid)});
+  }
+  return found;
+}
+
+}  // namespace strata

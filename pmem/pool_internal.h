@@ -1,0 +1,30 @@
+// Steps that several changes of a pool's directory share.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "pmem/directory_change.h"
+
+namespace strata {
+
+// The slot of a sound current entry. Errors: not_found, corrupt.
+Result<std::uint32_t> require_current(const DirectoryChange& change, std::string_view name);
+
+// The slots of its previous versions, from new to old.
+std::vector<std::uint32_t> previous_versions(const DirectoryChange& change, std::string_view name);
+
+// Releases the slot now, or once nobody is attached any more.
+Result<void> let_go(DirectoryChange& change, std::uint32_t slot);
+
+// Lets go of previous versions beyond the newest `keep`; returns how many.
+Result<std::uint32_t> trim_versions(DirectoryChange& change, std::string_view name,
+                                    std::uint32_t keep);
+
+// Whether anybody holds a lock on these bytes of the slot's range (segment/lease.h).
+Result<bool> is_attached(const DirectoryChange& change, std::uint32_t slot, std::uint64_t byte,
+                         std::uint64_t count);
+
+}  // namespace strata

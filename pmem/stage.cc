@@ -1,0 +1,250 @@
+// Pool's new versions: staged, filled without the pool's lock, published together.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "base/step.h"
+#include "pmem/directory_change.h"
+#include "pmem/pool.h"
+#include "pmem/pool_internal.h"
+#include "segment/new_segment.h"
+#include "segment/uri.h"
+
+namespace strata {
+
+std::span<std::byte> StagedSegment::payload() const {
+  return domain_->bytes().subspan(entry_.payload_offset_bytes, entry_.payload_bytes);
+}
+
+std::span<std::uint64_t> StagedSegment::checksums() const {
+  if (entry_.checksums_offset_bytes == 0) return {};
+  std::byte* const table =
+      domain_->bytes().data() + (entry_.checksums_offset_bytes - entry_.header_offset_bytes);
+  return {reinterpret_cast<std::uint64_t*>(table), entry_.checksum_count};
+}
+
+Result<StagedSegment> Pool::stage(const StageOptions& options) const {
+  const auto context = [&](const Status& status) {
+    return unexpected(status.in(fmt::format("stage {}#{}", path_, options.name)));
+  };
+  if (auto valid = check_name(options.name); !valid) return context(valid.error());
+  if (options.checksum_block_bytes != 0 &&
+      (options.checksum_block_bytes < kPageBytes ||
+       (options.checksum_block_bytes & (options.checksum_block_bytes - 1)) != 0)) {
+    return context(Status(Code::invalid_argument,
+                          fmt::format("{} bytes a checksum: takes a power of two from 4096",
+                                      options.checksum_block_bytes)));
+  }
+  auto identity = make_identity(*os_, SegmentKind::pmem, options.name,
+                                {.payload_bytes = options.payload_bytes,
+                                 .max_bytes = options.max_bytes,
+                                 .placement = {},
+                                 .job_id = {}});
+  if (!identity) return context(identity.error());
+  StagedSegment staged;
+  staged.name_ = options.name;
+  auto file = PoolFile::open(*os_, path_, Access::read_write);
+  if (!file) return context(file.error());
+  staged.file_ = std::move(*file);
+  {
+    auto change = DirectoryChange::begin(*os_, path_, options.deadline);
+    if (!change) return context(change.error());
+    const auto filled = fill_staged(**change, *identity, options, staged);
+    if (!filled) return context(filled.error());
+    if (auto done = (*change)->commit(); !done) return context(done.error());
+  }
+  STRATA_STEP("stage: entry published");
+  const DirectoryEntry& entry = staged.entry_;
+  std::uint64_t bytes = entry.payload_offset_bytes + entry.max_bytes;
+  if (entry.checksums_offset_bytes != 0) {
+    bytes = entry.checksums_offset_bytes - entry.header_offset_bytes + entry.checksum_count * 8;
+  }
+  auto domain = Domain::map(*os_, staged.file_.fd.get(),
+                            {.offset_bytes = entry.header_offset_bytes, .bytes = bytes});
+  if (!domain) return context(domain.error());
+  staged.domain_ = std::move(*domain);
+  if (options.zeroed) {
+    auto zeroed = zero_durably(*os_, staged.file_.fd.get(), *staged.domain_, staged.payload(),
+                               entry.header_offset_bytes + entry.payload_offset_bytes);
+    if (!zeroed) return context(zeroed.error());
+  }
+  return staged;
+}
+
+Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
+                               const StageOptions& options, StagedSegment& staged) const {
+  STRATA_TRY(change.sweep());
+  STRATA_ASSIGN(staged.slot_, change.find_free());
+  const LockRange range = staged.file_.lock_range(staged.slot_);
+  STRATA_ASSIGN(const bool locked,
+                os_->try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
+  if (!locked) return fail(Code::not_ready, "somebody still looks at the slot: try again");
+  const std::uint64_t block = options.checksum_block_bytes;
+  const std::uint64_t checksums = block ? (options.payload_bytes + block - 1) / block : 0;
+  STRATA_ASSIGN(const Room room, change.allocate(identity.max_bytes, checksums));
+  DirectoryEntry& entry = staged.entry_;
+  entry.state = static_cast<std::uint32_t>(EntryState::staged);
+  entry.flags = block ? kEntryImmutable : 0;
+  entry.object_offset_bytes = room.object_offset_bytes;
+  entry.object_bytes = room.object_bytes;
+  entry.header_offset_bytes = room.header_offset_bytes;
+  entry.payload_offset_bytes = room.payload_offset_bytes;
+  entry.payload_bytes = options.payload_bytes;
+  entry.max_bytes = identity.max_bytes;
+  entry.uuid = identity.uuid;
+  entry.checksums_offset_bytes = room.checksums_offset_bytes;
+  entry.checksum_count = checksums;
+  entry.checksum_block_bytes = options.checksum_block_bytes;
+  entry.keep_versions = options.keep_versions;
+  entry.lifetime = identity.lifetime;
+  std::copy(options.name.begin(), options.name.end(), entry.name.begin());
+  identity.payload_offset_bytes = room.payload_offset_bytes;
+  sign(identity);
+  const auto page = make_header_page(identity);
+  std::byte* const header = change.objects().at(room.header_offset_bytes);
+  std::memcpy(header, page.data(), page.size());
+  change.objects().persist(header, page.size());
+  return change.put(staged.slot_, entry);
+}
+
+Result<void> Pool::publish_one(StagedSegment staged, Deadline deadline) const {
+  return publish(std::span(&staged, 1), deadline);
+}
+
+Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) const {
+  const auto context = [&](const Status& status) {
+    return unexpected(status.in(fmt::format("publish {} segments in {}", staged.size(), path_)));
+  };
+  // All bytes durable first: what the directory names must be whole.
+  for (StagedSegment& each : staged) {
+    const std::span<std::byte> all = each.domain_->bytes();
+    if (auto done = each.domain_->persist(all.data(), all.size()); !done) {
+      return context(done.error());
+    }
+    each.header().live.state.value.store(static_cast<std::uint32_t>(SegmentState::ready),
+                                         std::memory_order_release);
+    if (auto done = each.domain_->persist(all.data(), kHeaderBytes); !done) {
+      return context(done.error());
+    }
+    each.entry_.checksums_crc32c = crc32c(std::as_bytes(each.checksums()));
+  }
+  STRATA_STEP("publish: all versions durable");
+  auto change = DirectoryChange::begin(*os_, path_, deadline);
+  if (!change) return context(change.error());
+  for (StagedSegment& each : staged) {
+    if (auto done = publish_in(**change, each); !done) return context(done.error());
+  }
+  if (auto done = (*change)->commit(); !done) return context(done.error());
+  for (StagedSegment& each : staged) {
+    // Attached no more: from now on it is a segment like any other.
+    const LockRange range = each.file_.lock_range(each.slot_);
+    (void)os_->unlock_byte(range.fd, range.base_bytes + kCreatorByte);
+  }
+  return {};
+}
+
+Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) const {
+  const DirectoryEntry& now = change.entry(staged.slot_);
+  if (!has_state(now, EntryState::staged) || now.uuid != staged.entry_.uuid) {
+    return fail(Code::failed_precondition, fmt::format("{}: what was staged is gone from slot {}",
+                                                       staged.name_, staged.slot_));
+  }
+  DirectoryEntry entry = staged.entry_;
+  entry.state = static_cast<std::uint32_t>(EntryState::current);
+  entry.published_unix_ns = unix_ns();
+  entry.version = 1;
+  // After a rollback the current version is not the newest one.
+  for (const std::uint32_t slot : previous_versions(change, staged.name_)) {
+    entry.version = std::max(entry.version, change.entry(slot).version + 1);
+  }
+  if (const auto old_slot = change.find_current(staged.name_)) {
+    STRATA_ASSIGN(const bool has_writers, is_attached(change, *old_slot, kWriterByte, 1));
+    if (has_writers && staged.guarded_slot_ != old_slot) {
+      return fail(Code::failed_precondition,
+                  fmt::format("{} is attached for writing by {}", staged.name_,
+                              describe(find_holders(*os_, change.file().lock_range(*old_slot)))));
+    }
+    DirectoryEntry old = change.entry(*old_slot);
+    entry.version = std::max(entry.version, old.version + 1);
+    old.state = static_cast<std::uint32_t>(EntryState::previous);
+    STRATA_TRY(change.put(*old_slot, old));
+  }
+  STRATA_TRY(change.put(staged.slot_, entry));
+  STRATA_TRY(trim_versions(change, staged.name_, entry.keep_versions));
+  return {};
+}
+
+Result<void> Pool::resize(const std::string& name, std::uint64_t new_payload_bytes,
+                          Deadline deadline) const {
+  const auto context = [&](const Status& status) {
+    return unexpected(
+        status.in(fmt::format("resize {}#{} to {}", path_, name, format_bytes(new_payload_bytes))));
+  };
+  auto old = locate(name, 0, Access::read_only, deadline);
+  if (!old) return context(old.error());
+  const DirectoryEntry& entry = old->found.entry;
+  if (entry.flags & kEntryImmutable) {
+    return context(Status(Code::failed_precondition, "it is a checkpoint, which never changes"));
+  }
+  // Keeps writers out until the copy has taken its place: an exclusive lock needs a writable fd.
+  auto guard = PoolFile::open(*os_, path_, Access::read_write);
+  if (!guard) return context(guard.error());
+  const LockRange range = guard->lock_range(old->found.slot);
+  const auto alone =
+      os_->try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::exclusive);
+  if (!alone) return context(alone.error());
+  if (!*alone) {
+    return context(Status(Code::failed_precondition,
+                          "attached for writing by " + describe(find_holders(*os_, range))));
+  }
+  const auto is_done = grow_in_place(*old, new_payload_bytes, deadline);
+  if (!is_done) return context(is_done.error());
+  if (*is_done) return {};
+  auto source = Domain::map(*os_, old->file.fd.get(),
+                            {.offset_bytes = entry.header_offset_bytes,
+                             .bytes = entry.payload_offset_bytes + entry.max_bytes,
+                             .access = Access::read_only});
+  if (!source) return context(source.error());
+  const auto* page = reinterpret_cast<const HeaderPage*>((*source)->bytes().data());
+  const std::uint64_t old_bytes =
+      std::min(page->live.payload_bytes.value.load(std::memory_order_acquire), entry.max_bytes);
+  auto staged = stage({.name = name,
+                       .payload_bytes = new_payload_bytes,
+                       .keep_versions = entry.keep_versions,
+                       .deadline = deadline});
+  if (!staged) return context(staged.error());
+  std::memcpy(staged->payload().data(), (*source)->bytes().data() + entry.payload_offset_bytes,
+              std::min(old_bytes, new_payload_bytes));
+  // Locks within the copied bytes belong to the generation before.
+  staged->header().live.generation.value = page->live.generation.value + 1;
+  staged->guarded_slot_ = old->found.slot;
+  if (auto done = publish(std::span(&*staged, 1), deadline); !done) return context(done.error());
+  return {};
+}
+
+// Returns whether the object has the room. The caller keeps writers out.
+Result<bool> Pool::grow_in_place(const Located& old, std::uint64_t new_payload_bytes,
+                                 Deadline) const {
+  const DirectoryEntry& entry = old.found.entry;
+  if (new_payload_bytes > entry.max_bytes) return false;
+  STRATA_ASSIGN(const PoolFile file, PoolFile::open(*os_, path_, Access::read_write));
+  STRATA_ASSIGN(const auto domain,
+                Domain::map(*os_, file.fd.get(),
+                            {.offset_bytes = entry.header_offset_bytes,
+                             .bytes = entry.payload_offset_bytes + entry.max_bytes}));
+  auto* page = reinterpret_cast<HeaderPage*>(domain->bytes().data());
+  const std::uint64_t now = page->live.payload_bytes.value.load(std::memory_order_acquire);
+  if (new_payload_bytes < now) return false;
+  STRATA_TRY(zero_durably(
+      *os_, file.fd.get(), *domain,
+      domain->bytes().subspan(entry.payload_offset_bytes + now, new_payload_bytes - now),
+      entry.header_offset_bytes + entry.payload_offset_bytes + now));
+  // Size last: whoever sees it may touch every byte below it.
+  page->live.payload_bytes.value.store(new_payload_bytes, std::memory_order_release);
+  STRATA_TRY(domain->persist(&page->live.payload_bytes, sizeof page->live.payload_bytes));
+  return true;
+}
+
+}  // namespace strata
