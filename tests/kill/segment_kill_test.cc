@@ -1,0 +1,271 @@
+// A process is killed at every system call of every operation on segments. Whatever it was
+// doing, others must not be held up, the remains must be reclaimed, and no byte of a live
+// segment may change. The same calls are also made to fail, one by one.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <functional>
+
+#include "numa/shm_backend.h"
+#include "os/fault_os.h"
+#include "tests/catch.h"
+#include "tests/shm_directory.h"
+
+using namespace strata;
+
+namespace {
+
+constexpr std::uint64_t kBytes = 10'000;
+
+const SegmentUri kLive{"shm", {}, "live"};
+const SegmentUri kTarget{"shm", {}, "target"};
+
+ShmOptions in(const ShmDirectory& directory) {
+  return {.directory = directory.path(), .huge_2m_directory = {}, .huge_1g_directory = {}};
+}
+
+CreateOptions growable(Lifetime lifetime, Publish publish = Publish::at_once) {
+  CreateOptions options;
+  options.payload_bytes = kBytes;
+  options.max_bytes = 4 * kBytes;
+  options.lifetime = lifetime;
+  options.publish = publish;
+  return options;
+}
+
+void fill(std::span<std::byte> bytes) {
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(i % 251);
+}
+
+bool is_filled(std::span<const std::byte> bytes) {
+  for (std::size_t i = 0; i < kBytes; ++i) {
+    if (bytes[i] != static_cast<std::byte>(i % 251)) return false;
+  }
+  return true;
+}
+
+// Runs `body` in a child that ends by SIGKILL, at the latest when `body` returns.
+template <typename Body>
+int killed_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    body();
+    raise(SIGKILL);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+// Everything that a test needs anew for each point.
+struct World {
+  ShmDirectory directory;
+  RealOs os;
+  ShmBackend backend{os, in(directory)};
+  Segment live = make_live();
+
+  Segment make_live() {
+    auto segment = backend.create(kLive, growable(Lifetime::until_removed));
+    REQUIRE(segment);
+    fill(segment->writable_bytes().value());
+    return std::move(*segment);
+  }
+
+  // The target exists, filled, and nobody is attached to it.
+  void make_target() {
+    auto segment = backend.create(kTarget, growable(Lifetime::until_removed));
+    REQUIRE(segment);
+    fill(segment->writable_bytes().value());
+  }
+
+  // The target as a killed process leaves it.
+  void make_remains(Lifetime lifetime, Publish publish) {
+    killed_child([&] {
+      auto segment = backend.create(kTarget, growable(lifetime, publish));
+      if (segment) fill(segment->writable_bytes().value());
+      raise(SIGKILL);
+    });
+    REQUIRE(backend.stat(kTarget));
+  }
+
+  void check_live() {
+    REQUIRE(is_filled(live.host_bytes().value()));
+    const auto again = backend.attach(kLive, {.access = Access::read_only});
+    REQUIRE(again);
+    REQUIRE(is_filled(again->host_bytes().value()));
+  }
+
+  // What others meet afterwards: an answer in time, never a wait for the dead.
+  void check_target(const std::vector<Code>& allowed) {
+    const auto attached = backend.attach(kTarget, {.timeout_ms = 2000});
+    if (attached) {
+      REQUIRE(is_filled(attached->host_bytes().value()));
+      return;
+    }
+    INFO(attached.error().to_string());
+    REQUIRE(std::find(allowed.begin(), allowed.end(), attached.error().code()) != allowed.end());
+  }
+
+  // gc brings back what is proven to be orphaned, and the name can be used again.
+  void check_reclaimed() {
+    REQUIRE(backend.reclaim({}));
+    for (const auto& decision : backend.reclaim({}).value())
+      REQUIRE(!decision.is_orphan);
+    if (backend.stat(kTarget)) {
+      const auto removed = backend.remove(kTarget, {});
+      if (!removed) FAIL(removed.error().to_string());
+    }
+    REQUIRE(backend.list({}).value().size() == 1);
+    REQUIRE(backend.create(kTarget, growable(Lifetime::until_removed)));
+    REQUIRE(backend.remove(kTarget, {}));
+  }
+};
+
+struct Operation {
+  const char* name;
+  std::function<void(World&)> prepare;
+  // Runs in the process that is killed, or whose calls fail.
+  std::function<Result<void>(ShmBackend&)> run;
+  std::vector<Code> allowed;  // what an attacher may be told afterwards
+};
+
+template <typename T>
+Result<void> drop(Result<T> result) {
+  if (!result) return unexpected(result.error());
+  return {};
+}
+
+Result<void> create_fill_publish(ShmBackend& backend) {
+  STRATA_ASSIGN(Segment made,
+                backend.create(kTarget, growable(Lifetime::process, Publish::by_creator)));
+  STRATA_ASSIGN(const auto bytes, made.writable_bytes());
+  fill(bytes);
+  return made.publish();
+}
+
+Result<void> attach_target(ShmBackend& backend) { return drop(backend.attach(kTarget, {})); }
+
+std::vector<Operation> operations() {
+  const auto target = [](World& world) { world.make_target(); };
+  return {
+      {"create", [](World&) {}, create_fill_publish, {Code::not_found, Code::not_ready}},
+      {"create over an orphan",
+       [](World& world) { world.make_remains(Lifetime::process, Publish::by_creator); },
+       create_fill_publish,
+       {Code::not_found, Code::not_ready}},
+      {"attach", target, attach_target, {}},
+      {"attach as the last",
+       [](World& world) { world.make_remains(Lifetime::last_detach, Publish::at_once); },
+       attach_target,
+       {Code::not_found}},
+      {"grow",
+       target,
+       [](ShmBackend& backend) -> Result<void> {
+         STRATA_ASSIGN(Segment segment, backend.attach(kTarget, {}));
+         return segment.grow(3 * kBytes);
+       },
+       {}},
+      {"seal",
+       target,
+       [](ShmBackend& backend) -> Result<void> {
+         STRATA_ASSIGN(Segment segment, backend.attach(kTarget, {}));
+         return segment.seal();
+       },
+       {Code::failed_precondition}},
+      {"remove",
+       target,
+       [](ShmBackend& backend) { return backend.remove(kTarget, {}); },
+       {Code::not_found}},
+      {"gc",
+       [](World& world) { world.make_remains(Lifetime::process, Publish::at_once); },
+       [](ShmBackend& backend) { return drop(backend.reclaim({})); },
+       {Code::not_found}},
+  };
+}
+
+// The identity of a process is read once and is no part of the operation.
+void begin(FaultOs& os) {
+  (void)os.identity();
+  os.reset();
+}
+
+// The calls that the operation makes when nothing goes wrong.
+std::vector<std::string> trace_calls(const Operation& operation) {
+  World world;
+  operation.prepare(world);
+  FaultOs os;
+  begin(os);
+  ShmBackend backend(os, in(world.directory));
+  const auto result = operation.run(backend);
+  INFO(operation.name);
+  if (!result) FAIL(result.error().to_string());
+  return os.trace();
+}
+
+}  // namespace
+
+TEST_CASE("a_kill_at_any_call_of_any_operation_is_cleaned_up_and_harms_nobody") {
+  std::uint64_t points = 0;
+  for (const Operation& operation : operations()) {
+    const std::uint64_t calls = trace_calls(operation).size();
+    std::printf("%s: %llu calls\n", operation.name, static_cast<unsigned long long>(calls));
+    REQUIRE(calls > 0);
+    for (std::uint64_t n = 1; n <= calls; ++n) {
+      World world;
+      operation.prepare(world);
+      const int status = killed_child([&] {
+        FaultOs os;
+        begin(os);
+        os.kill_at(n);
+        ShmBackend backend(os, in(world.directory));
+        (void)operation.run(backend);
+        _exit(0);  // not killed: the point was not reached
+      });
+      INFO(operation.name << ", killed at call " << n << " of " << calls);
+      REQUIRE(WIFSIGNALED(status));
+      REQUIRE(WTERMSIG(status) == SIGKILL);
+      world.check_live();
+      world.check_target(operation.allowed);
+      world.check_reclaimed();
+      world.check_live();
+      ++points;
+    }
+  }
+  std::printf("verified: %llu kill points\n", static_cast<unsigned long long>(points));
+}
+
+TEST_CASE("a_failure_of_any_call_of_any_operation_is_reported_and_loses_nothing") {
+  std::uint64_t points = 0;
+  for (const Operation& operation : operations()) {
+    const std::vector<std::string> calls = trace_calls(operation);
+    for (const int sys_errno : {ENOSPC, EACCES, EIO}) {
+      for (std::uint64_t n = 1; n <= calls.size(); ++n) {
+        // The kernel never refuses to unmap a whole mapping, and a lease lasts as long as one.
+        if (calls[n - 1] == "munmap") continue;
+        World world;
+        operation.prepare(world);
+        FaultOs os;
+        begin(os);
+        {
+          os.fail_at(n, sys_errno);
+          ShmBackend backend(os, in(world.directory));
+          const auto result = operation.run(backend);
+          if (!result) REQUIRE(!result.error().message().empty());
+        }
+        INFO(operation.name << ": errno " << sys_errno << " from call " << n << " of "
+                            << calls.size() << ", " << calls[n - 1]);
+        world.check_live();
+        world.check_target({Code::not_found, Code::not_ready, Code::failed_precondition});
+        world.check_reclaimed();
+        ++points;
+      }
+    }
+  }
+  std::printf("verified: %llu injected failures\n", static_cast<unsigned long long>(points));
+}
