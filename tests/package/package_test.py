@@ -9,7 +9,8 @@ import tarfile
 import pytest
 
 HERE = "tests/package"
-EXPECTED_OUTPUT = "not_found: no segment of that name\n"
+EXPECTED_OUTPUT = "hello from another mapping\n"
+SEGMENT = f"shm:package_test_{os.getpid()}"
 
 
 def run(*command, **kwargs):
@@ -55,13 +56,14 @@ def links_libstrata(program):
 def test_a_program_builds_with_pkg_config_and_the_shared_library(prefix, tmp_path):
     program = compile_consumer(prefix, tmp_path, "strata")
     assert links_libstrata(program)
-    assert run(program, env=dict(os.environ, LD_LIBRARY_PATH=f"{prefix}/lib")) == EXPECTED_OUTPUT
+    environment = dict(os.environ, LD_LIBRARY_PATH=f"{prefix}/lib")
+    assert run(program, SEGMENT, env=environment) == EXPECTED_OUTPUT
 
 
 def test_a_program_builds_with_pkg_config_and_the_static_library(prefix, tmp_path):
     program = compile_consumer(prefix, tmp_path, "strata-static")
     assert not links_libstrata(program)
-    assert run(program) == EXPECTED_OUTPUT
+    assert run(program, SEGMENT) == EXPECTED_OUTPUT
 
 
 def test_a_program_builds_with_cmake(prefix, tmp_path):
@@ -72,8 +74,8 @@ def test_a_program_builds_with_cmake(prefix, tmp_path):
     build = str(tmp_path / "build")
     run("cmake", "-S", str(tmp_path), "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
     run("cmake", "--build", build)
-    assert run(f"{build}/consumer_shared") == EXPECTED_OUTPUT
-    assert run(f"{build}/consumer_static") == EXPECTED_OUTPUT
+    assert run(f"{build}/consumer_shared", SEGMENT) == EXPECTED_OUTPUT
+    assert run(f"{build}/consumer_static", SEGMENT) == EXPECTED_OUTPUT
     assert links_libstrata(f"{build}/consumer_shared")
     assert not links_libstrata(f"{build}/consumer_static")
 
@@ -97,7 +99,7 @@ def test_every_installed_header_compiles_without_the_source_tree(prefix, tmp_pat
         for directory, _, names in os.walk(include)
         for name in names
     ]
-    assert "base/result.h" in headers
+    assert "strata.h" in headers
     source = tmp_path / "all.cc"
     source.write_text("".join(f'#include "{header}"\n' for header in sorted(headers)))
     cflags = pkg_config(prefix, "--cflags", "strata")
