@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -82,6 +84,40 @@ Result<std::vector<bool>> Os::mincore(void* address, std::size_t bytes) {
   for (std::size_t i = 0; i < pages.size(); ++i)
     present[i] = (pages[i] & 1) != 0;
   return present;
+}
+
+Result<std::vector<MappedRun>> Os::scan_pages(std::span<std::byte> range) {
+  // As in <linux/fs.h> of Linux 6.7; Debian 12 has older headers.
+  struct Region {
+    std::uint64_t start, end, categories;
+  };
+  struct ScanArguments {
+    std::uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages,
+        category_inverted, category_mask, category_any_of_mask, return_mask;
+  };
+  constexpr std::uint64_t kIsPresent = 1 << 3, kIsHuge = 1 << 6;
+  constexpr unsigned long kScan = _IOWR('f', 16, ScanArguments);
+  STRATA_ASSIGN(const Fd fd, open("/proc/self/pagemap", O_RDONLY));
+  std::vector<Region> regions(512);
+  std::vector<MappedRun> runs;
+  const auto base = reinterpret_cast<std::uintptr_t>(range.data());
+  ScanArguments scan{};
+  scan.size = sizeof scan;
+  scan.walk_end = base;
+  scan.end = base + range.size();
+  scan.regions = reinterpret_cast<std::uintptr_t>(regions.data());
+  scan.region_count = regions.size();
+  scan.category_mask = kIsPresent;
+  scan.return_mask = kIsPresent | kIsHuge;
+  while (scan.walk_end < scan.end) {
+    scan.start = scan.walk_end;
+    STRATA_OS_CALL(count, "pagemap_scan", "scan pages", ::ioctl(fd.get(), kScan, &scan));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      runs.push_back({range.data() + (regions[i].start - base), regions[i].end - regions[i].start,
+                      (regions[i].categories & kIsHuge) != 0});
+    }
+  }
+  return runs;
 }
 
 Result<void> Os::mbind(void* address, std::size_t bytes, int mode, std::span<const int> nodes,
