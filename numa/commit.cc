@@ -47,12 +47,12 @@ struct NodeWork {
   }
 };
 
-void cut(std::span<std::byte> range, std::vector<Chunk>& into) {
+void cut(std::span<std::byte> range, std::uint64_t chunk_bytes, std::vector<Chunk>& into) {
   while (!range.empty()) {
-    // Up to the next chunk boundary of the address space, so that 2 MiB pages stay whole.
+    // All but the first begin on a boundary of 2 MiB, so that large pages stay whole.
     const auto address = reinterpret_cast<std::uintptr_t>(range.data());
     const std::uint64_t bytes =
-        std::min<std::uint64_t>(range.size(), kChunkBytes - address % kChunkBytes);
+        std::min<std::uint64_t>(range.size(), chunk_bytes - address % MiB(2));
     into.push_back({range.data(), bytes});
     range = range.subspan(bytes);
   }
@@ -133,9 +133,9 @@ class Committer {
   Result<Notes> run() {
     STRATA_TRY(check_room(os_, options_.fd, range_.size(), plan_.page_size));
     if (plan_.page_size == PageSize::thp) advise_huge();
-    std::vector<NodeWork> work = divide();
-    STRATA_TRY(fill_all(os_, work, thread_count(os_, options_.threads, range_.size()),
-                        plan_.has_other_nodes && !plan_.nodes.empty(),
+    const unsigned threads = thread_count(os_, options_.threads, range_.size());
+    std::vector<NodeWork> work = divide(chunk_bytes(threads));
+    STRATA_TRY(fill_all(os_, work, threads, plan_.has_other_nodes && !plan_.nodes.empty(),
                         [&](const Chunk& chunk) { return fill(chunk); }));
     return std::move(notes_);
   }
@@ -154,7 +154,14 @@ class Committer {
     }
   }
 
-  std::vector<NodeWork> divide() const {
+  // MADV_COLLAPSE begins by waiting for every processor to drain its page lists, which takes
+  // milliseconds on a busy machine: few large calls instead of many.
+  std::uint64_t chunk_bytes(unsigned threads) const {
+    if (plan_.page_size != PageSize::thp) return kChunkBytes;
+    return std::max(kChunkBytes, align_up((range_.size() + threads - 1) / threads, MiB(2)));
+  }
+
+  std::vector<NodeWork> divide(std::uint64_t chunk_bytes) const {
     const std::vector<Extent> ranges = extents(plan_);
     const std::size_t groups = std::max<std::size_t>(1, plan_.nodes.size());
     std::vector<NodeWork> work(groups);
@@ -162,7 +169,7 @@ class Committer {
       work[i].cpus = plan_.near_cpus[i];
     if (ranges.empty()) {
       std::vector<Chunk> all;
-      cut(range_, all);
+      cut(range_, chunk_bytes, all);
       for (std::size_t i = 0; i < all.size(); ++i)
         work[i % groups].chunks.push_back(all[i]);
       return work;
@@ -172,11 +179,11 @@ class Committer {
       if (extent.offset_bytes >= range_.size()) break;
       const auto at = std::find(plan_.nodes.begin(), plan_.nodes.end(), extent.node);
       const std::uint64_t bytes = std::min(extent.bytes, range_.size() - extent.offset_bytes);
-      cut(range_.subspan(extent.offset_bytes, bytes),
+      cut(range_.subspan(extent.offset_bytes, bytes), chunk_bytes,
           work[static_cast<std::size_t>(at - plan_.nodes.begin()) % groups].chunks);
       done_bytes = extent.offset_bytes + bytes;
     }
-    cut(range_.subspan(done_bytes), work.front().chunks);
+    cut(range_.subspan(done_bytes), chunk_bytes, work.front().chunks);
     return work;
   }
 
@@ -261,7 +268,7 @@ Result<void> fault_in(Os& os, std::span<std::byte> range, Access access, unsigne
   if (range.empty()) return {};
   const int advice = access == Access::read_write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   std::vector<NodeWork> work(1);
-  cut(range, work.front().chunks);
+  cut(range, kChunkBytes, work.front().chunks);
   return fill_all(os, work, thread_count(os, threads, range.size()), false,
                   [&](const Chunk& chunk) -> Result<void> {
                     auto done = os.madvise(chunk.start, chunk.bytes, advice);

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "base/bytes.h"
 #include "numa/smaps.h"
+#include "numa/sysfs.h"
 #include "os/os.h"
 
 #ifndef MADV_POPULATE_READ  // glibc before 2.35
@@ -18,87 +20,111 @@ namespace strata {
 namespace {
 
 constexpr std::size_t kPagesPerCall = 16384;
+constexpr std::uint64_t kPresenceBytes = GiB(1);  // asked about at a time
 
-// Asks for the nodes of the pages of one mapping, `step` bytes apart.
-class Histogram {
- public:
-  Histogram(Os& os, PlacementReport& report) : os_(os), report_(report) {}
-
-  Result<void> add(std::byte* start, std::uint64_t bytes, std::uint64_t step) {
-    while (bytes > 0) {
-      const std::uint64_t part = std::min(bytes, kPagesPerCall * step);
-      STRATA_TRY(add_chunk(start, part, step));
-      start += part;
-      bytes -= part;
-    }
-    return {};
-  }
-
-  void finish() {
-    for (const auto& [node, pages] : pages_on_node_)
-      report_.pages_on_node.push_back({node, pages});
-  }
-
- private:
-  Result<std::vector<int>> ask(std::byte* start, std::uint64_t bytes, std::uint64_t step) {
-    pages_.clear();
-    for (std::uint64_t at = 0; at < bytes; at += step)
-      pages_.push_back(start + at);
-    return os_.move_pages(pages_, {}, 0);
-  }
-
-  Result<void> add_chunk(std::byte* start, std::uint64_t bytes, std::uint64_t step) {
-    STRATA_ASSIGN(std::vector<int> nodes, ask(start, bytes, step));
-    const auto is_absent = [](int node) { return node < 0; };
-    if (std::any_of(nodes.begin(), nodes.end(), is_absent) &&
-        map_present(start, bytes, step, nodes)) {
-      STRATA_ASSIGN(nodes, ask(start, bytes, step));
-    }
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const std::uint64_t pages = std::min(step, bytes - i * step) / kPageBytes;
-      if (nodes[i] < 0) {
-        report_.pages_absent += pages;
-      } else {
-        pages_on_node_[nodes[i]] += pages;
-      }
-    }
-    return {};
-  }
-
-  // move_pages knows only pages in this process's page table. Those that exist and are not
-  // there yet are mapped; reading a hole would make a page, so holes are left alone.
-  bool map_present(std::byte* start, std::uint64_t bytes, std::uint64_t step,
-                   const std::vector<int>& nodes) {
-    const auto present = os_.mincore(start, bytes);
-    if (!present) return false;
-    bool has_mapped = false;
-    const auto wanted = [&](std::size_t i) {
-      return nodes[i] < 0 && (*present)[i * (step / kPageBytes)];
-    };
-    for (std::size_t i = 0; i < nodes.size();) {
-      std::size_t end = i;
-      while (end < nodes.size() && wanted(end))
-        ++end;
-      if (end > i) {
-        const std::uint64_t run_bytes = std::min(end * step, bytes) - i * step;
-        if (os_.madvise(start + i * step, run_bytes, MADV_POPULATE_READ)) has_mapped = true;
-      }
-      i = end + 1;
-    }
-    return has_mapped;
-  }
-
-  Os& os_;
-  PlacementReport& report_;
-  std::vector<void*> pages_;
-  std::map<int, std::uint64_t> pages_on_node_;
+// A stretch to ask about, in steps of its page size.
+struct Stretch {
+  std::byte* start;
+  std::uint64_t bytes;
+  std::uint64_t step_bytes;
 };
 
-std::uint64_t huge_bytes_of(const std::vector<MappedArea>& areas) {
-  std::uint64_t bytes = 0;
-  for (const MappedArea& area : areas)
-    bytes += area.page_bytes > kPageBytes ? area.bytes() : area.pmd_bytes;
-  return bytes;
+// What of a range is mapped here, and how.
+struct Mapped {
+  std::vector<Stretch> stretches;
+  std::uint64_t huge_bytes = 0;
+  bool is_exact = false;  // the stretches are present; else some of their pages may be absent
+};
+
+Result<Mapped> look(Os& os, std::span<std::byte> range) {
+  Mapped mapped;
+  if (const auto runs = os.scan_pages(range)) {
+    mapped.is_exact = true;
+    for (const MappedRun& run : *runs) {
+      mapped.stretches.push_back({run.start, run.bytes, run.is_huge ? MiB(2) : kPageBytes});
+      if (run.is_huge) mapped.huge_bytes += run.bytes;
+    }
+    return mapped;
+  }
+  STRATA_ASSIGN(const std::vector<MappedArea> areas, mapped_areas(os, range));
+  for (const MappedArea& area : areas) {
+    const bool is_hugetlb = area.page_bytes > kPageBytes;
+    const std::uint64_t step_bytes = is_hugetlb           ? area.page_bytes
+                                     : area.is_all_huge() ? MiB(2)
+                                                          : kPageBytes;
+    auto* start = range.data() + (area.start - reinterpret_cast<std::uintptr_t>(range.data()));
+    mapped.stretches.push_back({start, area.bytes(), step_bytes});
+    mapped.huge_bytes += is_hugetlb ? area.bytes() : area.pmd_bytes;
+  }
+  return mapped;
+}
+
+// Maps pages that exist and are not in this process's page table: the kernel tells nodes and
+// sizes of mapped pages only. Reading a hole would make a page, so holes are left alone.
+bool map_present(Os& os, std::byte* start, std::uint64_t bytes) {
+  const auto present = os.mincore(start, bytes);
+  if (!present) return false;
+  bool has_mapped = false;
+  for (std::size_t i = 0; i < present->size();) {
+    std::size_t end = i;
+    while (end < present->size() && (*present)[end])
+      ++end;
+    if (end > i && os.madvise(start + i * kPageBytes, (end - i) * kPageBytes, MADV_POPULATE_READ)) {
+      has_mapped = true;
+    }
+    i = end + 1;
+  }
+  return has_mapped;
+}
+
+bool map_all_present(Os& os, std::span<std::byte> range, const Mapped& mapped) {
+  bool has_mapped = false;
+  std::byte* const end = range.data() + range.size();
+  const auto map_gap = [&](std::byte* from, std::byte* to) {
+    while (from < to) {
+      const std::uint64_t bytes = std::min(kPresenceBytes, static_cast<std::uint64_t>(to - from));
+      if (map_present(os, from, bytes)) has_mapped = true;
+      from += bytes;
+    }
+  };
+  if (!mapped.is_exact) {
+    map_gap(range.data(), end);
+    return has_mapped;
+  }
+  std::byte* done = range.data();
+  for (const Stretch& stretch : mapped.stretches) {
+    map_gap(done, stretch.start);
+    done = stretch.start + stretch.bytes;
+  }
+  map_gap(done, end);
+  return has_mapped;
+}
+
+using PagesOnNode = std::map<int, std::uint64_t>;
+
+// Counts by node the pages of one stretch; those that are absent are in no count.
+Result<void> count_pages(Os& os, const Stretch& stretch, PagesOnNode& counts) {
+  std::vector<void*> pages;
+  for (std::uint64_t at = 0; at < stretch.bytes;) {
+    pages.clear();
+    const std::uint64_t first = at;
+    for (; at < stretch.bytes && pages.size() < kPagesPerCall; at += stretch.step_bytes)
+      pages.push_back(stretch.start + at);
+    STRATA_ASSIGN(const std::vector<int> nodes, os.move_pages(pages, {}, 0));
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const std::uint64_t left = stretch.bytes - first - i * stretch.step_bytes;
+      if (nodes[i] >= 0) counts[nodes[i]] += std::min(stretch.step_bytes, left) / kPageBytes;
+    }
+  }
+  return {};
+}
+
+// Where one node alone has memory, a page that is present is there.
+std::optional<int> only_memory_node(Os& os) {
+  const std::vector<int> nodes =
+      parse_number_list(read_trimmed(os, "/sys/devices/system/node/has_memory"));
+  if (nodes.size() != 1) return {};
+  return nodes.front();
 }
 
 std::string pages_text(const std::vector<NodePages>& shares) {
@@ -120,30 +146,24 @@ std::uint64_t PlacementReport::pages_on(int node) const {
 Result<PlacementReport> report(Os& os, std::span<std::byte> range) {
   PlacementReport report;
   report.pages_total = range.size() / kPageBytes;
-  Histogram histogram(os, report);
-  auto areas = mapped_areas(os, range);
-  if (!areas) {
-    report.notes.push_back("page sizes are not known: " + areas.error().message());
-    STRATA_TRY(histogram.add(range.data(), range.size(), kPageBytes).map_error([](Status status) {
-      return status.in("ask where pages are");
-    }));
-    histogram.finish();
-    return report;
+  STRATA_ASSIGN(Mapped mapped, look(os, range));
+  if (map_all_present(os, range, mapped)) {
+    STRATA_ASSIGN(mapped, look(os, range));
   }
-  for (const MappedArea& area : *areas) {
-    const std::uint64_t step = area.page_bytes > kPageBytes ? area.page_bytes
-                               : area.is_all_huge()         ? MiB(2)
-                                                            : kPageBytes;
-    auto* start = range.data() + (area.start - reinterpret_cast<std::uintptr_t>(range.data()));
-    STRATA_TRY(histogram.add(start, area.bytes(), step).map_error([](Status status) {
-      return status.in("ask where pages are");
-    }));
+  report.huge_bytes = mapped.huge_bytes;
+  PagesOnNode counts;
+  const auto only_node = mapped.is_exact ? only_memory_node(os) : std::nullopt;
+  for (const Stretch& stretch : mapped.stretches) {
+    if (only_node) {
+      counts[*only_node] += stretch.bytes / kPageBytes;
+    } else if (auto counted = count_pages(os, stretch, counts); !counted) {
+      return unexpected(counted.error().in("ask where pages are"));
+    }
   }
-  histogram.finish();
-  report.huge_bytes = huge_bytes_of(*areas);
-  // Mapping pages that were there already may have mapped them as huge ones.
-  if (report.huge_bytes == 0 && report.pages_total >= MiB(2) / kPageBytes) {
-    if (const auto again = mapped_areas(os, range)) report.huge_bytes = huge_bytes_of(*again);
+  report.pages_absent = report.pages_total;
+  for (const auto& [node, pages] : counts) {
+    report.pages_on_node.push_back({node, pages});
+    report.pages_absent -= pages;
   }
   return report;
 }

@@ -2,8 +2,9 @@
 // of the kernel page by page and never assumed.
 //   Threads:  any; the range must stay mapped.
 //   Errors:   permission_denied or unsupported where the kernel does not answer.
-//   Cost:     about 0.1 µs for each 4 KiB page, one call for each huge page; one read of
-//             /proc/self/smaps.
+//   Cost:     Linux 6.7: 1.5 ms for 1 GiB in 4 KiB pages to see what is there and how it is
+//             mapped (before: a read of /proc/self/smaps, 30 ms), and where there are several
+//             nodes 0.1 µs for each small page, or for each huge one, to see where it is.
 #pragma once
 
 #include <cstddef>
