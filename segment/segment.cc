@@ -127,8 +127,10 @@ Result<void> Segment::grow(std::uint64_t new_payload_bytes, Deadline deadline) {
     return context(extended.error());
   }
   // Size last: whoever sees it may touch every byte below it.
-  header().live.payload_bytes.value.store(new_payload_bytes, std::memory_order_release);
+  auto& size = header().live.payload_bytes;
+  size.value.store(new_payload_bytes, std::memory_order_release);
   payload_bytes_ = new_payload_bytes;
+  if (auto done = durability().persist(&size, sizeof size); !done) return context(done.error());
   return {};
 }
 
@@ -137,6 +139,8 @@ Result<void> Segment::publish() {
     return fail(Code::failed_precondition, "publish: only its creator can");
   }
   auto expected = static_cast<std::uint32_t>(SegmentState::initialising);
+  // The content before the state, on the medium as well.
+  STRATA_TRY(durability().persist(payload_, payload_bytes_));
   // State last: an attacher that sees `ready` may trust every byte before it.
   if (!header().live.state.value.compare_exchange_strong(
           expected, static_cast<std::uint32_t>(SegmentState::ready), std::memory_order_release)) {
@@ -144,7 +148,7 @@ Result<void> Segment::publish() {
                 fmt::format("publish {}: it is {} already", uri_.to_string(),
                             state_name(static_cast<SegmentState>(expected))));
   }
-  return {};
+  return durability().persist(&header().live.state, sizeof header().live.state);
 }
 
 Result<void> Segment::seal(Deadline deadline) {
@@ -180,8 +184,14 @@ Result<void> Segment::seal(Deadline deadline) {
   seal.hash = content_hash({payload_, payload_bytes_});
   sign(seal);
   std::memcpy(&header().seal, &seal, sizeof seal);
-  header().live.state.value.store(static_cast<std::uint32_t>(SegmentState::sealed),
-                                  std::memory_order_release);
+  durability().flush(payload_, payload_bytes_);
+  durability().flush(&header().seal, sizeof seal);
+  if (auto done = durability().drain(); !done) return context(done.error());
+  auto& sealed = header().live.state;
+  sealed.value.store(static_cast<std::uint32_t>(SegmentState::sealed), std::memory_order_release);
+  if (auto done = durability().persist(&sealed, sizeof sealed); !done) {
+    return context(done.error());
+  }
   if (auto frozen = mapping_->freeze(); !frozen) return context(frozen.error());
   // From here on we are a reader among readers.
   STRATA_TRY(os.try_lock_byte(range.fd, range.base_bytes + kReaderByte, LockKind::shared));
