@@ -32,6 +32,10 @@ std::uint64_t unix_ns() {
                                         .count());
 }
 
+void sign(DirectoryEntry& entry) {
+  entry.crc32c = crc_before(entry, offsetof(DirectoryEntry, crc32c));
+}
+
 DirectoryChange::DirectoryChange(PoolFile file, ObjectPool pool)
     : file_(std::move(file)), pool_(std::move(pool)) {}
 
@@ -170,15 +174,21 @@ Result<Room> DirectoryChange::allocate(std::uint64_t max_bytes, std::uint64_t ch
   return made;
 }
 
-Result<void> DirectoryChange::put(std::uint32_t slot, const DirectoryEntry& entry) {
+Result<void> DirectoryChange::put(std::uint32_t slot, DirectoryEntry entry) {
   STRATA_CHECK(slot < slot_count_);
+  const bool is_free = has_state(entry, EntryState::free);
+  sign(entry);
   STRATA_TRY(pool_.snapshot(&entries_[slot], sizeof entry));
   STRATA_TRY(pool_.snapshot(&index_[slot], sizeof index_[slot]));
   entries_[slot] = entry;
   STRATA_STEP("directory: entry written");
   index_[slot].entry_crc32c = crc32c(std::as_bytes(std::span(&entry, 1)));
-  index_[slot].name_hash =
-      has_state(entry, EntryState::free) ? 0 : hash_name(padded_text(entry.name));
+  index_[slot].name_hash = is_free ? 0 : hash_name(padded_text(entry.name));
+  if (is_free) return {};
+  auto* page = reinterpret_cast<HeaderPage*>(pool_.at(entry.header_offset_bytes));
+  static_assert(sizeof page->backend == sizeof entry);
+  STRATA_TRY(pool_.snapshot(&page->backend, sizeof page->backend));
+  std::memcpy(&page->backend, &entry, sizeof entry);
   return {};
 }
 
@@ -233,13 +243,16 @@ Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots) {
   header.created_unix_ns = unix_ns();
   header.crc32c = crc_before(header, offsetof(DirectoryHeader, crc32c));
   head.sequence.value = 2;
-  const DirectoryEntry free_entry{};
+  DirectoryEntry free_entry{};
+  sign(free_entry);
   const std::uint32_t free_crc = crc32c(std::as_bytes(std::span(&free_entry, 1)));
   auto* index = reinterpret_cast<IndexEntry*>(root + directory_index_offset());
   for (std::uint32_t slot = 0; slot < slots; ++slot)
     index[slot] = {0, free_crc};
   head.state.index_crc32c = crc32c(std::as_bytes(std::span(index, slots)));
   head.state.crc32c = crc_before(head.state, offsetof(DirectoryState, crc32c));
+  auto* entries = reinterpret_cast<DirectoryEntry*>(root + directory_entries_offset(slots));
+  std::fill_n(entries, slots, free_entry);
   pool.persist(root, directory_bytes(slots));
   return {};
 }

@@ -62,7 +62,8 @@ class DirectoryChange {
   // Page-aligned; large ones with header and payload at multiples of 2 MiB, so that DAX can map
   // huge pages. The header page is zeroed, the payload is not. Errors: exhausted.
   Result<Room> allocate(std::uint64_t max_bytes, std::uint64_t checksum_count);
-  Result<void> put(std::uint32_t slot, const DirectoryEntry& entry);
+  // Signs the entry and writes it, and its copy into the segment's header page.
+  Result<void> put(std::uint32_t slot, DirectoryEntry entry);
   // Frees the slot's object and the slot.
   Result<void> release(std::uint32_t slot);
   // Frees what is retired or was staged by a process that is gone. Returns how many slots.
@@ -88,6 +89,8 @@ Result<void> recover_directory(Os& os, const std::string& path, Deadline deadlin
 
 // Writes an empty directory of `slots` slots into a new pool.
 Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots);
+
+void sign(DirectoryEntry& entry);
 
 std::uint64_t unix_ns();
 

@@ -102,6 +102,9 @@ enum class EntryState : std::uint32_t {
 
 inline constexpr std::uint32_t kEntryImmutable = 1;  // a checkpoint: never attached for writing
 
+//
+// A copy, as of publication, stands in the segment's own header page (HeaderPage::backend): from
+// these a directory that was damaged can be made anew.
 struct DirectoryEntry {
   std::uint32_t state;  // EntryState
   std::uint32_t flags;
@@ -122,7 +125,8 @@ struct DirectoryEntry {
   std::uint32_t lifetime;          // Lifetime
   std::array<std::uint8_t, 136> reserved_a;
   std::array<char, 208> name;  // zero padded
-  std::array<std::uint8_t, 48> reserved_b;
+  std::array<std::uint8_t, 44> reserved_b;
+  std::uint32_t crc32c;  // of the bytes before it
 };
 static_assert(sizeof(DirectoryEntry) == 512);
 static_assert(offsetof(DirectoryEntry, name) == 256);
