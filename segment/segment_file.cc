@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 
 namespace strata {
 namespace {
@@ -113,8 +115,12 @@ Result<ExclusiveLease> ExclusiveLease::take(Os& os, int fd) {
     STRATA_ASSIGN(const bool locked,
                   os.try_lock_byte(fd, kLockBaseBytes + byte, LockKind::exclusive));
     if (!locked) {
-      return fail(Code::failed_precondition,
-                  "in use by " + describe(find_holders(os, {fd, kLockBaseBytes})));
+      std::vector<Holder> holders = find_holders(os, {fd, kLockBaseBytes});
+      // This process holds the lock on changes: it is named only where nobody else is found.
+      const auto is_other = [&](const Holder& h) { return h.pid != os.identity().pid; };
+      if (std::any_of(holders.begin(), holders.end(), is_other))
+        std::erase_if(holders, std::not_fn(is_other));
+      return fail(Code::failed_precondition, "in use by " + describe(holders));
     }
   }
   return lease;
