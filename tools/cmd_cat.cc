@@ -1,0 +1,48 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "tools/commands.h"
+
+namespace strata::tools {
+namespace {
+
+constexpr std::size_t kChunkBytes = 1 << 20;
+
+Result<void> write_all(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(STDOUT_FILENO, bytes.data(), std::min(bytes.size(), kChunkBytes));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return unexpected(status_from_errno(errno, "write to standard output"));
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+Result<ExitCode> cat(Context& context, const std::string& uri, std::uint64_t timeout_ms) {
+  STRATA_ASSIGN(const Segment segment, context.catalog().attach(uri, {.access = Access::read_only,
+                                                                      .timeout_ms = timeout_ms}));
+  STRATA_ASSIGN(const auto bytes, segment.host_bytes());
+  // Straight from the mapping: this process holds no copy.
+  STRATA_TRY(write_all(bytes));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_cat(Commands& commands) {
+  const auto uri = std::make_shared<std::string>();
+  const auto timeout_ms = std::make_shared<std::uint64_t>(1000);
+  CLI::App& app =
+      commands.add("cat", "Write a segment's bytes to standard output, raw, even under --json.",
+                   "strata cat shm:mesh > mesh.bin\nstrata cat shm:log | grep error",
+                   [=](Context& context) { return cat(context, *uri, *timeout_ms); });
+  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  app.add_option("--timeout-ms", *timeout_ms, "how long to wait while it is being filled")
+      ->capture_default_str()
+      ->type_name("MS");
+}
+
+}  // namespace strata::tools

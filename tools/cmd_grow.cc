@@ -1,0 +1,48 @@
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "tools/commands.h"
+
+namespace strata::tools {
+namespace {
+
+struct Options {
+  std::string uri;
+  std::uint64_t bytes = 0;
+};
+
+Result<ExitCode> grow(Context& context, const Options& options) {
+  STRATA_ASSIGN(Segment segment, context.catalog().attach(options.uri));
+  const std::uint64_t before = segment.payload_bytes();
+  if (options.bytes < before) {
+    return fail(Code::failed_precondition, fmt::format("grow {}: it holds {} and never shrinks",
+                                                       options.uri, format_bytes(before)));
+  }
+  if (options.bytes > segment.max_bytes()) {
+    return fail(Code::failed_precondition,
+                fmt::format("grow {}: it was created to hold at most {}", options.uri,
+                            format_bytes(segment.max_bytes())));
+  }
+  STRATA_TRY(segment.grow(options.bytes));
+  context.output().json({{"uri", options.uri},
+                         {"before_bytes", before},
+                         {"payload_bytes", segment.payload_bytes()},
+                         {"max_bytes", segment.max_bytes()}});
+  context.output().print(fmt::format("grew {} from {} to {}\n", options.uri, format_bytes(before),
+                                     format_bytes(segment.payload_bytes())));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_grow(Commands& commands) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app =
+      commands.add("grow", "Give a segment more bytes while others stay attached.",
+                   "strata create shm:mesh --size 64M --max-size 1G\nstrata grow shm:mesh 128M",
+                   [options](Context& context) { return grow(context, *options); });
+  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
+  add_size(app, "SIZE", options->bytes, "its new size")->required();
+}
+
+}  // namespace strata::tools

@@ -1,0 +1,155 @@
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "tools/commands.h"
+#include "tools/segment_view.h"
+
+namespace strata::tools {
+namespace {
+
+// What only the header page of a readable segment tells.
+struct Details {
+  std::uint64_t generation = 0;
+  std::uint64_t attach_count = 0;
+  std::optional<SealBlock> seal;
+  std::optional<PlacementBlock> placement;
+  std::vector<Holder> holders;
+};
+
+bool is_consistent(const PlacementBlock& block) {
+  return block.sequence % 2 == 0 && block.pages_total != 0;
+}
+
+// Touches the header page and nothing else. A segment that ends when the last user lets go must
+// not end because somebody had a look at it: it is left alone unless others hold it.
+std::optional<Details> look(Context& context, const SegmentStat& stat) {
+  const bool is_fragile =
+      static_cast<Lifetime>(stat.identity.lifetime) == Lifetime::last_detach && !stat.is_attached;
+  if (stat.problem || is_fragile) return std::nullopt;
+  const auto segment = context.catalog().attach(stat.uri.to_string(),
+                                                {.access = Access::read_only, .timeout_ms = 0});
+  if (!segment) return std::nullopt;
+  const HeaderPage& page = segment->header();
+  Details details;
+  details.generation = page.live.generation.value.load();
+  details.attach_count = page.live.attach_count.value.load();
+  if (segment->state() == SegmentState::sealed) {
+    if (const auto seal = read_seal_block(page)) details.seal = *seal;
+  }
+  if (is_consistent(page.placement)) details.placement = page.placement;
+  details.holders = other_holders(context.os(), segment->mapping().lock_range());
+  return details;
+}
+
+std::string hex(const std::array<std::uint8_t, 16>& hash) {
+  std::string text;
+  for (const std::uint8_t byte : hash)
+    text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+std::string nodes_text(const PlacementBlock& block) {
+  std::string text;
+  for (std::size_t node = 0; node < kMaxReportedNodes; ++node) {
+    if (block.pages_on_node[node] == 0) continue;
+    text += fmt::format("{}node {}: {}", text.empty() ? "" : ", ", node,
+                        format_bytes(block.pages_on_node[node] * kPageBytes));
+  }
+  if (block.pages_absent != 0) {
+    text += fmt::format("{}not in memory: {}", text.empty() ? "" : ", ",
+                        format_bytes(block.pages_absent * kPageBytes));
+  }
+  return text;
+}
+
+void add_details(Json& json, const Details& details) {
+  json["generation"] = details.generation;
+  json["attach_count"] = details.attach_count;
+  if (details.seal) {
+    json["seal"] = {{"bytes", details.seal->sealed_bytes}, {"xxh3", hex(details.seal->hash)}};
+  } else {
+    json["seal"] = nullptr;
+  }
+  if (details.placement) {
+    Json nodes = Json::array();
+    for (std::size_t node = 0; node < kMaxReportedNodes; ++node) {
+      const std::uint64_t pages = details.placement->pages_on_node[node];
+      if (pages != 0) nodes.push_back({{"node", node}, {"bytes", pages * kPageBytes}});
+    }
+    json["placed"] = {{"nodes", nodes},
+                      {"absent_bytes", details.placement->pages_absent * kPageBytes},
+                      {"huge_bytes", details.placement->huge_bytes}};
+  } else {
+    json["placed"] = nullptr;
+  }
+  json["holders"] = to_json(details.holders);
+}
+
+void add_identity(Facts& facts, const SegmentStat& stat) {
+  const IdentityBlock& identity = stat.identity;
+  facts.add("state", state_cell(stat.state));
+  facts.add("size",
+            fmt::format("{} ({} bytes)", format_bytes(stat.payload_bytes), stat.payload_bytes));
+  if (identity.max_bytes > stat.payload_bytes)
+    facts.add("may grow to", format_bytes(identity.max_bytes));
+  facts.add("in memory", format_bytes(stat.committed_bytes));
+  facts.add("lifetime", std::string(lifetime_name(static_cast<Lifetime>(identity.lifetime))));
+  if (identity.job_id[0] != '\0') facts.add("job", std::string(padded_text(identity.job_id)));
+  facts.add("access", fmt::format("{:04o}, uid {}", stat.mode & 07777U, stat.owner_uid));
+  facts.add("created",
+            utc_time(identity.created_unix_ns) + ", " + age(identity.created_unix_ns) + " ago");
+  facts.add("creator", fmt::format("pid {}, {}", identity.creator_pid,
+                                   stat.is_creator_alive ? "alive" : "gone"));
+  facts.add("uuid", uuid_text(identity.uuid));
+  facts.add("format", fmt::format("{}.{}", identity.version_major, identity.version_minor));
+}
+
+void add_details(Facts& facts, const SegmentStat& stat, const Details& details) {
+  if (details.seal) facts.add("xxh3", hex(details.seal->hash));
+  facts.heading("placement");
+  facts.add("asked", std::string(padded_text(stat.identity.placement)));
+  facts.add("pages", std::string(page_size_name(static_cast<PageSize>(stat.identity.page_size))));
+  if (details.placement) {
+    facts.add("got", nodes_text(*details.placement));
+    if (details.placement->huge_bytes != 0)
+      facts.add("on huge pages", format_bytes(details.placement->huge_bytes));
+  }
+  facts.heading("use");
+  facts.add("generation", std::to_string(details.generation));
+  if (details.holders.empty()) {
+    facts.add("attached", stat.is_attached ? Cell("by processes that cannot be seen from here")
+                                           : Cell("nobody", Tone::dim));
+  }
+  for (const Holder& holder : details.holders) {
+    facts.add("attached", fmt::format("pid {} ({}), {}", holder.pid, holder.command,
+                                      holder.is_writer ? "writes" : "reads"));
+  }
+}
+
+Result<ExitCode> info(Context& context, const std::string& uri) {
+  STRATA_ASSIGN(const SegmentStat stat, context.catalog().stat(uri));
+  const std::optional<Details> details = look(context, stat);
+  Json json = to_json(stat);
+  if (details) add_details(json, *details);
+  context.output().json(json);
+  if (stat.problem) return unexpected(stat.problem->in("info " + uri));
+
+  Facts facts;
+  facts.heading(stat.uri.to_string());
+  add_identity(facts, stat);
+  if (details) add_details(facts, stat, *details);
+  context.output().print(facts);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_info(Commands& commands) {
+  const auto uri = std::make_shared<std::string>();
+  CLI::App& app = commands.add("info", "All facts of one segment; reads its header page only.",
+                               "strata info shm:mesh\nstrata info shm:mesh --json",
+                               [uri](Context& context) { return info(context, *uri); });
+  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+}
+
+}  // namespace strata::tools

@@ -1,0 +1,106 @@
+#include <fnmatch.h>
+
+#include "base/bytes.h"
+#include "tools/commands.h"
+#include "tools/segment_view.h"
+
+namespace strata::tools {
+namespace {
+
+// "mesh*" or "shm:mesh*" or "pmem:/data/run.pool#*": what to list, and what to show of it.
+struct Pattern {
+  std::string scheme;  // empty: all
+  std::string container;
+  std::string glob = "*";
+};
+
+Pattern read_pattern(const std::string& text) {
+  Pattern pattern;
+  std::string rest = text;
+  if (const std::size_t colon = rest.find(':'); colon != std::string::npos) {
+    pattern.scheme = rest.substr(0, colon);
+    rest = rest.substr(colon + 1);
+    const std::size_t hash = rest.find('#');
+    if (hash != std::string::npos) {
+      pattern.container = rest.substr(0, hash);
+      rest = rest.substr(hash + 1);
+    } else if (rest.find('/') != std::string::npos) {
+      pattern.container = std::exchange(rest, "");
+    }
+  }
+  if (!rest.empty()) pattern.glob = rest;
+  return pattern;
+}
+
+Result<std::vector<SegmentStat>> find(Catalog& catalog, const Pattern& pattern) {
+  std::vector<SegmentStat> found;
+  if (!pattern.scheme.empty()) STRATA_TRY(catalog.backend(pattern.scheme));
+  for (const auto& backend : catalog.backends()) {
+    if (!pattern.scheme.empty() && backend->scheme() != pattern.scheme) continue;
+    auto listed = backend->list(pattern.container);
+    // Asked for everything, a scheme whose segments live in containers has nothing to say.
+    if (!listed && pattern.scheme.empty()) continue;
+    if (!listed) return unexpected(listed.error());
+    for (SegmentStat& stat : *listed)
+      if (fnmatch(pattern.glob.c_str(), stat.uri.name.c_str(), 0) == 0)
+        found.push_back(std::move(stat));
+  }
+  return found;
+}
+
+Table to_table(const std::vector<SegmentStat>& segments) {
+  Table table({{"SEGMENT"},
+               {"STATE"},
+               {"SIZE", Align::right},
+               {"IN MEMORY", Align::right},
+               {"PAGES"},
+               {"PLACEMENT"},
+               {"LIFETIME"},
+               {"USED BY"},
+               {"AGE", Align::right}});
+  for (const SegmentStat& stat : segments) {
+    if (stat.problem) {
+      table.add({stat.uri.to_string(),
+                 Cell(std::string(code_name(stat.problem->code())), Tone::bad), "-",
+                 format_bytes(stat.committed_bytes), "-", "-", "-", "-", "-"});
+      continue;
+    }
+    const IdentityBlock& identity = stat.identity;
+    table.add({Cell(stat.uri.to_string(), Tone::strong), state_cell(stat.state),
+               format_bytes(stat.payload_bytes), format_bytes(stat.committed_bytes),
+               std::string(page_size_name(static_cast<PageSize>(identity.page_size))),
+               std::string(padded_text(identity.placement)),
+               std::string(lifetime_name(static_cast<Lifetime>(identity.lifetime))), use_cell(stat),
+               age(identity.created_unix_ns)});
+  }
+  return table;
+}
+
+Result<ExitCode> ls(Context& context, const std::string& text) {
+  STRATA_ASSIGN(const auto segments, find(context.catalog(), read_pattern(text)));
+  Output& output = context.output();
+  Json list = Json::array();
+  if (output.is_json())
+    for (const SegmentStat& stat : segments)
+      list.push_back(to_json(stat));
+  output.json({{"segments", list}});
+  if (segments.empty()) {
+    output.note("no segments");
+  } else {
+    output.print(to_table(segments));
+  }
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_ls(Commands& commands) {
+  const auto pattern = std::make_shared<std::string>();
+  CLI::App& app =
+      commands.add("ls", "List segments.", "strata ls\nstrata ls 'shm:mesh*'\nstrata ls --json",
+                   [pattern](Context& context) { return ls(context, *pattern); });
+  app.add_option("PATTERN", *pattern, "names to show, with * and ?; a scheme before them")
+      ->type_name("");
+}
+
+}  // namespace strata::tools

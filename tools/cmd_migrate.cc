@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "numa/place.h"
+#include "numa/plan.h"
+#include "numa/topology.h"
+#include "tools/commands.h"
+#include "tools/create_flags.h"
+#include "tools/segment_view.h"
+
+namespace strata::tools {
+namespace {
+
+struct Options {
+  std::string uri;
+  CreateFlags flags;
+};
+
+// A sealed segment is mapped for reading only; its pages can be moved all the same.
+Result<Segment> attach_for_moving(Catalog& catalog, const std::string& uri) {
+  auto segment = catalog.attach(uri);
+  if (segment || segment.error().code() != Code::failed_precondition) return segment;
+  return catalog.attach(uri, {.access = Access::read_only});
+}
+
+std::string nodes_text(const PlacementReport& report) {
+  std::string text;
+  for (const NodePages& share : report.pages_on_node) {
+    text += fmt::format("{}{} on node {}", text.empty() ? "" : ", ",
+                        format_bytes(share.pages * kPageBytes), share.node);
+  }
+  return text.empty() ? "nothing in memory" : text;
+}
+
+Result<ExitCode> move(Context& context, const Options& options) {
+  STRATA_ASSIGN(const CreateOptions how, options.flags.to_options());
+  STRATA_ASSIGN(const Segment segment, attach_for_moving(context.catalog(), options.uri));
+  STRATA_ASSIGN(const auto bytes, segment.host_bytes());
+  const std::span payload(const_cast<std::byte*>(bytes.data()), bytes.size());
+  STRATA_ASSIGN(const Topology topology, Topology::from_machine(context.os()));
+  STRATA_ASSIGN(const Plan plan, make_plan(topology, how.placement, payload.size(),
+                                           static_cast<PageSize>(segment.identity().page_size),
+                                           context.os().current_cpu()));
+  STRATA_ASSIGN(const PlacementReport report, migrate(context.os(), payload, plan));
+  if (segment.access() == Access::read_write) store(report, segment.header().placement);
+
+  Json nodes = Json::array();
+  for (const NodePages& share : report.pages_on_node)
+    nodes.push_back({{"node", share.node}, {"bytes", share.pages * kPageBytes}});
+  context.output().json({{"uri", options.uri},
+                         {"placement", how.placement.to_string()},
+                         {"nodes", nodes},
+                         {"absent_bytes", report.pages_absent * kPageBytes},
+                         {"notes", report.notes}});
+  context.output().print(fmt::format("migrated {} to {}: {}\n", options.uri,
+                                     how.placement.to_string(), nodes_text(report)));
+  for (const std::string& note : report.notes)
+    context.output().note(note);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_migrate(Commands& commands) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app = commands.add(
+      "migrate", "Move a segment's pages to other nodes while processes stay attached.",
+      "strata migrate shm:mesh --node 1\nstrata migrate shm:mesh --interleave 0,1 --strict",
+      [options](Context& context) { return move(context, *options); });
+  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
+  options->flags.add_placement(app);
+}
+
+}  // namespace strata::tools

@@ -1,0 +1,43 @@
+#include "tools/commands.h"
+#include "tools/segment_view.h"
+
+namespace strata::tools {
+namespace {
+
+struct Options {
+  std::vector<std::string> uris;
+  bool is_forced = false;
+};
+
+Result<ExitCode> rm(Context& context, const Options& options) {
+  Json removed = Json::array();
+  std::optional<Status> failure;
+  for (const std::string& uri : options.uris) {
+    if (auto done = context.catalog().remove(uri, {.even_if_attached = options.is_forced})) {
+      removed.push_back(uri);
+      context.output().print("removed " + uri + "\n");
+    } else {
+      if (failure) context.output().error(*failure);
+      failure = done.error();
+    }
+  }
+  context.output().json({{"removed", removed}});
+  // Like rm(1): the others are removed all the same, and the status tells of the last failure.
+  if (failure) return unexpected(*failure);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_rm(Commands& commands) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app =
+      commands.add("rm", "Remove segments; refused (4) while somebody is attached.",
+                   "strata rm shm:mesh\n"
+                   "strata rm --force shm:mesh    # users keep their memory, the name is gone",
+                   [options](Context& context) { return rm(context, *options); });
+  app.add_option("URI", options->uris, "the segments")->required()->type_name("");
+  app.add_flag("--force", options->is_forced, "although processes are attached");
+}
+
+}  // namespace strata::tools

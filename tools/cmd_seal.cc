@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "tools/commands.h"
+#include "tools/segment_view.h"
+
+namespace strata::tools {
+namespace {
+
+std::string hash_hex(const SealBlock& seal) {
+  std::string text;
+  for (const std::uint8_t byte : seal.hash)
+    text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+Result<ExitCode> report(Context& context, const Segment& segment, const char* verb) {
+  STRATA_ASSIGN(const SealBlock seal, read_seal_block(segment.header()));
+  const std::string uri = segment.uri().to_string();
+  context.output().json(
+      {{"uri", uri}, {verb, true}, {"payload_bytes", seal.sealed_bytes}, {"xxh3", hash_hex(seal)}});
+  context.output().print(fmt::format("{} {}: {}, xxh3 {}\n", verb, uri,
+                                     format_bytes(seal.sealed_bytes), hash_hex(seal)));
+  return ExitCode::done;
+}
+
+Result<ExitCode> seal(Context& context, const std::string& uri) {
+  STRATA_ASSIGN(Segment segment, context.catalog().attach(uri));
+  STRATA_TRY(segment.seal());
+  return report(context, segment, "sealed");
+}
+
+Result<ExitCode> verify(Context& context, const std::string& uri) {
+  STRATA_ASSIGN(const Segment segment,
+                context.catalog().attach(uri, {.access = Access::read_only}));
+  STRATA_TRY(segment.verify());
+  return report(context, segment, "verified");
+}
+
+}  // namespace
+
+void add_seal(Commands& commands) {
+  const auto uri = std::make_shared<std::string>();
+  CLI::App& app =
+      commands.add("seal", "Make a segment's content final; refused (4) while others may write.",
+                   "strata seal shm:mesh", [uri](Context& context) { return seal(context, *uri); });
+  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+}
+
+void add_verify(Commands& commands) {
+  const auto uri = std::make_shared<std::string>();
+  CLI::App& app = commands.add(
+      "verify", "Compare a sealed segment's bytes with the hash it was sealed with.",
+      "strata verify shm:mesh", [uri](Context& context) { return verify(context, *uri); });
+  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+}
+
+}  // namespace strata::tools

@@ -1,0 +1,23 @@
+// Every subcommand: one line here, one in main.cc, one cmd_*.cc.
+#pragma once
+
+#include "tools/command.h"
+
+namespace strata::tools {
+
+void add_create(Commands& commands);
+void add_put(Commands& commands);
+void add_cat(Commands& commands);
+void add_ls(Commands& commands);
+void add_info(Commands& commands);
+void add_seal(Commands& commands);
+void add_verify(Commands& commands);
+void add_grow(Commands& commands);
+void add_rm(Commands& commands);
+void add_gc(Commands& commands);
+void add_map(Commands& commands);
+void add_migrate(Commands& commands);
+void add_topology(Commands& commands);
+void add_plan(Commands& commands);
+
+}  // namespace strata::tools

@@ -1,0 +1,43 @@
+// The flags that say how a segment is made: shared by create, put and plan.
+//   Errors:   to_options() returns invalid_argument with the flag and the rule.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "segment/options.h"
+
+namespace strata::tools {
+
+class CreateFlags {
+ public:
+  // --node, --interleave, --weighted, --prefer, --tier, --near-pci, --strict, --huge.
+  void add_placement(CLI::App& app);
+  // --lifetime, --job, --mode, --max-size, --sparse.
+  void add_lifetime(CLI::App& app);
+
+  // Everything but payload_bytes and publish.
+  Result<CreateOptions> to_options() const;
+
+ private:
+  Result<Placement> placement() const;
+
+  int node_ = -1;
+  std::vector<int> interleave_;
+  std::vector<int> prefer_;
+  std::vector<std::string> weighted_;
+  std::string tier_;
+  std::string near_pci_;
+  bool is_strict_ = false;
+  std::string huge_;
+  std::string lifetime_ = "until-removed";
+  std::string job_;
+  std::string mode_ = "0600";
+  std::uint64_t max_bytes_ = 0;
+  bool is_sparse_ = false;
+};
+
+}  // namespace strata::tools

@@ -1,0 +1,30 @@
+// The `strata` command.
+#include "tools/commands.h"
+
+namespace {
+
+void add_all(strata::tools::Commands& commands) {
+  using namespace strata::tools;
+  commands.section("Make and fill");
+  add_create(commands);
+  add_put(commands);
+  add_cat(commands);
+  add_grow(commands);
+  add_seal(commands);
+  add_verify(commands);
+  add_migrate(commands);
+  commands.section("Look");
+  add_ls(commands);
+  add_info(commands);
+  add_map(commands);
+  commands.section("Clean up");
+  add_rm(commands);
+  add_gc(commands);
+  commands.section("This machine");
+  add_topology(commands);
+  add_plan(commands);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return strata::tools::run(argc, argv, add_all); }

@@ -1,0 +1,36 @@
+// How segments look in tables and in JSON: the names of enumerators, one segment as JSON, and
+// who holds it. Keys are documented in docs/guides/cli.md and stable.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "segment/backend.h"
+#include "segment/lease.h"
+#include "tools/output.h"
+
+namespace strata::tools {
+
+// "until-removed", "2M": as the flags spell them.
+std::string_view lifetime_name(Lifetime lifetime);
+std::string_view page_size_name(PageSize size);
+
+Cell state_cell(SegmentState state);
+// "writers", "readers" or "-".
+Cell use_cell(const SegmentStat& stat);
+
+// "2026-11-21T20:15:02Z"
+std::string utc_time(std::uint64_t unix_ns);
+// "4 min": since then, in the largest unit.
+std::string age(std::uint64_t unix_ns);
+
+Json to_json(const SegmentStat& stat);
+Json to_json(const Status& status);
+Json to_json(const std::vector<Holder>& holders);
+
+// Everyone attached to the segment but this process.
+std::vector<Holder> other_holders(Os& os, LockRange range);
+
+}  // namespace strata::tools

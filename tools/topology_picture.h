@@ -1,0 +1,18 @@
+// A machine as a picture: a card for each memory node with its processors and memory, the
+// devices near to it, and how far the nodes are from each other.
+#pragma once
+
+#include <string_view>
+
+#include "numa/topology.h"
+#include "tools/svg.h"
+
+namespace strata::tools {
+
+Svg draw_topology(const Topology& topology, std::string_view name);
+
+// "GPU", "network", "NVMe": what a person calls a PCI class; empty for what nobody places
+// memory near to, such as bridges.
+std::string_view device_kind(const PciDevice& device);
+
+}  // namespace strata::tools
