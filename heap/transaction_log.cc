@@ -1,0 +1,320 @@
+#include "heap/transaction_log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/step.h"
+#include "os/futex.h"
+
+namespace strata {
+namespace {
+
+constexpr std::uint64_t kOpenTimeoutMs = 60'000;
+constexpr std::uint64_t kClaimSliceNs = 1'000'000;
+
+std::uint64_t heads_at(std::uint32_t slot_count) {
+  return sizeof(LogHeader) + 2 * mark_bytes(slot_count);
+}
+
+std::uint64_t buffers_at(std::uint32_t slot_count) {
+  return align_up(heads_at(slot_count) + slot_count * sizeof(SlotHead), kPageBytes);
+}
+
+std::uint32_t header_crc(const LogHeader& header) {
+  return crc32c({reinterpret_cast<const std::byte*>(&header), offsetof(LogHeader, crc32c)});
+}
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+std::uint64_t TransactionLogOptions::log_bytes() const {
+  return buffers_at(slot_count) + slot_count * slot_bytes;
+}
+
+Result<void> TransactionLog::format(std::span<std::byte> payload, std::uint64_t log_offset,
+                                    const TransactionLogOptions& options, Durability& durability) {
+  const std::uint64_t bytes = options.log_bytes();
+  if (options.slot_count == 0 || options.slot_count > 4096 || options.slot_bytes < kPageBytes ||
+      options.slot_bytes % kPageBytes != 0 || options.slot_bytes > GiB(1)) {
+    return fail(
+        Code::invalid_argument,
+        fmt::format("transaction log of {} slots of {} bytes: needs 1 to 4096 slots of whole "
+                    "pages, at most 1 GiB each",
+                    options.slot_count, options.slot_bytes));
+  }
+  if (log_offset % kCacheLineBytes != 0 || log_offset > payload.size() ||
+      bytes > payload.size() - log_offset) {
+    return fail(Code::invalid_argument,
+                fmt::format("transaction log at {}: {} bytes do not fit into the payload of {} or "
+                            "are not aligned to a cache line",
+                            log_offset, bytes, payload.size()));
+  }
+  std::byte* const log = payload.data() + log_offset;
+  std::memset(log, 0, buffers_at(options.slot_count));
+  auto& header = *reinterpret_cast<LogHeader*>(log);
+  header.magic = kLogMagic;
+  header.version = kLogVersion;
+  header.slot_count = options.slot_count;
+  header.slot_bytes = options.slot_bytes;
+  header.log_bytes = bytes;
+  header.seed = random_seed();
+  header.crc32c = header_crc(header);
+  auto& mark = *reinterpret_cast<LogMark*>(log + sizeof(LogHeader));
+  mark = {.turn = 0, .epoch = 1, .check = 0};
+  const std::vector<std::uint64_t> floors(options.slot_count);
+  mark.check = mark_check(mark, floors, header.seed);
+  return durability.persist(log, buffers_at(options.slot_count));
+}
+
+TransactionLog::TransactionLog(const Place& place)
+    : blocks_(place.blocks),
+      durability_(place.durability),
+      context_(place.context),
+      log_offset_(place.log_offset),
+      is_volatile_(place.durability.is_volatile()) {}
+
+Result<void> TransactionLog::check_header() {
+  const std::span<std::byte> bytes = payload();
+  const auto bad = [&](std::string_view why) {
+    return fail(Code::corrupt, fmt::format("transaction log at {}: {}", log_offset_, why));
+  };
+  if (log_offset_ % kCacheLineBytes != 0 || log_offset_ > bytes.size() ||
+      sizeof(LogHeader) > bytes.size() - log_offset_) {
+    return bad("lies outside the payload");
+  }
+  header_ = reinterpret_cast<LogHeader*>(bytes.data() + log_offset_);
+  if (header_->magic != kLogMagic) return bad("no magic");
+  if (header_->version != kLogVersion) {
+    return fail(Code::unsupported, fmt::format("transaction log at {}: version {}, known is {}",
+                                               log_offset_, header_->version, kLogVersion));
+  }
+  if (header_->crc32c != header_crc(*header_)) return bad("checksum of the header is wrong");
+  slot_count_ = header_->slot_count;
+  slot_bytes_ = header_->slot_bytes;
+  log_bytes_ = header_->log_bytes;
+  const TransactionLogOptions options = {.slot_count = slot_count_, .slot_bytes = slot_bytes_};
+  if (slot_count_ == 0 || slot_count_ > 4096 || slot_bytes_ % kPageBytes != 0 ||
+      slot_bytes_ > GiB(1) || log_bytes_ != options.log_bytes() ||
+      log_bytes_ > bytes.size() - log_offset_) {
+    return bad("sizes do not fit each other or the payload");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<TransactionLog>> TransactionLog::open(const Place& place) {
+  std::unique_ptr<TransactionLog> log(new TransactionLog(place));
+  STRATA_TRY(log->check_header());
+  auto upkeep = RobustMutex::Guard::lock(log->header_->upkeep, place.context,
+                                         Deadline::after_ms(kOpenTimeoutMs));
+  if (!upkeep) return unexpected(upkeep.error().in("open the transaction log"));
+  // What a predecessor did not finish is done again from the start; each step bears that.
+  if (upkeep->owner_died()) STRATA_TRY(upkeep->mark_repaired());
+  const std::uint64_t generation = log->live_generation();
+  if (log->header_->live_generation.load(std::memory_order_acquire) == generation) {
+    STRATA_TRY(log->recover_dead());
+    return log;
+  }
+  if (log->is_volatile_) {
+    STRATA_TRY(log->recover_dead());
+    STRATA_ASSIGN(const Mark mark, log->newest_mark());
+    log->reset_live_words(mark);
+  } else {
+    STRATA_TRY(log->recover_after_power_loss());
+  }
+  // Last: whoever finds this generation may trust all live words.
+  log->header_->live_generation.store(generation, std::memory_order_release);
+  return log;
+}
+
+TransactionLog::Slot TransactionLog::slot(std::uint32_t index) const {
+  std::byte* const log = reinterpret_cast<std::byte*>(header_);
+  return {reinterpret_cast<SlotHead*>(log + heads_at(slot_count_)) + index,
+          {log + buffers_at(slot_count_) + index * slot_bytes_, slot_bytes_}};
+}
+
+std::uint64_t TransactionLog::seed() const {
+  return record_seed(header_->seed, header_->epoch.load(std::memory_order_relaxed));
+}
+
+LogBounds TransactionLog::bounds() const {
+  return {payload().size(), log_offset_, log_offset_ + log_bytes_};
+}
+
+bool TransactionLog::is_owner_dead(std::uint64_t owner) const {
+  if (owner == 0) return false;
+  if ((owner & ~std::uint64_t{0xFFFFFFFF}) != context_.generation_bits()) return true;
+  return context_.is_dead(static_cast<std::uint32_t>(owner));
+}
+
+Result<std::uint32_t> TransactionLog::claim(std::uint64_t timeout_ms) {
+  if (context_.token() == 0) {
+    return fail(Code::failed_precondition,
+                "a forked child has to attach anew before it runs transactions");
+  }
+  // Each thread goes back to the slot that it had: nobody else touches its cache lines.
+  static thread_local std::uint32_t last = context_.token();
+  const std::uint32_t first = last % slot_count_;
+  std::optional<Deadline> deadline;  // the clock is read only if there is something to wait for
+  while (true) {
+    for (std::uint32_t i = 0; i < slot_count_; ++i) {
+      const std::uint32_t index = first + i < slot_count_ ? first + i : first + i - slot_count_;
+      SlotHead& head = *slot(index).head;
+      std::uint64_t owner = head.owner.load(std::memory_order_relaxed);
+      if (owner == 0 &&
+          head.owner.compare_exchange(owner, owner_word(), std::memory_order_acquire)) {
+        last = index;
+        return index;
+      }
+    }
+    STRATA_TRY(recover_dead());
+    if (!deadline) deadline = Deadline::after_ms(timeout_ms);
+    if (deadline->expired()) {
+      return fail(Code::timed_out,
+                  fmt::format("all {} slots of the transaction log are in use", slot_count_));
+    }
+    SlotHead& head = *slot(first).head;
+    const std::uint64_t owner = head.owner.load(std::memory_order_relaxed);
+    if (owner != 0) {
+      futex_wait(head.owner.futex(), static_cast<std::uint32_t>(owner),
+                 deadline->slice(kClaimSliceNs));
+    }
+  }
+}
+
+void TransactionLog::make_room(const Slot& slot) {
+  SlotHead& head = *slot.head;
+  if (head.extent.load(std::memory_order_relaxed) == 0) return;
+  if (is_volatile_) {
+    head.extent.store(0, std::memory_order_relaxed);
+    return;
+  }
+  const auto forget = [&] {
+    if (head.last_sequence.load(std::memory_order_relaxed) >
+        head.retired_sequence.load(std::memory_order_acquire)) {
+      return false;
+    }
+    head.extent.store(0, std::memory_order_release);
+    return true;
+  };
+  if (forget()) return;
+  if (Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes <= slot_bytes_ / 2) return;
+  // Without success the transaction has less room, and says so where that is too little.
+  if (checkpoint()) forget();
+}
+
+void TransactionLog::seal(const Slot& slot, RecordKind kind, std::uint64_t open_bytes) {
+  SlotHead& head = *slot.head;
+  if (head.low_sequence.load(std::memory_order_relaxed) == 0) {
+    // Before the sequence is taken: a checkpoint that sees no low_sequence here has read a
+    // next_sequence that is not above the one taken below.
+    head.low_sequence.store(header_->next_sequence.load(std::memory_order_relaxed),
+                            std::memory_order_release);
+  }
+  const std::uint64_t sequence = header_->next_sequence.fetch_add(1, std::memory_order_seq_cst);
+  const std::uint64_t at = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
+  STRATA_STEP("seal");
+  seal_record(slot.buffer.subspan(at, open_bytes), kind, sequence, seed());
+  head.last_sequence.store(sequence, std::memory_order_relaxed);
+  const std::uint64_t end = align_up(at + open_bytes, kCacheLineBytes);
+  head.extent.store(Extent{static_cast<std::uint32_t>(end), 0}.word(), std::memory_order_release);
+}
+
+Result<void> TransactionLog::make_durable(const Slot& slot) {
+  SlotHead& head = *slot.head;
+  if (durability_.granularity_bytes() >= kPageBytes) return sync_group(slot);
+  const std::uint64_t first = head.first_bytes.load(std::memory_order_relaxed);
+  const std::uint64_t used = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
+  durability_.flush(slot.buffer.data() + first, used - first);
+  STRATA_STEP("drain a record");
+  return durability_.drain();
+}
+
+// A sync of a file takes as long for many records as for one, so whoever holds the lock syncs for
+// all that wait; most of those find their record durable when they get the lock.
+Result<void> TransactionLog::sync_group(const Slot& slot) {
+  const std::uint64_t sequence = slot.head->last_sequence.load(std::memory_order_relaxed);
+  auto guard =
+      RobustMutex::Guard::lock(header_->group_sync, context_, Deadline::after_ms(kOpenTimeoutMs));
+  if (!guard) return unexpected(guard.error().in("wait for a sync of the transaction log"));
+  if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
+  if (slot.head->durable_sequence.load(std::memory_order_acquire) >= sequence) return {};
+  struct Synced {
+    SlotHead* head;
+    std::uint64_t sequence;
+  };
+  std::vector<Synced> synced;
+  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+    const Slot other = this->slot(i);
+    const std::uint64_t last = other.head->last_sequence.load(std::memory_order_acquire);
+    const bool waits = other.head->state.load(std::memory_order_acquire) ==
+                       static_cast<std::uint32_t>(SlotState::committed);
+    if (other.head != slot.head &&
+        (!waits || last <= other.head->durable_sequence.load(std::memory_order_relaxed))) {
+      continue;
+    }
+    // A slot that waits keeps these words until it is durable. Of one that does no longer,
+    // whatever is flushed here is flushed for nothing.
+    const std::uint64_t first = other.head->first_bytes.load(std::memory_order_acquire);
+    const std::uint64_t used =
+        Extent::of(other.head->extent.load(std::memory_order_acquire)).used_bytes;
+    if (first > used || used > slot_bytes_) continue;
+    durability_.flush(other.buffer.data() + first, used - first);
+    synced.push_back({other.head, last});
+  }
+  STRATA_STEP("drain a group");
+  STRATA_TRY(durability_.drain());
+  for (const Synced& one : synced)
+    one.head->durable_sequence.store(one.sequence, std::memory_order_release);
+  return {};
+}
+
+LogReport TransactionLog::report() const {
+  LogReport report;
+  report.slots = slot_count_;
+  report.next_sequence = header_->next_sequence.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+    const Slot slot = this->slot(i);
+    const std::uint64_t owner = slot.head->owner.load(std::memory_order_acquire);
+    const std::uint32_t state = slot.head->state.load(std::memory_order_acquire);
+    if (state > static_cast<std::uint32_t>(SlotState::undone)) {
+      report.findings.push_back(fmt::format("slot {}: state {} is none", i, state));
+    }
+    if (owner != 0)
+      ++(is_owner_dead(owner) && state != 0 ? report.slots_unfinished : report.slots_in_use);
+    const std::uint64_t used =
+        Extent::of(slot.head->extent.load(std::memory_order_acquire)).used_bytes;
+    if (used > slot_bytes_ || used % kCacheLineBytes != 0) {
+      report.findings.push_back(fmt::format("slot {}: {} bytes used of {}", i, used, slot_bytes_));
+      continue;
+    }
+    for (std::uint64_t at = 0; at < used;) {
+      const std::optional<Record> record = read_record(slot.buffer, at, seed());
+      if (!record) {
+        if (owner == 0) {
+          report.findings.push_back(fmt::format("slot {}: record at {} is damaged", i, at));
+        }
+        break;
+      }
+      if (record->sequence > slot.head->retired_sequence.load(std::memory_order_relaxed)) {
+        ++report.records;
+      }
+      at = record->end_bytes;
+    }
+  }
+  if (auto checked = header_->upkeep.check(); !checked)
+    report.findings.push_back(checked.error().in("upkeep lock").message());
+  if (auto checked = header_->group_sync.check(); !checked)
+    report.findings.push_back(checked.error().in("sync lock").message());
+  return report;
+}
+
+}  // namespace strata
