@@ -77,6 +77,20 @@ class alignas(8) RobustMutex {
     return is_mine(word_.load(std::memory_order_relaxed), context);
   }
 
+  // Who holds it in this generation, and whether it waits for repair. For primitives that are
+  // built on this one, and whose other parties do not take it.
+  struct Standing {
+    std::uint32_t token;  // 0: free
+    bool is_unrepaired;
+    bool is_possible;  // false: corrupt
+  };
+  Standing look(const SyncContext& context) const {
+    const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+    if (!lock_word::is_of(word, context.generation_bits())) return {0, false, true};
+    return {lock_word::token_of(word), (word & lock_word::kUnrepaired) != 0,
+            lock_word::is_possible(word)};
+  }
+
   // Statistics are off in a new lock. Any process may switch them, at any time.
   void count_contention() { counts_contention_.store(1, std::memory_order_relaxed); }
   void stop_counting() { counts_contention_.store(0, std::memory_order_relaxed); }

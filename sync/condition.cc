@@ -1,0 +1,25 @@
+#include "sync/condition.h"
+
+namespace strata {
+
+Result<Condition::Outcome> Condition::wait(const SyncContext& context, RobustMutex& mutex,
+                                           Deadline deadline) {
+  // Prepared while the mutex is held: whoever changes something after us sees the sleeper.
+  const std::uint32_t ticket = sleepers_.prepare();
+  STRATA_TRY(mutex.unlock(context));
+  SlicedWait slices(deadline);
+  Wake wake = Wake::notified;
+  while (!sleepers_.has_woken_since(ticket)) {
+    if (slices.expired()) {
+      wake = Wake::timed_out;
+      break;
+    }
+    sleepers_.sleep(ticket, slices);
+  }
+  const Deadline grace = Deadline::after_ms(kRelockGraceMs);
+  const auto relocked = mutex.lock(context, grace.at_ns() > deadline.at_ns() ? grace : deadline);
+  if (!relocked) return unexpected(relocked.error().in("condition: take the mutex again"));
+  return Outcome{wake, *relocked};
+}
+
+}  // namespace strata

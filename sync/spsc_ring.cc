@@ -1,0 +1,134 @@
+#include "sync/spsc_ring.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <utility>
+
+namespace strata {
+namespace {
+
+Unexpected bad_positions(std::uint64_t published, std::uint64_t released, std::uint32_t slots) {
+  return fail(Code::corrupt, fmt::format("ring: {} published, {} released, with {} slots",
+                                         published, released, slots));
+}
+
+}  // namespace
+
+Result<std::uint64_t> spsc_ring_bytes(const RingOptions& options) {
+  STRATA_ASSIGN(const RingGeometry plan, plan_ring(options, RingKind::spsc));
+  return plan.total_bytes();
+}
+
+Result<void> format_spsc_ring(std::span<std::byte> bytes, const RingOptions& options) {
+  return format_ring(bytes, options, RingKind::spsc);
+}
+
+SpscEnd::SpscEnd(SpscEnd&& other) noexcept
+    : block_(other.block_),
+      role_(std::exchange(other.role_, nullptr)),
+      geometry_(other.geometry_),
+      context_(other.context_),
+      how_(other.how_) {}
+
+SpscEnd::~SpscEnd() {
+  if (role_ != nullptr) (void)role_->unlock(context_);
+}
+
+Result<SpscEnd::Opened> SpscEnd::take_role(std::span<std::byte> bytes, const SyncContext& context,
+                                           RobustMutex SpscBlock::*role) {
+  STRATA_ASSIGN(const RingGeometry geometry, read_ring(bytes, RingKind::spsc));
+  auto* block = reinterpret_cast<SpscBlock*>(bytes.data());
+  const auto how = (block->*role).try_lock(context);
+  if (!how) {
+    const Code code =
+        how.error().code() == Code::timed_out ? Code::failed_precondition : how.error().code();
+    return fail(code, "ring: the role is taken: " + how.error().message());
+  }
+  // There is nothing to repair: positions change in one step.
+  if (*how == Acquired::owner_died) STRATA_TRY((block->*role).mark_repaired(context));
+  return Opened{block, &(block->*role), geometry, *how};
+}
+
+Result<std::uint64_t> SpscEnd::wait_beyond(std::uint64_t seen, SpscBlock::Side& other,
+                                           const RobustMutex& other_role, Deadline deadline) const {
+  for (std::uint32_t spin = 0; spin <= context_.spins(); ++spin) {
+    const std::uint64_t position = other.position.load(std::memory_order_acquire);
+    if (position != seen) return position;
+    relax_cpu();
+  }
+  SlicedWait slices(deadline);
+  for (;;) {
+    const std::uint32_t ticket = other.sleeper.prepare();
+    const std::uint64_t position = other.position.load(std::memory_order_seq_cst);
+    if (position != seen) return position;
+    if (slices.expired()) {
+      const std::uint32_t token = other_role.look(context_).token;
+      return fail(Code::timed_out, token == 0
+                                       ? std::string("ring: nobody is at the other end")
+                                       : "ring: waiting for " + context_.describe(token) +
+                                             (context_.is_dead(token) ? ", which died" : ""));
+    }
+    other.sleeper.sleep(ticket, slices);
+  }
+}
+
+Result<SpscProducer> SpscProducer::open(std::span<std::byte> bytes, const SyncContext& context) {
+  STRATA_ASSIGN(const Opened opened, take_role(bytes, context, &SpscBlock::producer));
+  const std::uint64_t tail = opened.block->published.position.load(std::memory_order_acquire);
+  const std::uint64_t head = opened.block->released.position.load(std::memory_order_acquire);
+  SpscProducer producer(opened, context, tail, head);
+  if (tail - head > opened.geometry.slots) return bad_positions(tail, head, opened.geometry.slots);
+  return producer;
+}
+
+Result<void> SpscProducer::make_room(Deadline deadline) {
+  STRATA_ASSIGN(const std::uint64_t head,
+                wait_beyond(head_seen_, block_->released, block_->consumer, deadline));
+  if (tail_ - head > geometry_.slots) return bad_positions(tail_, head, geometry_.slots);
+  head_seen_ = head;
+  return {};
+}
+
+Result<void> SpscProducer::send(std::span<const std::byte> message, Deadline deadline) {
+  if (message.size() > geometry_.message_bytes) return bad_publish(message.size());
+  STRATA_ASSIGN(const std::span<std::byte> into, loan(deadline));
+  std::memcpy(into.data(), message.data(), message.size());
+  return publish(message.size());
+}
+
+Unexpected SpscProducer::bad_publish(std::size_t message_bytes) const {
+  if (message_bytes > geometry_.message_bytes) {
+    return fail(Code::invalid_argument, fmt::format("ring: a message of {} bytes, at most {} fit",
+                                                    message_bytes, geometry_.message_bytes));
+  }
+  return fail(Code::failed_precondition, "ring: publish without a loan");
+}
+
+Result<SpscConsumer> SpscConsumer::open(std::span<std::byte> bytes, const SyncContext& context) {
+  STRATA_ASSIGN(const Opened opened, take_role(bytes, context, &SpscBlock::consumer));
+  const std::uint64_t head = opened.block->released.position.load(std::memory_order_acquire);
+  const std::uint64_t tail = opened.block->published.position.load(std::memory_order_acquire);
+  SpscConsumer consumer(opened, context, head, tail);
+  if (tail - head > opened.geometry.slots) return bad_positions(tail, head, opened.geometry.slots);
+  return consumer;
+}
+
+Result<void> SpscConsumer::await_message(Deadline deadline) {
+  STRATA_ASSIGN(const std::uint64_t tail,
+                wait_beyond(tail_seen_, block_->published, block_->producer, deadline));
+  if (tail - head_ > geometry_.slots) return bad_positions(tail, head_, geometry_.slots);
+  tail_seen_ = tail;
+  return {};
+}
+
+Unexpected SpscConsumer::bad_length(std::uint32_t bytes) const {
+  return fail(Code::corrupt, fmt::format("ring: a message of {} bytes in slots of {}", bytes,
+                                         geometry_.message_bytes));
+}
+
+Unexpected SpscConsumer::nothing_received() const {
+  return fail(Code::failed_precondition, "ring: release without a message received");
+}
+
+}  // namespace strata
