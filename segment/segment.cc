@@ -89,7 +89,7 @@ Result<std::span<std::byte>> Segment::writable_bytes() {
 
 Result<std::uint64_t> Segment::refresh() {
   const std::uint64_t claimed = header().live.payload_bytes.value.load(std::memory_order_acquire);
-  if (claimed == payload_bytes_) return claimed;
+  if (claimed == payload_bytes_ && claimed != 0) return claimed;
   STRATA_ASSIGN(const std::uint64_t existing, mapping_->existing_bytes());
   if (claimed < identity_.created_payload_bytes || claimed > identity_.max_bytes ||
       claimed > existing) {

@@ -1,0 +1,82 @@
+// Attach, stat and judge a segment whose header page another process filled with anything.
+// The first byte chooses whether the checksums are made to fit, so that what lies behind them
+// is reached as well.
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <vector>
+
+#include "segment/file_mapping.h"
+#include "segment/new_segment.h"
+#include "segment/segment.h"
+#include "segment/segment_file.h"
+
+using namespace strata;
+
+namespace {
+
+constexpr std::uint64_t kFileBytes = 4 * kPageBytes;
+
+// A header that attaches, for the input to spoil.
+std::array<std::byte, kHeaderBytes> valid_page(Os& os) {
+  CreateOptions options;
+  options.payload_bytes = kPageBytes;
+  options.max_bytes = 2 * kPageBytes;
+  return make_header_page(make_identity(os, SegmentKind::shm, "mesh", options).value());
+}
+
+void read_all(Segment& segment) {
+  volatile std::byte sink{};
+  const auto bytes = segment.host_bytes();
+  if (!bytes) return;
+  for (std::size_t i = 0; i < bytes->size(); i += kPageBytes)
+    sink = (*bytes)[i];
+  if (!bytes->empty()) sink = bytes->back();
+  (void)sink;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static RealOs os;
+  static const auto valid = valid_page(os);
+  if (size < 4) return 0;
+  const bool is_signed = data[0] & 1;
+  const auto access = static_cast<Access>(1 + (data[0] >> 1) % 3);
+  const std::size_t at = (data[1] | data[2] << 8) % kHeaderBytes;
+  auto bytes = valid;
+  auto* page = reinterpret_cast<HeaderPage*>(bytes.data());
+  page->live.state.value = static_cast<std::uint32_t>(SegmentState::ready);
+  std::memcpy(bytes.data() + at, data + 3, std::min(size - 3, kHeaderBytes - at));
+  if (is_signed) {
+    sign(page->identity);
+    sign(page->seal);
+  }
+  Fd file = os.memfd_create("fuzz", MFD_ALLOW_SEALING).value();
+  (void)os.ftruncate(file.get(), kFileBytes);
+  (void)os.pwrite(file.get(), bytes, 0);
+  if (const auto stat = stat_segment_file(os, file.get(), {"shm", {}, "mesh"})) {
+    (void)judge(*stat, {});
+  }
+  const auto no_payload = [](const IdentityBlock&, int) -> Result<Fd> {
+    return fail(Code::not_found, "no payload of its own");
+  };
+  auto attached = FileMapping::attach(os, std::move(file), no_payload,
+                                      {.access = access, .deadline = Deadline::after_ms(0)});
+  if (!attached) return 0;
+  auto segment =
+      Segment::adopt({"shm", {}, "mesh"}, attached->identity, std::move(attached->mapping));
+  if (!segment) return 0;
+  read_all(*segment);
+  (void)segment->verify();
+  // Somebody else goes on writing to the header after the attach.
+  if (segment->access() == Access::read_write) {
+    std::memcpy(static_cast<void*>(&segment->header().live), data, std::min(size, sizeof(LiveBlock)));
+    (void)segment->refresh();
+    read_all(*segment);
+    (void)segment->participant();
+  }
+  (void)segment->handle();
+  return 0;
+}

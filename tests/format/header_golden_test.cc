@@ -1,0 +1,101 @@
+// The bytes of a header page, held against a committed file: a change of layout is a change of
+// version, never an accident. docs/format/header.md is the text of the same contract.
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "segment/handle.h"
+#include "segment/new_segment.h"
+#include "tests/catch.h"
+
+using namespace strata;
+
+namespace {
+
+template <std::size_t N>
+void put(std::array<char, N>& field, std::string_view text) {
+  std::copy(text.begin(), text.end(), field.begin());
+}
+
+std::array<std::byte, kHeaderBytes> golden_header() {
+  IdentityBlock identity{};
+  identity.magic = kHeaderMagic;
+  identity.version_major = 1;
+  identity.header_bytes = kHeaderBytes;
+  identity.features_ignorable = 0x0101010101010101;
+  identity.kind = static_cast<std::uint32_t>(SegmentKind::shm);
+  identity.lifetime = static_cast<std::uint32_t>(Lifetime::job);
+  for (std::size_t i = 0; i < 16; ++i) {
+    identity.uuid[i] = static_cast<std::uint8_t>(0x10 + i);
+    identity.boot_id[i] = static_cast<std::uint8_t>(0x20 + i);
+  }
+  identity.created_payload_bytes = 0x0000000000123456;
+  identity.max_bytes = 0x0000000000abcdef;
+  identity.payload_offset_bytes = kPageBytes;
+  identity.page_bytes = kPageBytes;
+  identity.page_size = static_cast<std::uint32_t>(PageSize::base);
+  identity.creator_pid = 4711;
+  identity.creator_uid = 1000;
+  identity.creator_start_time_ticks = 0x1122334455;
+  identity.creator_pid_namespace = 4026531836;
+  identity.created_unix_ns = 1'700'000'000'000'000'000;
+  put(identity.name, "mesh");
+  put(identity.job_id, "slurm-42");
+  put(identity.placement, "interleave:0,1!");
+  sign(identity);
+  return make_header_page(identity);
+}
+
+std::array<std::byte, kHandleBytes> golden_handle() {
+  Handle handle;
+  handle.kind = SegmentKind::shm;
+  handle.access = Access::read_only;
+  for (std::size_t i = 0; i < 16; ++i) {
+    handle.uuid[i] = static_cast<std::uint8_t>(0x10 + i);
+    handle.boot_id[i] = static_cast<std::uint8_t>(0x20 + i);
+  }
+  handle.payload_offset_bytes = kPageBytes;
+  handle.payload_bytes = 0x123456;
+  handle.max_bytes = 0xabcdef;
+  handle.generation = 1;
+  handle.exporter_pid = 4711;
+  handle.exporter_start_time_ticks = 0x1122334455;
+  handle.exporter_pid_namespace = 4026531836;
+  handle.descriptor_count = 1;
+  handle.name = "mesh";
+  return encode(handle).value();
+}
+
+std::string read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Compares, or with STRATA_WRITE_GOLDEN=FOLDER writes the file anew.
+void check_golden(std::span<const std::byte> bytes, const std::string& name) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (const char* folder = std::getenv("STRATA_WRITE_GOLDEN")) {
+    std::ofstream(std::string(folder) + "/" + name, std::ios::binary) << text;
+  }
+  const std::string golden = read("tests/format/" + name);
+  REQUIRE(golden.size() == text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (golden[i] != text[i]) FAIL(name << " differs at byte " << i);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the_header_page_is_the_committed_golden_file") {
+  const auto page = golden_header();
+  check_golden(page, "header_v1.bin");
+  CHECK(read_identity_block(page));
+}
+
+TEST_CASE("the_handle_is_the_committed_golden_file") {
+  const auto handle = golden_handle();
+  check_golden(handle, "handle_v1.bin");
+  CHECK(decode(handle));
+}
