@@ -86,7 +86,8 @@ struct HeapHeader {
   std::array<std::uint64_t, 7> reserved_a;         // 1032
   Word unit_limit;                                 // 1088: units that spans may use; only grows
   Word recoveries;                                 // 1096: dead slots cleaned up so far
-  std::array<std::uint64_t, 6> reserved_b;         // 1104
+  Word slot_high;                                  // 1104: slots used at once; only grows
+  std::array<std::uint64_t, 5> reserved_b;         // 1112
   RobustMutex units_lock;                          // 1152: guards taking and giving back of units
   RobustMutex recovery_lock;                       // 1216: held while a dead slot is cleaned up
   NamesBlock names;                                // 1280

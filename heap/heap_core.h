@@ -1,0 +1,307 @@
+// HeapCore is a heap as one process sees it: the algorithms behind Heap. Internal to heap/.
+//   Threads:  any; each has a ThreadCache of its own.
+//   Lifetime: shared by Heap and, weakly, by the threads that used it.
+//   Cost:     allocate and free touch the bitmap word of the block and nothing else that is
+//             shared; locks are taken once per span, not per block.
+// Which part is where: thread_cache.cc (slots), blocks.cc (allocate, free), spans.cc (who owns
+// which span), units.cc (runs of units, growth), publish.cc (allocate_to, free_from),
+// recover.cc (dead owners), names.cc, check.cc, inspect.cc, open.cc (create, open).
+//
+// Lock order: recovery_lock, names.lock, units_lock. Nothing else is held while one is taken.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/step.h"
+#include "heap/block_actions.h"
+#include "heap/layout.h"
+#include "heap/memory.h"
+#include "heap/report.h"
+#include "heap/type_tag.h"
+#include "segment/offset.h"
+#include "sync/context.h"
+
+namespace strata {
+
+struct HeapOptions;
+
+// A span: a run of units that holds blocks of one size.
+struct Span {
+  std::uint64_t unit = 0;    // its head
+  std::uint64_t state = 0;   // the head's word, as read
+  heap_layout::Word* words;  // the bitmap
+  std::uint32_t word_count = 0;
+  std::uint32_t blocks = 0;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t first_block = 0;  // offset in the payload
+  unsigned size_class = 0;
+
+  std::uint64_t block_offset(std::uint64_t index) const {
+    return first_block + index * block_bytes;
+  }
+};
+
+// A block within its span.
+struct BlockPlace {
+  Span span;
+  heap_layout::Word* word;
+  unsigned shift;  // of its two bits
+  std::uint32_t word_index;
+};
+
+// The span of one class that a thread allocates from. Private; all of it can be lost.
+struct ClassCache {
+  heap_layout::Word* words = nullptr;  // null: none
+  std::uint32_t word = 0;              // where to look next
+  std::uint32_t word_count = 0;
+  std::uint64_t first_block = 0;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t unit = 0;
+  std::uint32_t reserved = 0;  // free blocks of it that transactions have reserved
+};
+
+// What one thread has in hand.
+struct ThreadCache {
+  std::uint32_t slot_number = 0;  // index + 1
+  heap_layout::Slot* slot = nullptr;
+  bool holds_names_lock = false;
+  bool holds_recovery_lock = false;
+  std::array<ClassCache, heap_layout::kClassCount> classes{};
+  std::vector<std::uint64_t> reserved;  // offsets handed out by reserve(), still free
+  std::vector<std::uint64_t> parked;    // heads of full spans that hold reserved blocks
+};
+
+class HeapCore final : public BlockActions, public std::enable_shared_from_this<HeapCore> {
+ public:
+  using Word = heap_layout::Word;
+
+  static Result<std::shared_ptr<HeapCore>> create(std::unique_ptr<HeapMemory> memory,
+                                                  const HeapOptions& options);
+  static Result<std::shared_ptr<HeapCore>> open(std::unique_ptr<HeapMemory> memory);
+  ~HeapCore() override;
+
+  std::byte* base() const { return base_; }
+  heap_layout::HeapHeader& header() const {
+    return *reinterpret_cast<heap_layout::HeapHeader*>(base_);
+  }
+  HeapMemory& memory() const { return *memory_; }
+  const SyncContext* sync() const { return sync_ ? &*sync_ : nullptr; }
+  bool is_volatile() const { return is_volatile_; }
+
+  // The bytes [offset, offset + bytes), or null where they are not all there.
+  std::byte* at(std::uint64_t offset_bytes, std::uint64_t bytes) const;
+
+  Result<Offset<std::byte>> allocate(std::uint64_t bytes, std::uint64_t align);
+  Result<void> free(std::uint64_t offset_bytes);
+  Result<void> allocate_to(Word& destination, std::uint64_t bytes, std::uint64_t align);
+  Result<void> free_from(Word& source);
+
+  // BlockActions, for transactions.
+  std::span<std::byte> payload() override;
+  Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t alignment) override;
+  void cancel(std::uint64_t offset) override;
+  Result<BlockState> state(std::uint64_t offset) override;
+  Result<std::uint64_t> usable_bytes(std::uint64_t offset) override;
+  Result<bool> change(std::uint64_t offset, BlockState from, BlockState to) override;
+  std::span<const std::byte> state_bytes(std::uint64_t offset) override;
+  Result<void> release_leftovers() override;
+  // Called with the token of a dead process that had reserved blocks for a transaction, before
+  // its spans are given away. Without it such a slot stays as it is.
+  void on_recovery(std::function<Result<void>(std::uint32_t token)> recover_transactions);
+
+  // Names.
+  Result<void*> begin_object(std::string_view name, const TypeTag& type);
+  Result<void> publish_object();
+  Result<void*> withdraw_object(std::string_view name, const TypeTag* type);
+  Result<void> discard_object();
+  Result<ObjectInfo> stat_object(std::string_view name) const;
+  Result<void*> find_object(std::string_view name, const TypeTag& type) const;
+
+  Result<RecoveryReport> recover();
+  Result<HeapReport> check() const;
+  Result<HeapUsage> inspect() const;
+  Result<std::vector<ObjectInfo>> objects() const;
+  Result<std::vector<BlockInfo>> blocks() const;
+  void release_thread_cache();
+
+  // Units that exist for this process, tables included.
+  std::uint64_t unit_limit() const;
+
+ private:
+  friend class ThreadCaches;
+  friend class HeapChecker;
+
+  explicit HeapCore(std::unique_ptr<HeapMemory> memory);
+  static Result<void> read_identity(HeapMemory& memory, heap_layout::HeapIdentity& identity);
+  void adopt_identity(const heap_layout::HeapIdentity& identity);
+
+  // thread_cache.cc
+  Result<ThreadCache*> cache();
+  Result<ThreadCache*> cache_slowly();
+  Result<void> take_slot(ThreadCache& cache);
+  void drop_cache(ThreadCache& cache);
+  void release(ThreadCache& cache);
+  Status not_writable() const;
+  bool is_child() const { return owner_->token() == 0; }
+
+  // blocks.cc
+  static Result<unsigned> pick_class(std::uint64_t bytes, std::uint64_t align);
+  // A free block of the cache's span: its index in the payload's terms. False: refill first.
+  bool peek(ThreadCache& cache, unsigned size_class, BlockPlace& place);
+  Result<BlockPlace> peek_or_refill(ThreadCache& cache, unsigned size_class);
+  enum class Where : std::uint8_t { found, outside, no_span, misaligned };
+  Where locate(std::uint64_t offset_bytes, BlockPlace& place) const;
+  Status bad_offset(const char* what, std::uint64_t offset_bytes, Where where) const;
+  Status bad_state(const char* what, std::uint64_t offset_bytes, unsigned bits) const;
+  void unreserve(ThreadCache& cache, std::uint64_t offset);
+  void after_free(ThreadCache* cache, const BlockPlace& place, std::uint64_t word_now);
+
+  heap_layout::Slot& slot(std::uint32_t number) const {
+    return reinterpret_cast<heap_layout::Slot*>(base_ +
+                                                heap_layout::RegionLayout::kSlotsAt)[number - 1];
+  }
+
+  // spans.cc
+  heap_layout::Descriptor& descriptor(std::uint64_t unit) const {
+    return *reinterpret_cast<heap_layout::Descriptor*>(
+        base_ + ((unit >> region_shift_) << (region_shift_ + heap_layout::kUnitShift)) +
+        heap_layout::RegionLayout::kDescriptorsAt +
+        (unit & region_mask_) * sizeof(heap_layout::Descriptor));
+  }
+  std::byte* region_base(std::uint64_t unit) const {
+    return base_ + ((unit >> region_shift_) << (region_shift_ + heap_layout::kUnitShift));
+  }
+  Word& region_word(std::uint64_t unit, std::uint64_t at, std::uint64_t index) const {
+    return *reinterpret_cast<Word*>(region_base(unit) + at + index * 8);
+  }
+  // The span whose head is `unit`; false where there is none.
+  bool span_at(std::uint64_t unit, Span& span) const;
+  Result<void> refill(ThreadCache& cache, unsigned size_class);
+  bool claim(ThreadCache& cache, std::uint64_t unit, unsigned size_class, std::uint32_t min_free);
+  bool claim_hinted(ThreadCache& cache, unsigned size_class);
+  bool claim_hinted_on(ThreadCache& cache, unsigned size_class, int node);
+  bool claim_any(ThreadCache& cache, unsigned size_class, std::uint32_t min_free);
+  void use_span(ThreadCache& cache, const Span& span);
+  void disown(ThreadCache& cache, std::uint64_t unit);
+  void disown_for(std::uint32_t owner, std::uint64_t unit, std::uint32_t slot_number);
+  void hint(std::uint64_t unit, unsigned size_class);
+  void unhint(std::uint64_t unit, unsigned size_class);
+  bool has_other_hint(std::uint64_t unit, unsigned size_class) const;
+  void settle_unowned(const Span& span, std::uint32_t slot_number);
+  bool retire_if_empty(std::uint64_t unit, std::uint32_t slot_number);
+  std::uint64_t retire_all_empty(std::uint32_t slot_number);
+  static bool is_empty(const Span& span);
+  static std::uint32_t count_free(const Span& span);
+
+  // units.cc
+  enum class Taking : std::uint8_t { span, large, large_reserved };
+  Result<std::uint64_t> try_take_units(ThreadCache& cache, unsigned size_class, std::uint64_t units,
+                                       Taking taking, Word* destination);
+  Result<std::uint64_t> take_units(ThreadCache& cache, unsigned size_class, std::uint64_t units,
+                                   Taking taking, Word* destination);
+  Result<void> release_units(std::uint64_t unit);
+  Result<void> lock_units();
+  void unlock_units();
+  void repair_units();
+  std::uint64_t find_run(std::uint64_t units, int node) const;
+  std::uint64_t find_free_run(std::uint64_t units) const;
+  std::uint64_t find_run_in(std::uint64_t from, std::uint64_t to, std::uint64_t units) const;
+  void mark_units(std::uint64_t unit, std::uint64_t count, bool used);
+  Result<void> grow_for(std::uint64_t units);
+  void add_units(std::uint64_t payload_bytes);
+  int node_of_unit(std::uint64_t unit) const;
+  int preferred_node() const;
+  std::uint64_t refresh_mapped() const;
+
+  Result<std::uint64_t> take_large(ThreadCache& cache, std::uint64_t bytes, Taking taking,
+                                   Word* destination);
+
+  // publish.cc
+  Result<void> check_place(const char* what, const Word& place) const;
+  Result<void> settle_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
+  void publish_block(ThreadCache& cache, const BlockPlace& place, Word& destination);
+  void begin_intent(heap_layout::Slot& slot, std::uint64_t offset_bytes,
+                    heap_layout::SlotIntent intent, const Word& place);
+  void end_intent(heap_layout::Slot& slot);
+  Result<void> await_foreign_release(ThreadCache& cache, std::uint64_t offset_bytes);
+
+  // recover.cc
+  // `mine` is null where the thread has no slot yet: then what takes one is left for later.
+  Result<RecoveryReport> recover_now(ThreadCache* mine, bool may_lock_names);
+  Result<bool> is_slot_dead(std::uint64_t owner_word) const;
+  bool resolve_intent(heap_layout::Slot& slot);
+  void recover_slot(std::uint32_t number, ThreadCache* mine, bool may_lock_names,
+                    RecoveryReport& report);
+
+  // names.cc
+  Result<void> lock_names(ThreadCache& cache);
+  void unlock_names(ThreadCache& cache);
+  Result<void> repair_names(ThreadCache& cache);
+  Result<void> settle_intents_on(ThreadCache& cache, const Word& place);
+  Result<void> ensure_room();
+  bool is_published(std::uint64_t record_offset) const;
+  Result<void> resolve_object(ThreadCache& mine, heap_layout::Slot& dead);
+  struct NameTable {
+    heap_layout::NameCell* cells;
+    std::uint64_t mask;
+  };
+  // A private copy of a record.
+  struct NameCopy {
+    heap_layout::NameRecord head;
+    std::array<char, heap_layout::kMaxObjectNameBytes + heap_layout::kMaxTypeNameBytes + 8> text;
+    std::uint64_t offset;
+    heap_layout::NameCell* cell;
+
+    std::string_view name() const { return {text.data(), head.name_bytes}; }
+    std::string_view type() const { return {text.data() + head.name_bytes, head.type_bytes}; }
+  };
+  static std::uint64_t hash_of(std::string_view name);
+  static bool is_record_sound(const NameCopy& copy);
+  bool table_of(std::uint64_t root, NameTable& table) const;
+  bool copy_record(std::uint64_t offset, NameCopy& copy) const;
+  Result<void> look_up(std::string_view name, NameCopy& copy) const;
+  Result<void*> checked_object(const NameCopy& copy, const TypeTag* type) const;
+  static ObjectInfo info_of(const NameCopy& copy);
+
+  void flush(const void* address, std::size_t bytes) const {
+    if (!is_volatile_) memory_->durability().flush(address, bytes);
+  }
+  // Returns once what was flushed is durable. A medium that refuses is reported by the
+  // operation's caller where it persists its own data.
+  void drain() const {
+    if (!is_volatile_) (void)memory_->durability().drain();
+  }
+
+  std::unique_ptr<HeapMemory> memory_;
+  std::byte* base_;
+  const Owner* owner_;
+  std::optional<SyncContext> sync_;
+  std::uint64_t me_ = 0;  // generation << 32 | token
+  std::uint64_t id_;      // of this instance, never used again in this process
+  bool is_volatile_;
+  heap_layout::RegionLayout region_{};
+  unsigned region_shift_ = 0;
+  std::uint64_t region_mask_ = 0;
+  std::uint64_t max_units_ = 0;
+  std::vector<heap_layout::NodeRange> ranges_;
+  mutable std::atomic<std::uint64_t> mapped_bytes_{0};
+  mutable std::mutex memory_mutex_;  // refresh and grow
+  std::atomic<std::uint64_t> search_from_{0};
+  std::mutex caches_mutex_;
+  std::vector<std::unique_ptr<ThreadCache>> caches_;
+  std::function<Result<void>(std::uint32_t)> recover_transactions_;
+};
+
+}  // namespace strata

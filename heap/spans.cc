@@ -1,0 +1,270 @@
+// Spans: who owns which, and how one that has room is found again.
+//
+// A thread owns the span that it allocates from. A full span is given up, so that whoever frees
+// into it can say that it has room; nobody has to be told, and nothing is lost with a dead owner.
+#include <bit>
+
+#include "heap/heap_core.h"
+
+namespace strata {
+
+using namespace heap_layout;
+
+bool HeapCore::span_at(std::uint64_t unit, Span& span) const {
+  const std::uint64_t word = descriptor(unit).state.load(std::memory_order_acquire);
+  const UnitState state = UnitState::of(word);
+  if (state.kind != UnitKind::head) return false;
+  span.unit = unit;
+  span.state = word;
+  span.size_class = state.size_class;
+  if (state.size_class < kClassCount) {
+    const ClassInfo& info = kClasses[state.size_class];
+    if (state.units != info.units || (unit & region_mask_) + info.units > region_.units) {
+      return false;
+    }
+    span.words = info.is_inline != 0 ? descriptor(unit).words.data()
+                                     : reinterpret_cast<Word*>(base_ + unit * kUnitBytes);
+    span.word_count = info.words;
+    span.blocks = info.blocks;
+    span.block_bytes = info.block_bytes;
+    span.first_block = unit * kUnitBytes + info.first_block;
+    return true;
+  }
+  if (state.size_class != kLargeClass || state.units == 0 ||
+      (unit & region_mask_) + state.units > region_.units) {
+    return false;
+  }
+  span.words = descriptor(unit).words.data();
+  span.word_count = 1;
+  span.blocks = 1;
+  span.block_bytes = state.units * kUnitBytes;
+  span.first_block = unit * kUnitBytes;
+  return true;
+}
+
+bool HeapCore::is_empty(const Span& span) {
+  for (std::uint32_t i = 0; i < span.word_count; ++i) {
+    if (span.words[i].load() != no_such_blocks(span.blocks, i)) return false;
+  }
+  return true;
+}
+
+std::uint32_t HeapCore::count_free(const Span& span) {
+  std::uint32_t count = 0;
+  for (std::uint32_t i = 0; i < span.word_count; ++i) {
+    const std::uint64_t now = span.words[i].load();
+    count += static_cast<std::uint32_t>(std::popcount(~(now | now >> 1) & kAllocatedBits));
+  }
+  return count;
+}
+
+void HeapCore::hint(std::uint64_t unit, unsigned size_class) {
+  if (size_class >= kClassCount) return;
+  const std::uint64_t index = unit & region_mask_;
+  Word& row = region_word(unit, region_.row_at(size_class), index / 64);
+  const std::uint64_t bit = std::uint64_t{1} << index % 64;
+  // Most frees find the hint set: look before writing.
+  if ((row.load(std::memory_order_relaxed) & bit) == 0) row.fetch_or(bit);
+  Word& mask = region_word(unit, region_.class_mask_at(), size_class / 64);
+  const std::uint64_t class_bit = std::uint64_t{1} << size_class % 64;
+  if ((mask.load(std::memory_order_relaxed) & class_bit) == 0) mask.fetch_or(class_bit);
+}
+
+void HeapCore::unhint(std::uint64_t unit, unsigned size_class) {
+  if (size_class >= kClassCount) return;
+  const std::uint64_t index = unit & region_mask_;
+  Word& row = region_word(unit, region_.row_at(size_class), index / 64);
+  const std::uint64_t bit = std::uint64_t{1} << index % 64;
+  if ((row.load(std::memory_order_relaxed) & bit) != 0) row.fetch_and(~bit);
+}
+
+bool HeapCore::has_other_hint(std::uint64_t unit, unsigned size_class) const {
+  const std::uint64_t index = unit & region_mask_;
+  for (std::uint64_t i = 0; i < region_.unit_words(); ++i) {
+    std::uint64_t row =
+        region_word(unit, region_.row_at(size_class), i).load(std::memory_order_relaxed);
+    if (i == index / 64) row &= ~(std::uint64_t{1} << index % 64);
+    if (row != 0) return true;
+  }
+  return false;
+}
+
+// Makes a span that nobody owns findable, or gives its units back.
+void HeapCore::settle_unowned(const Span& span, std::uint32_t slot_number) {
+  const std::uint32_t free = count_free(span);
+  if (free == span.blocks &&
+      (span.size_class == kLargeClass || has_other_hint(span.unit, span.size_class))) {
+    if (retire_if_empty(span.unit, slot_number)) return;
+  }
+  if (free != 0 && free * 16 >= span.blocks) hint(span.unit, span.size_class);
+}
+
+void HeapCore::disown(ThreadCache& cache, std::uint64_t unit) {
+  disown_for(cache.slot_number, unit, cache.slot_number);
+}
+
+// Takes the span at `unit` from slot `owner`, if it has it; `slot_number` is the caller's own.
+void HeapCore::disown_for(std::uint32_t owner, std::uint64_t unit, std::uint32_t slot_number) {
+  Span span;
+  if (!span_at(unit, span)) return;
+  UnitState state = UnitState::of(span.state);
+  if (state.owner != owner) return;
+  state.owner = 0;
+  state.sequence = (state.sequence + 1) & 0xFFFF;
+  std::uint64_t expected = span.state;
+  if (!descriptor(unit).state.compare_exchange_strong(expected, state.word())) return;
+  STRATA_STEP("span disowned");
+  flush(&descriptor(unit).state, sizeof(Word));
+  settle_unowned(span, slot_number);
+}
+
+void HeapCore::use_span(ThreadCache& cache, const Span& span) {
+  cache.classes[span.size_class] = {.words = span.words,
+                                    .word = 0,
+                                    .word_count = span.word_count,
+                                    .first_block = span.first_block,
+                                    .block_bytes = span.block_bytes,
+                                    .unit = span.unit,
+                                    .reserved = 0};
+}
+
+bool HeapCore::claim(ThreadCache& cache, std::uint64_t unit, unsigned size_class,
+                     std::uint32_t min_free) {
+  Span span;
+  if (!span_at(unit, span) || span.size_class != size_class) return false;
+  UnitState state = UnitState::of(span.state);
+  if (state.owner != 0 || count_free(span) < min_free) return false;
+  state.owner = cache.slot_number;
+  state.sequence = (state.sequence + 1) & 0xFFFF;
+  std::uint64_t expected = span.state;
+  if (!descriptor(unit).state.compare_exchange_strong(expected, state.word())) return false;
+  STRATA_STEP("span claimed");
+  flush(&descriptor(unit).state, sizeof(Word));
+  use_span(cache, span);
+  return true;
+}
+
+bool HeapCore::claim_hinted(ThreadCache& cache, unsigned size_class) {
+  const int node = preferred_node();
+  if (node >= 0 && claim_hinted_on(cache, size_class, node)) return true;
+  return claim_hinted_on(cache, size_class, -1);
+}
+
+// `node` -1: any.
+bool HeapCore::claim_hinted_on(ThreadCache& cache, unsigned size_class, int node) {
+  const std::uint64_t class_bit = std::uint64_t{1} << size_class % 64;
+  const std::uint64_t limit = unit_limit();
+  for (std::uint64_t first = 0; first < limit; first += region_.units) {
+    Word& mask = region_word(first, region_.class_mask_at(), size_class / 64);
+    if ((mask.load(std::memory_order_relaxed) & class_bit) == 0) continue;
+    bool is_row_empty = true;
+    for (std::uint64_t i = 0; i < region_.unit_words(); ++i) {
+      Word& row = region_word(first, region_.row_at(size_class), i);
+      std::uint64_t bits = row.load(std::memory_order_relaxed);
+      for (; bits != 0; bits &= bits - 1) {
+        const std::uint64_t unit = first + i * 64 + static_cast<unsigned>(std::countr_zero(bits));
+        if (unit >= limit) break;
+        if (node >= 0 && node_of_unit(unit) != node) {
+          is_row_empty = false;
+          continue;
+        }
+        // The hint goes first: were the span claimed first, its next free might find the hint set,
+        // and then lose it.
+        if ((row.fetch_and(~(bits & -bits)) & bits & -bits) == 0) continue;
+        STRATA_STEP("hint taken");
+        if (claim(cache, unit, size_class, 1)) return true;
+      }
+    }
+    if (is_row_empty && node < 0) {
+      mask.fetch_and(~class_bit);
+      for (std::uint64_t i = 0; i < region_.unit_words(); ++i) {
+        if (region_word(first, region_.row_at(size_class), i).load() != 0) {
+          mask.fetch_or(class_bit);
+          break;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+// Looks at every span: for when hints find nothing and memory is short.
+bool HeapCore::claim_any(ThreadCache& cache, unsigned size_class, std::uint32_t min_free) {
+  const std::uint64_t limit = unit_limit();
+  for (std::uint64_t unit = 0; unit < limit; ++unit) {
+    if (claim(cache, unit, size_class, min_free)) {
+      unhint(unit, size_class);
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<void> HeapCore::refill(ThreadCache& cache, unsigned size_class) {
+  ClassCache& mine = cache.classes[size_class];
+  Span span;
+  if (mine.words != nullptr && span_at(mine.unit, span)) {
+    // Others may have freed behind our back. Less than a sixteenth is not worth staying for.
+    const std::uint32_t free = count_free(span);
+    if (free > mine.reserved && (free - mine.reserved) * 16 >= span.blocks) {
+      mine.word = 0;
+      return {};
+    }
+    if (mine.reserved != 0) {
+      cache.parked.push_back(mine.unit);
+    } else {
+      disown(cache, mine.unit);
+    }
+  }
+  mine = {};
+  if (claim_hinted(cache, size_class)) return {};
+  const std::uint32_t units = kClasses[size_class].units;
+  if (auto unit = try_take_units(cache, size_class, units, Taking::span, nullptr); !unit) {
+    return unexpected(unit.error());
+  } else if (*unit != 0) {
+    return {};
+  }
+  (void)recover_now(&cache, !cache.holds_names_lock);
+  if (claim_hinted(cache, size_class)) return {};
+  // While the segment can grow, a few scattered blocks are not worth the walk.
+  const bool can_grow = memory_->bytes() < memory_->max_bytes();
+  const std::uint32_t min_free = can_grow ? kClasses[size_class].blocks / 16 + 1 : 1;
+  if (claim_any(cache, size_class, min_free)) return {};
+  STRATA_TRY(take_units(cache, size_class, units, Taking::span, nullptr));
+  return {};
+}
+
+bool HeapCore::retire_if_empty(std::uint64_t unit, std::uint32_t slot_number) {
+  Span span;
+  if (!span_at(unit, span) || !is_empty(span)) return false;
+  UnitState state = UnitState::of(span.state);
+  if (state.owner != 0) return false;
+  state.owner = slot_number;
+  state.sequence = (state.sequence + 1) & 0xFFFF;
+  std::uint64_t expected = span.state;
+  if (!descriptor(unit).state.compare_exchange_strong(expected, state.word())) return false;
+  STRATA_STEP("empty span claimed");
+  span.state = state.word();
+  unhint(unit, span.size_class);
+  // Empty and ours: nobody can put anything into it, and nobody has anything in it to free.
+  if (is_empty(span) && release_units(unit)) return true;
+  state.owner = 0;
+  state.sequence = (state.sequence + 1) & 0xFFFF;
+  descriptor(unit).state.store(state.word());
+  hint(unit, span.size_class);
+  return false;
+}
+
+std::uint64_t HeapCore::retire_all_empty(std::uint32_t slot_number) {
+  std::uint64_t units = 0;
+  const std::uint64_t limit = unit_limit();
+  for (std::uint64_t unit = 0; unit < limit; ++unit) {
+    const UnitState state = UnitState::of(descriptor(unit).state.load(std::memory_order_relaxed));
+    if (state.kind == UnitKind::head && state.owner == 0 && retire_if_empty(unit, slot_number)) {
+      units += state.units;
+    }
+  }
+  return units;
+}
+
+}  // namespace strata
