@@ -86,8 +86,7 @@ struct LiveBlock {
   LiveWord<std::uint64_t> generation;        // changes when lock state must be discarded
   LiveWord<std::uint64_t> payload_bytes;     // now; only ever grows
   LiveWord<std::uint32_t> next_participant;  // the next token to hand out
-  LiveWord<std::uint64_t> attach_count;      // attachments for writing ever made
-  std::array<std::uint8_t, 192> reserved;
+  std::array<std::uint8_t, 256> reserved;
 };
 static_assert(sizeof(LiveBlock) == 512);
 
