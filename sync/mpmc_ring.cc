@@ -103,8 +103,10 @@ MpmcRing::Step MpmcRing::try_publish(std::uint32_t index) {
     move_on(block_->tail.position, tail);
     return Step::done;
   }
-  // Filled by one who has not come to this yet, or never will.
-  if (mpmc_entry::is_filled_for(seen, tail)) move_on(block_->tail.position, tail);
+  // Filled, and perhaps taken since, but whoever filled it has not come to this yet or never will.
+  if (mpmc_entry::is_filled_for(seen, tail) || mpmc_entry::is_for(seen, tail + geometry_.slots)) {
+    move_on(block_->tail.position, tail);
+  }
   return Step::again;
 }
 

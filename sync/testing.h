@@ -58,7 +58,9 @@ class FileOwner final : public Owner {
 // An Owner together with the context it acts in.
 struct Party {
   Party(const LockFile& file, std::uint32_t token, std::uint64_t generation = 1)
-      : owner(file, token), context(file.os(), owner, generation) {}
+      : Party(file, token, generation, SyncContext::spins_for(file.os())) {}
+  Party(const LockFile& file, std::uint32_t token, std::uint64_t generation, std::uint32_t spins)
+      : owner(file, token), context(owner, generation, spins) {}
   FileOwner owner;
   SyncContext context;
 };
