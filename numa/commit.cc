@@ -135,7 +135,7 @@ class Committer {
     if (plan_.page_size == PageSize::thp) advise_huge();
     const unsigned threads = thread_count(os_, options_.threads, range_.size());
     std::vector<NodeWork> work = divide(chunk_bytes(threads));
-    STRATA_TRY(fill_all(os_, work, threads, plan_.has_other_nodes && !plan_.nodes.empty(),
+    STRATA_TRY(fill_all(os_, work, threads, plan_.has_choice() && !plan_.nodes.empty(),
                         [&](const Chunk& chunk) { return fill(chunk); }));
     return std::move(notes_);
   }

@@ -78,7 +78,7 @@ Result<bool> move_by_policy(Os& os, std::span<std::byte> range, const Plan& plan
 
 Result<Notes> bind_pages(Os& os, std::span<std::byte> range, const Plan& plan) {
   // With one node there is nothing to choose, and no reason to fail where policies are refused.
-  if (range.empty() || plan.nodes.empty() || !plan.has_other_nodes) return Notes{};
+  if (range.empty() || plan.nodes.empty() || !plan.has_choice()) return Notes{};
   if (auto bound = apply(os, range, plan, 0); !bound) {
     if (plan.is_strict || !is_refused(bound.error())) {
       return unexpected(bound.error().in("set the memory policy of the segment"));
@@ -114,7 +114,7 @@ Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& 
   }
   // Asking maps all pages into this process: only those can be moved.
   STRATA_ASSIGN(PlacementReport got, report(os, range));
-  if (!plan.has_other_nodes) return got;
+  if (!plan.has_choice()) return got;
   bool moves_all = true;
   for (int tries = 0; tries < kMoveTries; ++tries) {
     STRATA_ASSIGN(moves_all, move_by_policy(os, range, plan));

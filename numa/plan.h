@@ -53,6 +53,9 @@ struct Plan {
   std::vector<Fallback> fallbacks;
 
   std::string mode_name() const;
+  // Whether the kernel could put a page elsewhere than on the one node that is meant: interleaving
+  // over every node there is leaves no other node, and still has to be asked for.
+  bool has_choice() const { return has_other_nodes || nodes.size() > 1; }
 };
 
 // `local_cpu` is where the creating thread runs (Os::current_cpu()); without it a local plan
