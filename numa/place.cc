@@ -11,7 +11,10 @@
 namespace strata {
 namespace {
 
-constexpr int kMoveTries = 3;  // a page that is busy for a moment is passed over
+// A page that another process is just using is passed over. The tries are further and further
+// apart, together about a second: long enough for one to be free in, while others write.
+constexpr int kMoveTries = 10;
+constexpr std::uint64_t kFirstWaitNs = 2'000'000;
 
 bool is_refused(const Status& status) {
   const int error = status.sys_errno();
@@ -117,6 +120,7 @@ Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& 
   if (!plan.has_choice()) return got;
   bool moves_all = true;
   for (int tries = 0; tries < kMoveTries; ++tries) {
+    if (tries > 0) os.sleep_ns(kFirstWaitNs << (tries - 1));
     STRATA_ASSIGN(moves_all, move_by_policy(os, range, plan));
     STRATA_ASSIGN(got, report(os, range));
     if (stayed_behind(plan, got) == 0) return got;
