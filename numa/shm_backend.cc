@@ -8,6 +8,7 @@
 
 #include "numa/place.h"
 #include "numa/shm_files.h"
+#include "numa/sysfs.h"
 #include "segment/new_segment.h"
 #include "segment/segment_file.h"
 
@@ -69,10 +70,13 @@ Result<Plan> ShmBackend::plan(const Placement& placement, std::uint64_t payload_
                               PageSize page_size) {
   if (!needs_topology(placement)) return local_plan(payload_bytes, page_size);
   const std::lock_guard lock(mutex_);
-  if (topology_) {
+  // Nodes come and go while a process runs: memory on CXL, a pmem module turned into memory.
+  std::string nodes_now = read_trimmed(os_, "/sys/devices/system/node/has_memory");
+  if (topology_ && nodes_now == topology_nodes_) {
     STRATA_TRY(topology_->refresh_free_bytes(os_));
   } else {
     STRATA_ASSIGN(topology_, Topology::from_machine(os_));
+    topology_nodes_ = std::move(nodes_now);
   }
   return make_plan(*topology_, placement, payload_bytes, page_size, os_.current_cpu());
 }

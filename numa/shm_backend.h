@@ -60,7 +60,8 @@ class ShmBackend final : public Backend {
   Os& os_;
   ShmOptions options_;
   std::mutex mutex_;
-  std::optional<Topology> topology_;  // read at the first placement that needs it
+  std::optional<Topology> topology_;  // read when a placement needs it and nodes have changed
+  std::string topology_nodes_;        // those with memory, as the kernel listed them then
 };
 
 }  // namespace strata
