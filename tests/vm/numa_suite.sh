@@ -13,7 +13,15 @@ check rig_accepts_a_right_placement /payload/misplaced none
 check_fails rig_catches_a_missing_bind /payload/misplaced missing_bind
 check_fails rig_catches_a_wrong_node /payload/misplaced wrong_node
 
-check nvdimm_becomes_memory_of_node_4 hot_add_node 1
+# Huge pages of segments: reserved ones have a file system of their own, transparent ones must be
+# allowed, in /dev/shm and in memfds.
+mkdir -p /dev/hugepages
+check hugetlbfs_mounts mount -t hugetlbfs none /dev/hugepages
+check tmpfs_may_use_huge_pages mount -o remount,huge=advise /dev/shm
+echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+run_tests placement_test
+run_tests live_placement_test
+
 run_tests hot_added_node_test
 
 exit $failures
