@@ -10,7 +10,6 @@ namespace {
 // What only the header page of a readable segment tells.
 struct Details {
   std::uint64_t generation = 0;
-  std::uint64_t attach_count = 0;
   std::optional<SealBlock> seal;
   std::optional<PlacementBlock> placement;
   std::vector<Holder> holders;
@@ -32,7 +31,6 @@ std::optional<Details> look(Context& context, const SegmentStat& stat) {
   const HeaderPage& page = segment->header();
   Details details;
   details.generation = page.live.generation.value.load();
-  details.attach_count = page.live.attach_count.value.load();
   if (segment->state() == SegmentState::sealed) {
     if (const auto seal = read_seal_block(page)) details.seal = *seal;
   }
@@ -64,7 +62,6 @@ std::string nodes_text(const PlacementBlock& block) {
 
 void add_details(Json& json, const Details& details) {
   json["generation"] = details.generation;
-  json["attach_count"] = details.attach_count;
   if (details.seal) {
     json["seal"] = {{"bytes", details.seal->sealed_bytes}, {"xxh3", hex(details.seal->hash)}};
   } else {
