@@ -145,7 +145,7 @@ std::uint64_t PlacementReport::pages_on(int node) const {
 
 Result<PlacementReport> report(Os& os, std::span<std::byte> range) {
   PlacementReport report;
-  report.pages_total = range.size() / kPageBytes;
+  report.pages_total = align_up(range.size(), kPageBytes) / kPageBytes;
   STRATA_ASSIGN(Mapped mapped, look(os, range));
   if (map_all_present(os, range, mapped)) {
     STRATA_ASSIGN(mapped, look(os, range));

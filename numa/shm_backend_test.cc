@@ -15,6 +15,7 @@
 #include <random>
 #include <thread>
 
+#include "numa/report.h"
 #include "tests/catch.h"
 #include "tests/shm_directory.h"
 #include "tests/skip.h"
@@ -279,6 +280,13 @@ TEST_CASE_METHOD(Fixture, "a_thp_segment_is_whole_whatever_pages_the_kernel_gran
   CHECK(seen.payload_bytes() == MiB(6));
   CHECK(seen.host_bytes().value()[MiB(4) + 4] == std::byte{7});
   CHECK(seen.host_bytes().value()[MiB(4) + 5] == std::byte{0});
+}
+
+TEST_CASE_METHOD(Fixture, "the_last_page_of_an_odd_size_is_counted_like_any_other") {
+  const Segment made = create({.payload_bytes = 300'000, .placement = {}, .job_id = {}});
+  const PlacementReport report = load_report(made.header().placement).value();
+  CHECK(report.pages_total == 74);
+  CHECK(report.pages_absent == 0);
 }
 
 TEST_CASE_METHOD(Fixture, "a_handle_of_a_replaced_segment_is_stale") {

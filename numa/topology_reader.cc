@@ -227,7 +227,12 @@ Result<Topology> Topology::from_synthetic(std::string_view text) {
 }
 
 Result<Topology> Topology::from_xml(Os& os, const std::string& path) {
-  STRATA_ASSIGN(const std::string text, os.read_file(path));
+  STRATA_ASSIGN(std::string text, os.read_file(path));
+  // hwloc 2.9 refuses what lstopo 3 writes by its version alone; what is read here is the same.
+  constexpr std::string_view kNewer = "<topology version=\"3.0\"";
+  if (const std::size_t at = text.find(kNewer); at != std::string::npos) {
+    text.replace(at, kNewer.size(), "<topology version=\"2.0\"");
+  }
   STRATA_ASSIGN(const HwlocTopology source, start());
   // The length counts the closing NUL.
   if (hwloc_topology_set_io_types_filter(source.get(), HWLOC_TYPE_FILTER_KEEP_ALL) != 0 ||

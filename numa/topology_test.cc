@@ -88,6 +88,17 @@ TEST_CASE("high_bandwidth_nodes_are_memory_only_and_chosen_by_their_bandwidth") 
   CHECK(plan_nodes(topology, "tier:latency", 3) == std::vector<int>{1});
 }
 
+TEST_CASE("a_file_of_a_newer_lstopo_is_read_like_one_of_this_version") {
+  RealOs os;
+  std::string text = os.read_file("numa/testdata/hbm_and_dram.xml").value();
+  text.replace(text.find("version=\"2.0\""), 13, "version=\"3.0\"");
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/newer.xml";
+  std::ofstream(path) << text;
+  const auto topology = Topology::load(os, path);
+  REQUIRE(topology);
+  CHECK(topology->find_node(2)->bandwidth_mb_per_s == 200'000);
+}
+
 TEST_CASE("a_cxl_node_is_a_memory_node_and_never_local") {
   const Topology topology = captured("cxl_node.xml");
   const MemoryNode& far = *topology.find_node(2);
