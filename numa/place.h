@@ -36,6 +36,9 @@ struct CommitOptions {
 // done as asked; a strict plan fails instead.
 Result<Notes> bind_pages(Os& os, std::span<std::byte> range, const Plan& plan);
 
+// The kernel's answer to setting the policy, without the leniency of bind_pages().
+Result<void> set_policy(Os& os, std::span<std::byte> range, const Plan& plan);
+
 // Makes every page of `range` exist, zero filled where new, from threads near to its node and
 // in pages of plan.page_size. Pages that exist keep their content.
 // For 2 MiB pages both the address and the offset in the file must be multiples of 2 MiB.
@@ -53,8 +56,8 @@ Result<PlacementReport> place(Os& os, std::span<std::byte> range, const Plan& pl
 // Moves the pages of a live range to where `plan` wants them and leaves the policy for later
 // ones. Contents stay, and other processes may go on using them meanwhile. Pages that others
 // have mapped move only with CAP_SYS_NICE.
-// Errors: failed_precondition with the numbers where some pages stayed behind; the range is
-// then usable as before, with the others moved.
+// Errors: failed_precondition with the numbers and the kernel's reasons where some pages stayed
+// behind; the range is then usable as before, with the others moved.
 Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& plan);
 
 }  // namespace strata

@@ -305,22 +305,36 @@ TEST_CASE("migrating_to_where_the_pages_are_changes_nothing") {
   CHECK(mapped.range[4711] == std::byte{9});
 }
 
-TEST_CASE("a_migration_that_leaves_pages_behind_fails_with_the_numbers") {
+TEST_CASE("a_migration_that_the_kernel_refuses_says_so") {
   if (!policies_work()) SKIP_TEST("memory policies are refused here");
   FaultOs os;
   const Mapped mapped(os, MiB(1));
   const Plan here = on_first_node(MiB(1));
   REQUIRE(place(os, mapped.range, here, {.fd = mapped.fd.get()}));
-  Plan there = here;
-  there.mode = Plan::Mode::preferred;  // moves nothing, as the pages may stay
-  there.expected = {{here.nodes[0] + 1, 256}};
-  const auto failed = migrate(os, mapped.range, there);
+  for (const char* call : {"mbind", "move_pages"}) {
+    os.reset();
+    os.only(call);
+    os.fail_at(1, EPERM, 1000);
+    const auto refused = migrate(os, mapped.range, here);
+    REQUIRE(!refused);
+    CHECK(refused.error().code() == Code::permission_denied);
+  }
+  CHECK(migrate(os, mapped.range, local_plan(MiB(1), PageSize::base)).error().code() ==
+        Code::invalid_argument);
+}
+
+TEST_CASE("a_migration_to_where_no_memory_is_leaves_the_pages_and_tells_how_many") {
+  if (!policies_work()) SKIP_TEST("memory policies are refused here");
+  RealOs os;
+  const Mapped mapped(os, MiB(1));
+  Plan plan = on_first_node(MiB(1));
+  REQUIRE(place(os, mapped.range, plan, {.fd = mapped.fd.get()}));
+  plan.mode = Plan::Mode::interleave;  // over a node that does not exist: the last number
+  plan.nodes.push_back(1023);
+  const auto failed = migrate(os, mapped.range, plan);
   REQUIRE(!failed);
-  os.only("mbind");
-  os.fail_at(1, EPERM, 1000);
-  const auto refused = migrate(os, mapped.range, here);
-  REQUIRE(!refused);
-  CHECK(refused.error().code() == Code::permission_denied);
+  CHECK(!failed.error().message().empty());
+  CHECK(report(os, mapped.range).value().pages_absent == 0);
 }
 
 TEST_CASE("fault_in_maps_what_is_there") {

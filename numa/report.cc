@@ -1,123 +1,20 @@
 #include "numa/report.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
 
 #include "base/bytes.h"
-#include "numa/smaps.h"
+#include "numa/page_walk.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
-
-#ifndef MADV_POPULATE_READ  // glibc before 2.35
-#define MADV_POPULATE_READ 22
-#endif
 
 namespace strata {
 namespace {
 
-constexpr std::size_t kPagesPerCall = 16384;
-constexpr std::uint64_t kPresenceBytes = GiB(1);  // asked about at a time
-
-// A stretch to ask about, in steps of its page size.
-struct Stretch {
-  std::byte* start;
-  std::uint64_t bytes;
-  std::uint64_t step_bytes;
-};
-
-// What of a range is mapped here, and how.
-struct Mapped {
-  std::vector<Stretch> stretches;
-  std::uint64_t huge_bytes = 0;
-  bool is_exact = false;  // the stretches are present; else some of their pages may be absent
-};
-
-Result<Mapped> look(Os& os, std::span<std::byte> range) {
-  Mapped mapped;
-  if (const auto runs = os.scan_pages(range)) {
-    mapped.is_exact = true;
-    for (const MappedRun& run : *runs) {
-      mapped.stretches.push_back({run.start, run.bytes, run.is_huge ? MiB(2) : kPageBytes});
-      if (run.is_huge) mapped.huge_bytes += run.bytes;
-    }
-    return mapped;
-  }
-  STRATA_ASSIGN(const std::vector<MappedArea> areas, mapped_areas(os, range));
-  for (const MappedArea& area : areas) {
-    const bool is_hugetlb = area.page_bytes > kPageBytes;
-    const std::uint64_t step_bytes = is_hugetlb           ? area.page_bytes
-                                     : area.is_all_huge() ? MiB(2)
-                                                          : kPageBytes;
-    auto* start = range.data() + (area.start - reinterpret_cast<std::uintptr_t>(range.data()));
-    mapped.stretches.push_back({start, area.bytes(), step_bytes});
-    mapped.huge_bytes += is_hugetlb ? area.bytes() : area.pmd_bytes;
-  }
-  return mapped;
-}
-
-// Maps pages that exist and are not in this process's page table: the kernel tells nodes and
-// sizes of mapped pages only. Reading a hole would make a page, so holes are left alone.
-bool map_present(Os& os, std::byte* start, std::uint64_t bytes) {
-  const auto present = os.mincore(start, bytes);
-  if (!present) return false;
-  bool has_mapped = false;
-  for (std::size_t i = 0; i < present->size();) {
-    std::size_t end = i;
-    while (end < present->size() && (*present)[end])
-      ++end;
-    if (end > i && os.madvise(start + i * kPageBytes, (end - i) * kPageBytes, MADV_POPULATE_READ)) {
-      has_mapped = true;
-    }
-    i = end + 1;
-  }
-  return has_mapped;
-}
-
-bool map_all_present(Os& os, std::span<std::byte> range, const Mapped& mapped) {
-  bool has_mapped = false;
-  std::byte* const end = range.data() + range.size();
-  const auto map_gap = [&](std::byte* from, std::byte* to) {
-    while (from < to) {
-      const std::uint64_t bytes = std::min(kPresenceBytes, static_cast<std::uint64_t>(to - from));
-      if (map_present(os, from, bytes)) has_mapped = true;
-      from += bytes;
-    }
-  };
-  if (!mapped.is_exact) {
-    map_gap(range.data(), end);
-    return has_mapped;
-  }
-  std::byte* done = range.data();
-  for (const Stretch& stretch : mapped.stretches) {
-    map_gap(done, stretch.start);
-    done = stretch.start + stretch.bytes;
-  }
-  map_gap(done, end);
-  return has_mapped;
-}
-
 using PagesOnNode = std::map<int, std::uint64_t>;
-
-// Counts by node the pages of one stretch; those that are absent are in no count.
-Result<void> count_pages(Os& os, const Stretch& stretch, PagesOnNode& counts) {
-  std::vector<void*> pages;
-  for (std::uint64_t at = 0; at < stretch.bytes;) {
-    pages.clear();
-    const std::uint64_t first = at;
-    for (; at < stretch.bytes && pages.size() < kPagesPerCall; at += stretch.step_bytes)
-      pages.push_back(stretch.start + at);
-    STRATA_ASSIGN(const std::vector<int> nodes, os.move_pages(pages, {}, 0));
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const std::uint64_t left = stretch.bytes - first - i * stretch.step_bytes;
-      if (nodes[i] >= 0) counts[nodes[i]] += std::min(stretch.step_bytes, left) / kPageBytes;
-    }
-  }
-  return {};
-}
 
 // Where one node alone has memory, a page that is present is there.
 std::optional<int> only_memory_node(Os& os) {
@@ -145,18 +42,20 @@ std::uint64_t PlacementReport::pages_on(int node) const {
 
 Result<PlacementReport> report(Os& os, std::span<std::byte> range) {
   PlacementReport report;
-  report.pages_total = align_up(range.size(), kPageBytes) / kPageBytes;
-  STRATA_ASSIGN(Mapped mapped, look(os, range));
-  if (map_all_present(os, range, mapped)) {
-    STRATA_ASSIGN(mapped, look(os, range));
-  }
+  // A mapping is whole pages, also behind a payload of odd size.
+  const std::span<std::byte> pages(range.data(), align_up(range.size(), kPageBytes));
+  report.pages_total = pages.size() / kPageBytes;
+  STRATA_ASSIGN(const MappedStretches mapped, map_and_look(os, pages));
   report.huge_bytes = mapped.huge_bytes;
   PagesOnNode counts;
+  const auto count = [&](std::byte*, std::uint64_t bytes, int node) {
+    counts[node] += bytes / kPageBytes;
+  };
   const auto only_node = mapped.is_exact ? only_memory_node(os) : std::nullopt;
   for (const Stretch& stretch : mapped.stretches) {
     if (only_node) {
       counts[*only_node] += stretch.bytes / kPageBytes;
-    } else if (auto counted = count_pages(os, stretch, counts); !counted) {
+    } else if (auto counted = ask_nodes(os, stretch, count); !counted) {
       return unexpected(counted.error().in("ask where pages are"));
     }
   }

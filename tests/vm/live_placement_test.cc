@@ -189,6 +189,42 @@ TEST_CASE("huge_pages_migrate_while_attached_processes_write_and_no_write_is_los
   migrate_under_writers(PageSize::huge_2m, 8u << 20);
 }
 
+Result<PlacementReport> migrate_to(Os& os, std::span<std::byte> bytes, const Placement& placement) {
+  const auto topology = Topology::from_machine(os);
+  if (!topology) return unexpected(topology.error());
+  const auto plan = make_plan(*topology, placement, bytes.size(), PageSize::base);
+  if (!plan) return unexpected(plan.error());
+  return migrate(os, bytes, *plan);
+}
+
+TEST_CASE("a_segment_on_one_node_is_dealt_out_over_that_node_and_others") {
+  Fixture fixture;
+  Result<Segment> segment = fixture.catalog.create(kUri, options_for(on_node(0)));
+  REQUIRE(segment.has_value());
+  const std::span<std::byte> bytes = segment->writable_bytes().value();
+  const auto moved = migrate_to(fixture.os, bytes, interleaved({0, 3}));
+  INFO((moved ? "" : moved.error().message()));
+  REQUIRE(moved.has_value());
+  auto pages = nodes_of_pages(bytes.data(), bytes.size());
+  CHECK(pages[0] == kPayloadBytes / 4096 / 2);
+  CHECK(pages[3] == kPayloadBytes / 4096 / 2);
+}
+
+TEST_CASE("pages_that_others_have_mapped_stay_behind_without_the_right_to_move_them") {
+  Fixture fixture;
+  Result<Segment> segment = fixture.catalog.create(kUri, options_for(on_node(0)));
+  REQUIRE(segment.has_value());
+  const std::span<std::byte> bytes = segment->writable_bytes().value();
+  CHECK(in_child([&] {  // both have every page mapped; neither uid may move the other's
+    touch(bytes);
+    if (setuid(65534) != 0) return false;
+    const auto moved = migrate_to(fixture.os, bytes, on_node(1));
+    return !moved && moved.error().code() == Code::failed_precondition &&
+           moved.error().message().find("2048 of 2048 pages") != std::string::npos;
+  }));
+  CHECK(all_pages_on(0, bytes.data(), bytes.size()));
+}
+
 TEST_CASE("strict_placement_on_a_full_node_is_refused_with_numbers") {
   Fixture fixture;
   const NodeHog hog(2, 64u << 20);
