@@ -10,7 +10,8 @@
 //
 //   Threads:  one.
 //   Errors:   none: a bench whose goal is missed says so in its row. Tests assert no times.
-//   Options:  --pairs=N (at least 11; default 15), --only=TEXT (of the name), --json.
+//   Options:  --pairs=N (at least 11; default 15; more where they are cheap), --only=TEXT (of the
+//   name), --json.
 // A side returns its own time in nanoseconds, so that setting up and clearing away stay out.
 #pragma once
 

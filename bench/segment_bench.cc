@@ -30,7 +30,7 @@ using namespace strata;
 
 namespace {
 
-constexpr std::uint64_t kCalls = 200;  // of what is too short to time alone
+constexpr std::uint64_t kCalls = 20;  // of what is too short to time alone
 constexpr std::uint64_t kSmallBytes = MiB(64);
 constexpr std::uint64_t kLargeBytes = GiB(1);
 
@@ -164,7 +164,7 @@ double python_attach_ns() {
       "from multiprocessing.shared_memory import SharedMemory as S\n"
       "import time\n"
       "s = S(create=True, size=64 << 20)\n"
-      "n = 200\n"
+      "n = 20\n"
       "kept = []\n"
       "S(name=s.name).close()\n"
       "t = time.perf_counter_ns()\n"
@@ -200,14 +200,12 @@ void bench_attach(PairedBench& bench, Backend& backend) {
         [&] { return raw_attach_ns(raw_name.c_str(), reads); });
   }
   shm_unlink(raw_name.c_str());
-  if (python_attach_ns() == 0) {
+  const std::string beside_python = "attach 64 MiB by name, beside Python";
+  if (bench.wants(beside_python) && python_attach_ns() == 0) {
     bench.note("no python3 with multiprocessing.shared_memory: left out");
   } else {
     bench.compare(
-        {.name = "attach 64 MiB by name, beside Python",
-         .ours = "strata",
-         .peer = "Python",
-         .goal = at_most(1.0)},
+        {.name = beside_python, .ours = "strata", .peer = "Python", .goal = at_most(1.0)},
         [&] { return our_attach_ns(backend, uri, false); }, python_attach_ns);
   }
   (void)backend.remove(uri, {.even_if_attached = true});
@@ -343,11 +341,7 @@ void bench_commit(PairedBench& bench, Os& os, Backend& backend, bool has_huge_pa
 }
 
 void bench_fault_in(PairedBench& bench, Backend& backend, bool has_huge_pages) {
-  const Fd raw = new_memfd(kLargeBytes);
-  {
-    const RawMap map(raw.get(), kLargeBytes);
-    populate_raw(map.data(), kLargeBytes);
-  }
+  Fd raw;
   for (const PageSize page_size : {PageSize::base, PageSize::thp}) {
     const bool is_huge = page_size == PageSize::thp;
     if (is_huge && !has_huge_pages) continue;
@@ -355,6 +349,11 @@ void bench_fault_in(PairedBench& bench, Backend& backend, bool has_huge_pages) {
     const std::string name =
         fmt::format("attach 1 GiB in {} pages and write every page", is_huge ? "2M" : "4K");
     if (!bench.wants(name)) continue;
+    if (!raw) {
+      raw = new_memfd(kLargeBytes);
+      const RawMap map(raw.get(), kLargeBytes);
+      populate_raw(map.data(), kLargeBytes);
+    }
     CreateOptions options;
     options.payload_bytes = kLargeBytes;
     options.page_size = page_size;
