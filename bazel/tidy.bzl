@@ -1,8 +1,10 @@
-"""tidy_aspect: clang-tidy over every source, and public headers compiled alone, as build actions.
+"""tidy_aspect: clang-tidy over every source, and every header compiled alone, as build actions.
 
 Bazel runs again only what changed, and keeps the rest from its cache:
 
     bazel build --aspects=//bazel:tidy.bzl%tidy_aspect --output_groups=tidy //...
+
+Test code is left out: it is run anyway, and Catch2 would double the time that this takes.
 """
 
 load("@rules_cc//cc:defs.bzl", "CcInfo")
@@ -38,11 +40,13 @@ def _compile_alone(ctx, header, context):
 def _tidy_aspect_impl(target, ctx):
     if target.label.workspace_name or CcInfo not in target or not hasattr(ctx.rule.files, "srcs"):
         return []
+    if ctx.rule.attr.testonly:
+        return []
     context = target[CcInfo].compilation_context
     done = [
         _compile_alone(ctx, header, context)
         for header in getattr(ctx.rule.files, "hdrs", [])
-        if header.extension == "h" and header.is_source and not ctx.rule.attr.testonly
+        if header.extension == "h" and header.is_source
     ]
     for src in ctx.rule.files.srcs:
         if src.extension != "cc" or not src.is_source:

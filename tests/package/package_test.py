@@ -1,5 +1,6 @@
 """The tarball of //:package serves a C++ program that knows nothing of Bazel."""
 
+import json
 import os
 import re
 import shutil
@@ -90,6 +91,10 @@ def test_cmake_refuses_another_minor_version(prefix, tmp_path):
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode != 0
     assert 'compatible with requested version "0.0"' in " ".join(result.stderr.split())
+
+
+def test_the_packaged_command_lists_segments_as_json(prefix):
+    assert isinstance(json.loads(run(f"{prefix}/bin/strata", "ls", "--json")), (dict, list))
 
 
 def test_every_installed_header_compiles_without_the_source_tree(prefix, tmp_path):
