@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)segment->verify();
   // Somebody else goes on writing to the header after the attach.
   if (segment->access() == Access::read_write) {
-    std::memcpy(static_cast<void*>(&segment->header().live), data, std::min(size, sizeof(LiveBlock)));
+    std::memcpy(static_cast<void*>(&segment->header().live), data,
+                std::min(size, sizeof(LiveBlock)));
     (void)segment->refresh();
     read_all(*segment);
     (void)segment->participant();
