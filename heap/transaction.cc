@@ -215,8 +215,10 @@ Result<void> Transaction::write_bytes(void* target, const void* value, std::uint
                                          bytes, offset)));
     }
   }
-  if (std::byte* const data = writes_.find(offset, bytes)) {
-    std::memcpy(data, value, bytes);
+  // Again to the same place: in the record that is open, the later value is all that counts.
+  std::byte* const earlier = writes_.find(offset, bytes);
+  if (earlier != nullptr && earlier >= slot_.buffer.data() + used_bytes_) {
+    std::memcpy(earlier, value, bytes);
     return {};
   }
   if (!has_room(bytes)) return no_room(bytes);
@@ -239,7 +241,7 @@ Result<void> Transaction::log_old_bytes(std::uint64_t offset, std::uint64_t byte
   return {};
 }
 
-Result<void> Transaction::snapshot(std::span<const std::span<std::byte>> ranges) {
+Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> ranges) {
   const std::size_t known = snapshots_.size();
   for (const std::span<std::byte> range : ranges) {
     const auto offset = static_cast<std::uint64_t>(range.data() - base_);

@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -69,11 +70,12 @@ class Transaction {
   // Keeps the old bytes, so that they may be changed in place from now on until the transaction
   // ends. On durable memory give all ranges at once: each call is a drain.
   // Errors: as write; failed_precondition where write() has written to the range before.
-  Result<void> snapshot(std::span<const std::span<std::byte>> ranges);
-  template <typename T>
-  Result<void> snapshot(T& object) {
-    const std::span<std::byte> range = std::as_writable_bytes(std::span<T>(&object, 1));
-    return snapshot(std::span(&range, 1));
+  Result<void> snapshot_bytes(std::span<const std::span<std::byte>> ranges);
+  template <typename... T>
+  Result<void> snapshot(T&... objects) {
+    const std::span<std::byte> ranges[] = {
+        std::as_writable_bytes(std::span<T>(std::addressof(objects), 1))...};
+    return snapshot_bytes(ranges);
   }
 
   // A block of at least `bytes`, uninitialised, to be filled in place. It exists for others
