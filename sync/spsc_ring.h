@@ -113,7 +113,7 @@ class SpscProducer : public SpscEnd {
     ++tail_;
     // An exchange, so that the look at the sleepers comes after it.
     block_->published.position.exchange(tail_, std::memory_order_seq_cst);
-    block_->published.sleeper.wake_one();
+    block_->published.sleeper.wake_all();
     return {};
   }
   // loan, copy, publish.
@@ -150,7 +150,7 @@ class SpscConsumer : public SpscEnd {
     if (head_ == tail_seen_) return nothing_received();
     ++head_;
     block_->released.position.exchange(head_, std::memory_order_seq_cst);
-    block_->released.sleeper.wake_one();
+    block_->released.sleeper.wake_all();
     return {};
   }
 

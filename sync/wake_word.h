@@ -51,8 +51,11 @@ class WakeWord {
     std::uint32_t word = word_.fetch_add(kOneWake, std::memory_order_seq_cst) + kOneWake;
     STRATA_STEP("before futex_wake");
     if (futex_wake(word_.futex(), 1) > 0) return;
-    // Nobody slept. Whoever comes now changes the word, or sees it change and looks again.
-    word_.compare_exchange(word, word & ~kSleepers, std::memory_order_relaxed);
+    // The mark was old. Somebody may have gone to sleep on it since: so wake once more after it
+    // is gone. Whoever comes now marks the word anew.
+    if (!word_.compare_exchange(word, word & ~kSleepers, std::memory_order_seq_cst)) return;
+    STRATA_STEP("before futex_wake");
+    futex_wake(word_.futex(), INT_MAX);
   }
 
   bool has_sleepers() const { return (word_.load(std::memory_order_relaxed) & kSleepers) != 0; }
