@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "numa/report.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
@@ -11,13 +12,9 @@ namespace {
 struct Details {
   std::uint64_t generation = 0;
   std::optional<SealBlock> seal;
-  std::optional<PlacementBlock> placement;
+  std::optional<PlacementReport> placement;
   std::vector<Holder> holders;
 };
-
-bool is_consistent(const PlacementBlock& block) {
-  return block.sequence % 2 == 0 && block.pages_total != 0;
-}
 
 // Touches the header page and nothing else. A segment that ends when the last user lets go must
 // not end because somebody had a look at it: it is left alone unless others hold it.
@@ -34,7 +31,7 @@ std::optional<Details> look(Context& context, const SegmentStat& stat) {
   if (segment->state() == SegmentState::sealed) {
     if (const auto seal = read_seal_block(page)) details.seal = *seal;
   }
-  if (is_consistent(page.placement)) details.placement = page.placement;
+  if (auto placed = load_report(page.placement)) details.placement = std::move(*placed);
   details.holders = other_holders(context.os(), segment->mapping().lock_range());
   return details;
 }
@@ -46,16 +43,15 @@ std::string hex(const std::array<std::uint8_t, 16>& hash) {
   return text;
 }
 
-std::string nodes_text(const PlacementBlock& block) {
+std::string nodes_text(const PlacementReport& report) {
   std::string text;
-  for (std::size_t node = 0; node < kMaxReportedNodes; ++node) {
-    if (block.pages_on_node[node] == 0) continue;
-    text += fmt::format("{}node {}: {}", text.empty() ? "" : ", ", node,
-                        format_bytes(block.pages_on_node[node] * kPageBytes));
+  for (const NodePages& share : report.pages_on_node) {
+    text += fmt::format("{}node {}: {}", text.empty() ? "" : ", ", share.node,
+                        format_bytes(share.pages * kPageBytes));
   }
-  if (block.pages_absent != 0) {
+  if (report.pages_absent != 0) {
     text += fmt::format("{}not in memory: {}", text.empty() ? "" : ", ",
-                        format_bytes(block.pages_absent * kPageBytes));
+                        format_bytes(report.pages_absent * kPageBytes));
   }
   return text;
 }
@@ -69,10 +65,8 @@ void add_details(Json& json, const Details& details) {
   }
   if (details.placement) {
     Json nodes = Json::array();
-    for (std::size_t node = 0; node < kMaxReportedNodes; ++node) {
-      const std::uint64_t pages = details.placement->pages_on_node[node];
-      if (pages != 0) nodes.push_back({{"node", node}, {"bytes", pages * kPageBytes}});
-    }
+    for (const NodePages& share : details.placement->pages_on_node)
+      nodes.push_back({{"node", share.node}, {"bytes", share.pages * kPageBytes}});
     json["placed"] = {{"nodes", nodes},
                       {"absent_bytes", details.placement->pages_absent * kPageBytes},
                       {"huge_bytes", details.placement->huge_bytes}};

@@ -26,7 +26,8 @@ Json to_json(const Options& options, const Segment& segment, const PageMap& map)
     Json on = Json::object();
     for (const NodePages& share : cell.on_node)
       on[std::to_string(share.node)] = share.pages;
-    cells.push_back({{"absent", cell.absent_pages}, {"on_node", on}});
+    cells.push_back(
+        {{"absent", cell.absent_pages}, {"huge_bytes", cell.huge_bytes}, {"on_node", on}});
   }
   return {{"uri", options.uri},
           {"payload_bytes", map.payload_bytes},

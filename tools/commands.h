@@ -19,5 +19,6 @@ void add_map(Commands& commands);
 void add_migrate(Commands& commands);
 void add_topology(Commands& commands);
 void add_plan(Commands& commands);
+void add_doctor(Commands& commands);
 
 }  // namespace strata::tools

@@ -21,6 +21,7 @@ void add_all(strata::tools::Commands& commands) {
   add_rm(commands);
   add_gc(commands);
   commands.section("This machine");
+  add_doctor(commands);
   add_topology(commands);
   add_plan(commands);
 }

@@ -46,6 +46,22 @@ Result<void> ask(Os& os, std::span<std::byte> payload, std::uint64_t stride, Pag
   return {};
 }
 
+// Before Linux 6.7 the kernel tells of the sum only, which the report has.
+void mark_huge(Os& os, std::span<std::byte> payload, PageMap& map) {
+  const auto runs = os.scan_pages({payload.data(), align_up(payload.size(), kPageBytes)});
+  if (!runs) return;
+  for (const MappedRun& run : *runs) {
+    if (!run.is_huge) continue;
+    const auto from = static_cast<std::uint64_t>(run.start - payload.data());
+    const std::uint64_t to = std::min(from + run.bytes, map.cell_bytes * map.cells.size());
+    for (std::uint64_t at = from; at < to;) {
+      const std::uint64_t end = std::min(to, (at / map.cell_bytes + 1) * map.cell_bytes);
+      map.cells[at / map.cell_bytes].huge_bytes += end - at;
+      at = end;
+    }
+  }
+}
+
 std::string cell_text(const PageCell& cell, const Painter& painter) {
   // Backgrounds would drown the digits; two tones are enough to see a pattern.
   if (cell.on_node.empty()) return painter.paint(Tone::dim, "·");
@@ -80,6 +96,7 @@ Result<PageMap> read_page_map(Os& os, std::span<std::byte> payload, std::size_t 
   // Odd, so that it does not fall into step with an interleaving over 2, 4 or 8 nodes.
   const std::uint64_t stride = pages <= kMaxAskedPages ? 1 : (pages / kMaxAskedPages) | 1U;
   STRATA_TRY(ask(os, payload, stride, map));
+  mark_huge(os, payload, map);
   return map;
 }
 
@@ -88,6 +105,7 @@ PageMap coarsen(PageMap map, std::size_t max_cells) {
     std::vector<PageCell> joined((map.cells.size() + 1) / 2);
     for (std::size_t i = 0; i < map.cells.size(); ++i) {
       joined[i / 2].absent_pages += map.cells[i].absent_pages;
+      joined[i / 2].huge_bytes += map.cells[i].huge_bytes;
       for (const NodePages& share : map.cells[i].on_node)
         count(joined[i / 2], share.node, share.pages);
     }

@@ -24,6 +24,7 @@ inline constexpr std::uint64_t kMaxAskedPages = 1 << 20;
 // Equal, consecutive parts of the payload.
 struct PageCell {
   std::uint64_t absent_pages = 0;
+  std::uint64_t huge_bytes = 0;    // on pages above 4 KiB, where the kernel tells of single pages
   std::vector<NodePages> on_node;  // sorted by node
 
   std::uint64_t pages() const;

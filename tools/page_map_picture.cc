@@ -31,7 +31,12 @@ std::string cell_hint(const PageMap& map, std::size_t index) {
   for (const NodePages& share : cell.on_node)
     text += fmt::format(" {} pages on node {}", share.pages, share.node);
   if (cell.absent_pages != 0) text += fmt::format(" {} not in memory", cell.absent_pages);
+  if (cell.huge_bytes != 0) text += fmt::format(" {} on huge pages", format_bytes(cell.huge_bytes));
   return text;
+}
+
+bool is_huge(const PageMap& map, std::size_t index) {
+  return map.cells[index].huge_bytes * 2 > map.cell_bytes;
 }
 
 // A cell whose pages lie on several nodes is split from left to right in their proportion.
@@ -62,7 +67,8 @@ void draw_grid(Svg& svg, const PageMap& map, std::size_t columns) {
     draw_cell(svg,
               {.x = kMargin + kAxisWidth + static_cast<double>(i % columns) * kPitch,
                .y = y,
-               .width = kPitch - 2,
+               // Squares on huge pages touch, so that these show as bars.
+               .width = is_huge(map, i) ? kPitch : kPitch - 2,
                .height = kPitch - 2},
               map, i);
   }
@@ -134,8 +140,9 @@ Svg draw_page_map(const PageMap& map, std::string_view uri, std::string_view ask
   Svg svg(width, height);
   svg.title(uri, fmt::format("{}, asked for {}", format_bytes(map.payload_bytes), asked));
   svg.text({kMargin + kAxisWidth, 92},
-           fmt::format("one square is {}, from left to right and from top to bottom",
-                       format_bytes(map.cell_bytes)),
+           fmt::format("one square is {}, from left to right and from top to bottom{}",
+                       format_bytes(map.cell_bytes),
+                       map.report.huge_bytes != 0 ? "; squares on huge pages touch" : ""),
            {.size = 12, .fill = kFaintInk});
   draw_grid(svg, map, columns);
   Box area{.x = kMargin, .y = strips_top, .width = width - 2 * kMargin, .height = 0};

@@ -67,7 +67,8 @@ std::string Table::render(const Painter& painter) const {
   std::vector<Cell> titles;
   for (const Column& column : columns_)
     titles.emplace_back(column.title, Tone::strong);
-  append_row(titles);
+  const auto has_title = [](const Column& column) { return !column.title.empty(); };
+  if (std::any_of(columns_.begin(), columns_.end(), has_title)) append_row(titles);
   for (const auto& row : rows_)
     append_row(row);
   return text;

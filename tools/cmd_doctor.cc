@@ -1,0 +1,65 @@
+#include <fmt/format.h>
+
+#include "tools/commands.h"
+#include "tools/machine_facts.h"
+
+namespace strata::tools {
+namespace {
+
+struct Group {
+  const char* key;
+  const char* title;
+  std::vector<DoctorFact> facts;
+};
+
+Json to_json(const std::vector<Group>& groups) {
+  Json json = Json::object();
+  for (const Group& group : groups) {
+    Json facts = Json::array();
+    for (const DoctorFact& fact : group.facts) {
+      facts.push_back({{"name", fact.name},
+                       {"value", fact.value},
+                       {"fine", fact.is_fine},
+                       {"remedy", fact.remedy}});
+    }
+    json[group.key] = facts;
+  }
+  return json;
+}
+
+Result<ExitCode> examine(Context& context) {
+  Os& os = context.os();
+  const std::vector<Group> groups = {{"memory", "Memory", memory_facts(os)},
+                                     {"kernel", "Kernel", kernel_facts(os)},
+                                     {"persistence", "Persistent memory", persistence_facts(os)},
+                                     {"gpu", "GPU", gpu_facts(os)}};
+  Output& output = context.output();
+  output.json(to_json(groups));
+  std::size_t in_the_way = 0;
+  for (const Group& group : groups) {
+    Table table({{""}, {""}, {""}});
+    for (const DoctorFact& fact : group.facts) {
+      in_the_way += fact.is_fine ? 0 : 1;
+      table.add({fact.is_fine ? Cell("  ok", Tone::good) : Cell("  !!", Tone::warning), fact.name,
+                 fact.value});
+      if (!fact.remedy.empty())
+        table.add({"", "", Cell("→ " + fact.remedy, fact.is_fine ? Tone::dim : Tone::warning)});
+    }
+    output.print(output.painter().paint(Tone::strong, group.title) + "\n");
+    output.print(table);
+    output.print("\n");
+  }
+  output.print(in_the_way == 0 ? std::string("nothing is in the way\n")
+                               : fmt::format("{} thing{} could be better: see the arrows\n",
+                                             in_the_way, in_the_way == 1 ? "" : "s"));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_doctor(Commands& commands) {
+  commands.add("doctor", "What this machine can do, and how to fix what is missing.",
+               "strata doctor\nstrata doctor --json", examine);
+}
+
+}  // namespace strata::tools
