@@ -1,0 +1,101 @@
+// Several processes share real data without copying it, die, and are taken over from.
+//
+// usage: demo [--workers N] [FILE...]      by default the licence texts of this system
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+
+#include "examples/demo/corpus.h"
+#include "examples/demo/count_part.h"
+#include "examples/demo/shares.h"
+#include "examples/demo/worker.h"
+
+namespace {
+
+using strata::Result;
+
+constexpr const char* kDefaultTexts = "/usr/share/common-licenses";
+
+Result<std::vector<std::string>> default_files() {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(kDefaultTexts, error))
+    if (entry.is_regular_file() && !entry.is_symlink()) files.push_back(entry.path().string());
+  if (files.empty()) {
+    return strata::fail(strata::Code::not_found,
+                        fmt::format("no texts in {}; name some files instead", kDefaultTexts));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Result<demo::DemoOptions> read_options(std::vector<std::string> arguments) {
+  demo::DemoOptions options;
+  if (arguments.size() >= 2 && arguments[0] == "--workers") {
+    options.workers = std::strtoul(arguments[1].c_str(), nullptr, 10);
+    arguments.erase(arguments.begin(), arguments.begin() + 2);
+  }
+  if (options.workers < 1 || options.workers > demo::kMaxWorkers) {
+    return strata::fail(strata::Code::invalid_argument,
+                        fmt::format("--workers: 1 to {}", demo::kMaxWorkers));
+  }
+  options.files = std::move(arguments);
+  if (options.files.empty()) {
+    STRATA_ASSIGN(options.files, default_files());
+  }
+  options.prefix = fmt::format("shm:strata-demo-{}", getpid());
+  return options;
+}
+
+Result<void> nothing_is_left(demo::Story& story, strata::Catalog& catalog,
+                             const std::string& prefix) {
+  STRATA_ASSIGN(strata::Backend* const backend, catalog.backend("shm"));
+  STRATA_ASSIGN(const auto segments, backend->list({}));
+  std::size_t left = 0;
+  for (const strata::SegmentStat& segment : segments)
+    left += segment.uri.to_string().starts_with(prefix) ? 1 : 0;
+  story.check(left == 0, left == 0 ? "nothing is left" : fmt::format("{} segments are left", left));
+  return {};
+}
+
+int tell(strata::Catalog& catalog, strata::Os& os, std::vector<std::string> arguments) {
+  demo::Story story;
+  const auto told = [&]() -> Result<void> {
+    STRATA_ASSIGN(const demo::DemoOptions options, read_options(std::move(arguments)));
+    STRATA_TRY(demo::count_words(story, catalog, os, options));
+    return nothing_is_left(story, catalog, options.prefix);
+  }();
+  if (!told) story.failure(told.error());
+  story.title(story.all_held() ? "All of it held." : "Something did not hold: see ✗ above.");
+  return story.all_held() ? 0 : 1;
+}
+
+int report(const Result<void>& result) {
+  if (result) return 0;
+  std::fprintf(stderr, "demo: %s\n", result.error().to_string().c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  strata::RealOs os;
+  strata::Catalog catalog = strata::make_catalog(os);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const std::string role = arguments.empty() ? "" : arguments[0];
+  if (role == "--loader" && arguments.size() > 2)
+    return report(
+        demo::load_corpus(catalog, os, arguments[1], {arguments.begin() + 2, arguments.end()}));
+  if (role == "--worker" && arguments.size() == 5) {
+    return report(demo::run_worker(catalog, os,
+                                   {.index = std::strtoul(arguments[1].c_str(), nullptr, 10),
+                                    .corpus_uri = arguments[2],
+                                    .work_uri = arguments[3],
+                                    .scratch_uri = arguments[4]}));
+  }
+  return tell(catalog, os, std::move(arguments));
+}
