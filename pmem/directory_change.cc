@@ -41,6 +41,19 @@ DirectoryChange::DirectoryChange(PoolFile file, ObjectPool pool)
 
 Result<std::unique_ptr<DirectoryChange>> DirectoryChange::begin(Os& os, const std::string& path,
                                                                 Deadline deadline) {
+  STRATA_ASSIGN(auto change, lock(os, path, deadline));
+  STRATA_TRY(change->pool_.begin());
+  change->is_open_ = true;
+  return change;
+}
+
+Result<std::unique_ptr<DirectoryChange>> DirectoryChange::freeze(Os& os, const std::string& path,
+                                                                 Deadline deadline) {
+  return lock(os, path, deadline);
+}
+
+Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std::string& path,
+                                                               Deadline deadline) {
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));
@@ -75,17 +88,48 @@ Result<void> DirectoryChange::start() {
   sequence.store(sequence.load() | 1);
   pool_.persist(&head_->sequence, sizeof head_->sequence);
   STRATA_STEP("directory: sequence odd");
-  is_open_ = true;
-  return pool_.begin();
+  is_odd_ = true;
+  return {};
 }
 
 DirectoryChange::~DirectoryChange() {
-  if (head_ == nullptr || !is_open_) return;
-  pool_.abort();
-  STRATA_STEP("directory: aborted");
+  if (is_open_) pool_.abort();
+  STRATA_STEP("directory: nothing open");
+  if (is_odd_) make_even();
+}
+
+void DirectoryChange::make_even() {
   std::atomic_ref sequence(head_->sequence.value);
   sequence.store((sequence.load() | 1) + 1);
   pool_.persist(&head_->sequence, sizeof head_->sequence);
+  is_odd_ = false;
+}
+
+Result<void> DirectoryChange::require_no_writers() const {
+  for (std::uint32_t slot = 0; slot < slot_count_; ++slot) {
+    if (has_state(entries_[slot], EntryState::free)) continue;
+    const LockRange range = file_.lock_range(slot);
+    STRATA_ASSIGN(const bool is_held,
+                  file_.os->is_range_locked(range.fd, range.base_bytes + kWriterByte, 2,
+                                            LockKind::exclusive));
+    if (!is_held) continue;
+    return fail(Code::failed_precondition,
+                fmt::format("{} is attached for writing by {}", padded_text(entries_[slot].name),
+                            describe(find_holders(*file_.os, range))));
+  }
+  return {};
+}
+
+Result<void> DirectoryChange::require_nobody() const {
+  for (std::uint32_t slot = 0; slot < slot_count_; ++slot) {
+    if (has_state(entries_[slot], EntryState::free)) continue;
+    STRATA_ASSIGN(const bool is_used, is_in_use(slot));
+    if (!is_used) continue;
+    return fail(Code::failed_precondition,
+                fmt::format("{} is in use by {}", padded_text(entries_[slot].name),
+                            describe(find_holders(*file_.os, file_.lock_range(slot)))));
+  }
+  return {};
 }
 
 Result<void> DirectoryChange::commit() {
@@ -102,9 +146,7 @@ Result<void> DirectoryChange::commit() {
   pool_.commit();
   is_open_ = false;
   STRATA_STEP("directory: committed");
-  std::atomic_ref sequence(head_->sequence.value);
-  sequence.store((sequence.load() | 1) + 1);
-  pool_.persist(&head_->sequence, sizeof head_->sequence);
+  make_even();
   STRATA_STEP("directory: sequence even");
   return {};
 }
@@ -193,6 +235,10 @@ Result<void> DirectoryChange::put(std::uint32_t slot, DirectoryEntry entry) {
 }
 
 Result<void> DirectoryChange::release(std::uint32_t slot) {
+  // Whoever searches the file for segments must not find this one any more.
+  auto* page = reinterpret_cast<HeaderPage*>(pool_.at(entries_[slot].header_offset_bytes));
+  STRATA_TRY(pool_.snapshot(&page->backend, sizeof page->backend));
+  page->backend.fill(0);
   STRATA_TRY(pool_.free(entries_[slot].object_offset_bytes));
   return put(slot, DirectoryEntry{});
 }

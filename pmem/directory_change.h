@@ -41,6 +41,10 @@ class DirectoryChange {
  public:
   static Result<std::unique_ptr<DirectoryChange>> begin(Os& os, const std::string& path,
                                                         Deadline deadline);
+  // Holds the pool's lock and keeps readers waiting, without a transaction: for whoever copies
+  // the pool as a whole. Only the functions that look may be called.
+  static Result<std::unique_ptr<DirectoryChange>> freeze(Os& os, const std::string& path,
+                                                         Deadline deadline);
   ~DirectoryChange();
   DirectoryChange(const DirectoryChange&) = delete;
   DirectoryChange& operator=(const DirectoryChange&) = delete;
@@ -70,10 +74,18 @@ class DirectoryChange {
   Result<std::uint32_t> sweep();
   Result<void> set_user_root(std::uint64_t offset_bytes, std::uint64_t bytes);
   Result<void> commit();
+  // This file has lost its name to another: whoever still has it open must never believe it.
+  void abandon() { is_odd_ = false; }
+  // Fails while anybody is attached for writing, or at all, with the holders.
+  Result<void> require_no_writers() const;
+  Result<void> require_nobody() const;
 
  private:
   DirectoryChange(PoolFile file, ObjectPool pool);
+  static Result<std::unique_ptr<DirectoryChange>> lock(Os& os, const std::string& path,
+                                                       Deadline deadline);
   Result<void> start();
+  void make_even();
 
   PoolFile file_;
   ObjectPool pool_;
@@ -82,6 +94,7 @@ class DirectoryChange {
   DirectoryEntry* entries_ = nullptr;
   std::uint32_t slot_count_ = 0;
   bool is_open_ = false;  // the transaction
+  bool is_odd_ = false;   // the sequence, to be made even at the end
 };
 
 // Makes the directory of a pool that is left in the middle of a change whole again.

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <sstream>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "os/process_identity.h"
 
@@ -16,6 +17,10 @@ namespace strata {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
+constexpr std::uint64_t kUnitBytes = 4096;
+constexpr unsigned kUnitsInRun = 60;  // what fits into a chunk beside its header
+constexpr std::uint64_t kCompactHeaderBytes = 16;
+constexpr std::uint64_t kWholeChunksFromBytes = MiB(4);
 
 Unexpected obj_failure(int error, const std::string& what) {
   const std::string detail = fmt::format("{}: libpmemobj: {}", what, pmemobj_errormsg());
@@ -51,6 +56,11 @@ std::string describe_pool_holder(Os& os, const std::string& path) {
   return nobody;
 }
 
+void use_copy_on_write() {
+  int yes = 1;
+  STRATA_CHECK(pmemobj_ctl_set(nullptr, "copy_on_write.at_open", &yes) == 0);
+}
+
 Result<ObjectPool> ObjectPool::open(Os& os, const std::string& path, const char* layout,
                                     Deadline deadline) {
   while (true) {
@@ -75,6 +85,34 @@ Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const cha
   if (error != EEXIST) (void)os.unlink(path);
   if (error == EINVAL) return fail(Code::invalid_argument, failure.value().message());
   return failure;
+}
+
+Result<unsigned> ObjectPool::define_class(std::uint64_t unit_bytes, unsigned units) const {
+  pobj_alloc_class_desc description{};
+  description.unit_size = unit_bytes;
+  description.units_per_block = units;
+  description.header_type = POBJ_HEADER_COMPACT;
+  if (pmemobj_ctl_set(pool_, "heap.alloc_class.new.desc", &description) != 0) {
+    return obj_failure(errno, "define allocation class");
+  }
+  return description.class_id;
+}
+
+// libpmemobj 1.12 takes objects of up to 2 MiB from runs of up to 4 MiB, one for each class of
+// sizes, which fill a small pool with next to nothing in it. Ours are of one chunk (256 KiB)
+// for objects of some pages, and just large enough for one object else. They exist only while
+// the pool is open; what was allocated from them stays valid and can be freed without them.
+// Returns 0 for libpmemobj's own choice, which is whole chunks.
+Result<unsigned> ObjectPool::class_for(std::uint64_t bytes) {
+  const std::uint64_t with_header = bytes + kCompactHeaderBytes;
+  if (with_header >= kWholeChunksFromBytes) return 0u;
+  if (with_header > kUnitBytes * kUnitsInRun) {
+    return define_class(align_up(with_header, kCacheLineBytes), 1);
+  }
+  if (page_class_ == 0) {
+    STRATA_ASSIGN(page_class_, define_class(kUnitBytes, kUnitsInRun));
+  }
+  return page_class_;
 }
 
 ObjectPool::~ObjectPool() {
@@ -122,7 +160,9 @@ Result<void> ObjectPool::snapshot(void* address, std::size_t bytes) {
 }
 
 Result<std::uint64_t> ObjectPool::allocate(std::uint64_t bytes, std::uint64_t type) {
-  const PMEMoid oid = pmemobj_tx_xalloc(bytes, type, POBJ_XALLOC_NO_FLUSH | POBJ_XALLOC_NO_ABORT);
+  STRATA_ASSIGN(const std::uint64_t class_id, class_for(bytes));
+  const PMEMoid oid = pmemobj_tx_xalloc(
+      bytes, type, POBJ_XALLOC_NO_FLUSH | POBJ_XALLOC_NO_ABORT | POBJ_CLASS_ID(class_id));
   if (!OID_IS_NULL(oid)) return oid.off;
   return fail(Code::exhausted,
               fmt::format("allocate {} bytes in the pool: {}", bytes, pmemobj_errormsg()));

@@ -32,7 +32,8 @@ class ObjectPool {
   // invalid_argument. On failure the file is removed.
   static Result<ObjectPool> create(Os& os, const std::string& path, const char* layout,
                                    std::uint64_t pool_bytes, mode_t mode);
-  ObjectPool(ObjectPool&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)) {}
+  ObjectPool(ObjectPool&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), page_class_(other.page_class_) {}
   ObjectPool& operator=(ObjectPool&&) = delete;
   ~ObjectPool();
 
@@ -64,8 +65,16 @@ class ObjectPool {
 
  private:
   explicit ObjectPool(pmemobjpool* pool) : pool_(pool) {}
+  Result<unsigned> define_class(std::uint64_t unit_bytes, unsigned units) const;
+  Result<unsigned> class_for(std::uint64_t bytes);
+
   pmemobjpool* pool_;
+  unsigned page_class_ = 0;  // of our own allocation classes, once it is defined
 };
+
+// From now on this process opens pools copy-on-write: nothing that libpmemobj does, its recovery
+// included, reaches the file. For short-lived children that only look.
+void use_copy_on_write();
 
 // "pid 4711 (worker)": who holds the flock on `path` that libpmemobj takes; or that nobody can
 // be seen from here. For messages.

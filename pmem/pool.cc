@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/step.h"
+#include "os/run_apart.h"
 #include "pmem/directory_change.h"
 #include "pmem/object_pool.h"
 #include "segment/new_segment.h"
@@ -18,12 +19,24 @@ namespace {
 constexpr std::uint64_t kRetryNs = 200'000;
 // A change takes some 10 ms: a directory that stays odd for longer may have lost its changer.
 constexpr std::uint64_t kSuspectAfterNs = 20'000'000;
+constexpr std::uint64_t kProbeTimeoutMs = 10'000;
 constexpr std::uint64_t kZeroByStoresBytes = KiB(64);
 
-std::uint32_t default_slots(std::uint64_t pool_bytes) {
-  // At most 1/64 of the pool goes to the directory.
-  const std::uint64_t slots = pool_bytes / 64 / sizeof(DirectoryEntry);
-  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(slots, 64, 4096));
+// As many as make the root object large enough that libpmemobj takes whole chunks for it, see
+// ObjectPool::class_for.
+constexpr std::uint32_t kDefaultSlots = 2944;
+
+// libpmemobj may die of a damaged heap: let it try in a child first, on a private copy.
+Result<void> recover_guarded(Os& os, const std::string& path) {
+  const auto tried = run_apart(
+      [&] {
+        use_copy_on_write();
+        const auto opened = ObjectPool::open(os, path, kPoolLayoutName, Deadline::after_ms(0));
+        return std::string(opened ? "" : code_name(opened.error().code()));
+      },
+      Deadline::after_ms(kProbeTimeoutMs));
+  if (!tried) return unexpected(tried.error().in("recover " + path));
+  return recover_directory(os, path, Deadline::after_ms(0));
 }
 
 }  // namespace
@@ -48,7 +61,7 @@ Result<Pool> Pool::create(Os& os, const std::string& path, const PoolCreateOptio
   {
     auto pool = ObjectPool::create(os, unfinished, kPoolLayoutName, options.bytes, options.mode);
     if (!pool) return give_up(pool.error());
-    const std::uint32_t slots = options.slots ? options.slots : default_slots(options.bytes);
+    const std::uint32_t slots = options.slots ? options.slots : kDefaultSlots;
     if (auto done = format_directory(os, *pool, slots); !done) return give_up(done.error());
   }
   auto fd = os.open(unfinished, O_RDWR);
@@ -82,7 +95,7 @@ auto Pool::read(Access access, Deadline deadline, Read read_from) const
         monotonic_ns() - started_ns > kSuspectAfterNs && file.is_changing().value_or(false);
     if (code == Code::corrupt || is_suspect) {
       // libpmemobj's lock tells whether the changer is alive: it cannot be taken from it.
-      const auto recovered = recover_directory(*os_, path_, Deadline::after_ms(0));
+      const auto recovered = recover_guarded(*os_, path_);
       if (!recovered && recovered.error().code() != Code::timed_out) {
         if (code == Code::corrupt) return outcome;
         return fail(Code::failed_precondition,
@@ -108,8 +121,21 @@ Result<DirectoryCopy> Pool::directory(Deadline deadline) const {
   return read(Access::read_only, deadline, [](PoolFile& file) { return file.read_all(); });
 }
 
+Result<DirectoryCopy> Pool::directory_as_it_is(Deadline deadline) const {
+  while (true) {
+    STRATA_ASSIGN(const PoolFile file, PoolFile::open(*os_, path_, Access::read_only));
+    auto copy = file.read_all();
+    if (copy || copy.error().code() != Code::not_ready || deadline.expired()) return copy;
+    os_->sleep_ns(kRetryNs);
+  }
+}
+
 Result<std::vector<PoolEntry>> Pool::entries(Deadline deadline) const {
-  STRATA_ASSIGN(DirectoryCopy copy, directory(deadline));
+  STRATA_ASSIGN(const DirectoryCopy copy, directory(deadline));
+  return entries_of(copy);
+}
+
+std::vector<PoolEntry> entries_of(const DirectoryCopy& copy) {
   std::vector<PoolEntry> found;
   for (std::uint32_t slot = 0; slot < copy.entries.size(); ++slot) {
     if (has_state(copy.entries[slot], EntryState::free) && copy.problems[slot].empty()) continue;

@@ -42,7 +42,7 @@ inline constexpr std::uint64_t kMinPoolBytes = MiB(8);
 
 struct PoolCreateOptions {
   std::uint64_t bytes = 0;
-  // How many segments, with their old versions, it can hold; 0: by its size, 64 to 4096.
+  // How many segments, with their old versions, it can hold; 0: 2944.
   std::uint32_t slots = 0;
   std::uint32_t mode = 0600;
 };
@@ -57,6 +57,11 @@ struct StageOptions {
   // Previous versions to keep when this one is replaced by the next.
   std::uint32_t keep_versions = 0;
   bool zeroed = true;  // false: the caller writes every byte
+  // Take over the room of the version that publishing this one would drop, with the bytes and
+  // checksums that stand there, if it has the same shape and nobody is attached to it.
+  bool recycle = false;
+  // The version that it will have; 0: one more than the newest.
+  std::uint64_t version = 0;
   Deadline deadline = Deadline::after_ms(10'000);
 };
 
@@ -71,6 +76,15 @@ class StagedSegment {
   const std::string& name() const { return name_; }
   std::span<std::uint64_t> checksums() const;
   std::uint32_t slot() const { return slot_; }
+  // Of what was published; 0 before.
+  std::uint64_t version() const { return entry_.version; }
+  // The payload is that of an older version, as its checksums say.
+  bool is_recycled() const { return is_recycled_; }
+  // The caller has made the payload durable itself; publishing need not.
+  void set_payload_durable() { is_payload_durable_ = true; }
+  // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
+  // job, seal. Its lock state is of the past.
+  void take_over(const HeaderPage& header, std::uint32_t keep_versions);
   Domain& domain() const { return *domain_; }
 
  private:
@@ -78,6 +92,11 @@ class StagedSegment {
   std::string name_;
   std::uint32_t slot_ = 0;
   DirectoryEntry entry_{};
+  bool is_recycled_ = false;
+  bool is_payload_durable_ = false;
+  SegmentState state_ = SegmentState::ready;  // when it is published
+  std::optional<std::array<std::uint8_t, 16>> taken_uuid_;
+  std::optional<std::uint32_t> final_keep_versions_;
   PoolFile file_;  // holds the slot's creator lock
   // The slot that it replaces, where this process itself keeps writers out of it.
   std::optional<std::uint32_t> guarded_slot_;
@@ -107,6 +126,8 @@ class Pool {
 
   // A checked copy of the directory.
   Result<DirectoryCopy> directory(Deadline deadline = Deadline::after_ms(10'000)) const;
+  // Likewise, but never recovers: not_ready where a change is under way or was left in the middle.
+  Result<DirectoryCopy> directory_as_it_is(Deadline deadline) const;
   // All versions of all names, by name and then from new to old.
   Result<std::vector<PoolEntry>> entries(Deadline deadline = Deadline::after_ms(10'000)) const;
 
@@ -159,6 +180,8 @@ class Pool {
  private:
   Pool(Os& os, std::string path) : os_(&os), path_(std::move(path)) {}
 
+  Result<std::optional<std::uint32_t>> find_recyclable(const DirectoryChange& change,
+                                                       const StageOptions& options) const;
   Result<void> fill_staged(DirectoryChange& change, IdentityBlock identity,
                            const StageOptions& options, StagedSegment& staged) const;
   Result<void> publish_in(DirectoryChange& change, StagedSegment& staged) const;
@@ -172,6 +195,9 @@ class Pool {
   Os* os_;
   std::string path_;
 };
+
+// Those slots of a directory that are not free, by name and then from new to old.
+std::vector<PoolEntry> entries_of(const DirectoryCopy& copy);
 
 // Makes the payload range zero, durably, as cheaply as the file system allows.
 Result<void> zero_durably(Os& os, int fd, Durability& durability, std::span<std::byte> range,

@@ -25,6 +25,28 @@ std::span<std::uint64_t> StagedSegment::checksums() const {
   return {reinterpret_cast<std::uint64_t*>(table), entry_.checksum_count};
 }
 
+void StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_versions) {
+  IdentityBlock& identity = header().identity;
+  identity.uuid = from.identity.uuid;
+  identity.lifetime = from.identity.lifetime;
+  identity.job_id = from.identity.job_id;
+  identity.creator_pid = from.identity.creator_pid;
+  identity.creator_uid = from.identity.creator_uid;
+  identity.creator_start_time_ticks = from.identity.creator_start_time_ticks;
+  identity.creator_pid_namespace = from.identity.creator_pid_namespace;
+  identity.boot_id = from.identity.boot_id;
+  identity.created_unix_ns = from.identity.created_unix_ns;
+  sign(identity);
+  header().live.generation.value = from.live.generation.value.load() + 1;
+  header().seal = from.seal;
+  if (from.live.state.value.load() == static_cast<std::uint32_t>(SegmentState::sealed)) {
+    state_ = SegmentState::sealed;
+  }
+  taken_uuid_ = identity.uuid;
+  entry_.lifetime = identity.lifetime;
+  final_keep_versions_ = keep_versions;
+}
+
 Result<StagedSegment> Pool::stage(const StageOptions& options) const {
   const auto context = [&](const Status& status) {
     return unexpected(status.in(fmt::format("stage {}#{}", path_, options.name)));
@@ -65,7 +87,7 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
                             {.offset_bytes = entry.header_offset_bytes, .bytes = bytes});
   if (!domain) return context(domain.error());
   staged.domain_ = std::move(*domain);
-  if (options.zeroed) {
+  if (options.zeroed && !staged.is_recycled_) {
     auto zeroed = zero_durably(*os_, staged.file_.fd.get(), *staged.domain_, staged.payload(),
                                entry.header_offset_bytes + entry.payload_offset_bytes);
     if (!zeroed) return context(zeroed.error());
@@ -73,39 +95,69 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
   return staged;
 }
 
+// The oldest version that publishing would drop, if its room fits and nobody looks at it.
+Result<std::optional<std::uint32_t>> Pool::find_recyclable(const DirectoryChange& change,
+                                                           const StageOptions& options) const {
+  const std::vector<std::uint32_t> previous = previous_versions(change, options.name);
+  if (!options.recycle || options.keep_versions == 0 || previous.size() < options.keep_versions) {
+    return std::nullopt;
+  }
+  const DirectoryEntry& oldest = change.entry(previous.back());
+  const std::uint64_t max_bytes = std::max(options.max_bytes, options.payload_bytes);
+  const bool has_same_shape = oldest.payload_bytes == options.payload_bytes &&
+                              oldest.max_bytes == max_bytes &&
+                              oldest.checksum_block_bytes == options.checksum_block_bytes &&
+                              oldest.checksums_offset_bytes != 0;
+  if (!has_same_shape) return std::nullopt;
+  STRATA_ASSIGN(const bool is_used, change.is_in_use(previous.back()));
+  if (is_used) return std::nullopt;
+  return previous.back();
+}
+
 Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
                                const StageOptions& options, StagedSegment& staged) const {
   STRATA_TRY(change.sweep());
-  STRATA_ASSIGN(staged.slot_, change.find_free());
+  STRATA_ASSIGN(const auto recyclable, find_recyclable(change, options));
+  if (recyclable) {
+    staged.slot_ = *recyclable;
+  } else {
+    STRATA_ASSIGN(staged.slot_, change.find_free());
+  }
   const LockRange range = staged.file_.lock_range(staged.slot_);
   STRATA_ASSIGN(const bool locked,
                 os_->try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
   if (!locked) return fail(Code::not_ready, "somebody still looks at the slot: try again");
-  const std::uint64_t block = options.checksum_block_bytes;
-  const std::uint64_t checksums = block ? (options.payload_bytes + block - 1) / block : 0;
-  STRATA_ASSIGN(const Room room, change.allocate(identity.max_bytes, checksums));
   DirectoryEntry& entry = staged.entry_;
+  if (recyclable) {
+    entry = change.entry(*recyclable);
+    staged.is_recycled_ = true;
+  } else {
+    const std::uint64_t block = options.checksum_block_bytes;
+    entry.checksum_block_bytes = options.checksum_block_bytes;
+    entry.checksum_count = block ? (options.payload_bytes + block - 1) / block : 0;
+    STRATA_ASSIGN(const Room room, change.allocate(identity.max_bytes, entry.checksum_count));
+    entry.object_offset_bytes = room.object_offset_bytes;
+    entry.object_bytes = room.object_bytes;
+    entry.header_offset_bytes = room.header_offset_bytes;
+    entry.payload_offset_bytes = room.payload_offset_bytes;
+    entry.checksums_offset_bytes = room.checksums_offset_bytes;
+    entry.payload_bytes = options.payload_bytes;
+    entry.max_bytes = identity.max_bytes;
+    std::copy(options.name.begin(), options.name.end(), entry.name.begin());
+  }
   entry.state = static_cast<std::uint32_t>(EntryState::staged);
-  entry.flags = block ? kEntryImmutable : 0;
-  entry.object_offset_bytes = room.object_offset_bytes;
-  entry.object_bytes = room.object_bytes;
-  entry.header_offset_bytes = room.header_offset_bytes;
-  entry.payload_offset_bytes = room.payload_offset_bytes;
-  entry.payload_bytes = options.payload_bytes;
-  entry.max_bytes = identity.max_bytes;
+  entry.flags = options.checksum_block_bytes ? kEntryImmutable : 0;
   entry.uuid = identity.uuid;
-  entry.checksums_offset_bytes = room.checksums_offset_bytes;
-  entry.checksum_count = checksums;
-  entry.checksum_block_bytes = options.checksum_block_bytes;
   entry.keep_versions = options.keep_versions;
   entry.lifetime = identity.lifetime;
-  std::copy(options.name.begin(), options.name.end(), entry.name.begin());
-  identity.payload_offset_bytes = room.payload_offset_bytes;
+  entry.version = options.version;
+  identity.payload_offset_bytes = entry.payload_offset_bytes;
   sign(identity);
   const auto page = make_header_page(identity);
-  std::byte* const header = change.objects().at(room.header_offset_bytes);
+  std::byte* const header = change.objects().at(entry.header_offset_bytes);
+  // If the change is undone, the old version must have its header page back.
+  STRATA_TRY(change.objects().snapshot(header, page.size()));
   std::memcpy(header, page.data(), page.size());
-  change.objects().persist(header, page.size());
   return change.put(staged.slot_, entry);
 }
 
@@ -120,10 +172,14 @@ Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) c
   // All bytes durable first: what the directory names must be whole.
   for (StagedSegment& each : staged) {
     const std::span<std::byte> all = each.domain_->bytes();
-    if (auto done = each.domain_->persist(all.data(), all.size()); !done) {
-      return context(done.error());
+    if (each.is_payload_durable_) {
+      each.domain_->flush(all.data(), kHeaderBytes);
+      each.domain_->flush(each.checksums().data(), each.checksums().size_bytes());
+    } else {
+      each.domain_->flush(all.data(), all.size());
     }
-    each.header().live.state.value.store(static_cast<std::uint32_t>(SegmentState::ready),
+    if (auto done = each.domain_->drain(); !done) return context(done.error());
+    each.header().live.state.value.store(static_cast<std::uint32_t>(each.state_),
                                          std::memory_order_release);
     if (auto done = each.domain_->persist(all.data(), kHeaderBytes); !done) {
       return context(done.error());
@@ -154,7 +210,7 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
   DirectoryEntry entry = staged.entry_;
   entry.state = static_cast<std::uint32_t>(EntryState::current);
   entry.published_unix_ns = unix_ns();
-  entry.version = 1;
+  entry.version = std::max<std::uint64_t>(entry.version, 1);
   // After a rollback the current version is not the newest one.
   for (const std::uint32_t slot : previous_versions(change, staged.name_)) {
     entry.version = std::max(entry.version, change.entry(slot).version + 1);
@@ -171,8 +227,12 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
     old.state = static_cast<std::uint32_t>(EntryState::previous);
     STRATA_TRY(change.put(*old_slot, old));
   }
+  const std::uint32_t keep = entry.keep_versions;
+  entry.keep_versions = staged.final_keep_versions_.value_or(keep);
+  entry.uuid = staged.taken_uuid_.value_or(entry.uuid);
   STRATA_TRY(change.put(staged.slot_, entry));
-  STRATA_TRY(trim_versions(change, staged.name_, entry.keep_versions));
+  STRATA_TRY(trim_versions(change, staged.name_, keep));
+  staged.entry_ = entry;
   return {};
 }
 

@@ -1,0 +1,259 @@
+#include "pmem/backup.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "base/crc32c.h"
+#include "pmem/backup_format.h"
+#include "pmem/checkpoint.h"
+#include "pmem/directory_change.h"
+#include "pmem/transfer.h"
+#include "segment/uri.h"
+
+namespace strata {
+namespace {
+
+template <typename T>
+std::uint32_t crc_before(const T& object) {
+  return crc32c(std::as_bytes(std::span(&object, 1)).first(offsetof(T, crc32c)));
+}
+
+// Appends to the file at `at`.
+struct Writer {
+  Os& os;
+  int fd;
+  std::uint64_t at = 0;
+
+  Result<void> put(std::span<const std::byte> bytes) {
+    STRATA_TRY(os.pwrite(fd, bytes, at));
+    at += bytes.size();
+    return {};
+  }
+};
+
+struct Reader {
+  Os& os;
+  int fd;
+  std::uint64_t at = 0;
+
+  Result<void> get(std::span<std::byte> bytes) {
+    STRATA_ASSIGN(const std::size_t got, os.pread(fd, bytes, at));
+    if (got != bytes.size()) {
+      return fail(Code::corrupt,
+                  fmt::format("it ends at byte {}, {} too early", at + got, bytes.size() - got));
+    }
+    at += got;
+    return {};
+  }
+};
+
+std::uint64_t block_count(std::uint64_t bytes, std::uint64_t block_bytes) {
+  return (bytes + block_bytes - 1) / block_bytes;
+}
+
+Result<void> write_version(Writer& writer, const VerifiedReader& reader) {
+  const auto record = std::make_unique<BackupRecord>();
+  record->entry = reader.entry();
+  std::memcpy(static_cast<void*>(&record->header), &reader.header(), sizeof record->header);
+  record->payload_bytes = reader.bytes();
+  record->block_bytes =
+      reader.has_checksums() ? reader.entry().checksum_block_bytes : kBackupBlockBytes;
+  const std::span<const std::byte> payload = reader.unverified();
+  std::vector<std::uint64_t> hashes(block_count(payload.size(), record->block_bytes));
+  for (std::uint64_t i = 0; i < hashes.size(); ++i) {
+    const std::uint64_t at = i * record->block_bytes;
+    std::span<const std::byte> block =
+        payload.subspan(at, std::min<std::uint64_t>(record->block_bytes, payload.size() - at));
+    if (reader.has_checksums()) {
+      STRATA_ASSIGN(block, reader.block(i));
+    }
+    hashes[i] = XXH3_64bits(block.data(), block.size());
+  }
+  record->hashes_crc32c = crc32c(std::as_bytes(std::span(hashes)));
+  record->crc32c = crc_before(*record);
+  STRATA_TRY(writer.put(std::as_bytes(std::span(record.get(), 1))));
+  STRATA_TRY(writer.put(std::as_bytes(std::span(hashes))));
+  STRATA_TRY(writer.put(payload));
+  const std::array<std::byte, 8> padding{};
+  return writer.put(std::span(padding).first((8 - payload.size() % 8) % 8));
+}
+
+Result<void> check_record(const BackupRecord& record, const BackupHeader& header) {
+  if (crc_before(record) != record.crc32c)
+    return fail(Code::corrupt, "the crc of a record is wrong");
+  const DirectoryEntry& entry = record.entry;
+  const std::uint64_t block = record.block_bytes;
+  const bool has_checksums = entry.checksums_offset_bytes != 0;
+  if (!check_name(padded_text(entry.name)) || record.payload_bytes == 0 ||
+      record.payload_bytes > header.file_bytes || entry.max_bytes < record.payload_bytes ||
+      entry.max_bytes > header.pool_bytes || block < kPageBytes || (block & (block - 1)) != 0 ||
+      (has_checksums && entry.checksum_block_bytes != block)) {
+    return fail(Code::corrupt, "a record contradicts itself");
+  }
+  STRATA_TRY(read_identity_block(std::as_bytes(std::span(&record.header, 1))));
+  return {};
+}
+
+Result<void> read_version(Reader& reader, const BackupHeader& header, const Pool& pool,
+                          BackupReport& report) {
+  const auto record = std::make_unique<BackupRecord>();
+  STRATA_TRY(reader.get(std::as_writable_bytes(std::span(record.get(), 1))));
+  STRATA_TRY(check_record(*record, header));
+  const std::string name(padded_text(record->entry.name));
+  std::vector<std::uint64_t> hashes(block_count(record->payload_bytes, record->block_bytes));
+  STRATA_TRY(reader.get(std::as_writable_bytes(std::span(hashes))));
+  if (crc32c(std::as_bytes(std::span(hashes))) != record->hashes_crc32c) {
+    return fail(Code::corrupt, name + ": the crc of its table of hashes is wrong");
+  }
+  const bool has_checksums = record->entry.checksums_offset_bytes != 0;
+  STRATA_ASSIGN(StagedSegment staged,
+                pool.stage({.name = name,
+                            .payload_bytes = record->payload_bytes,
+                            .max_bytes = record->entry.max_bytes,
+                            .checksum_block_bytes = has_checksums ? record->block_bytes : 0,
+                            .keep_versions = kMaxSlots,
+                            .zeroed = false,
+                            .version = record->entry.version}));
+  STRATA_TRY(reader.get(staged.payload()));
+  for (std::uint64_t i = 0; i < hashes.size(); ++i) {
+    const std::uint64_t at = i * record->block_bytes;
+    const auto block = staged.payload().subspan(
+        at, std::min<std::uint64_t>(record->block_bytes, record->payload_bytes - at));
+    if (XXH3_64bits(block.data(), block.size()) != hashes[i]) {
+      return fail(Code::corrupt, fmt::format("{} version {}: block {} differs from its hash", name,
+                                             record->entry.version, i));
+    }
+  }
+  std::copy(hashes.begin(), hashes.begin() + static_cast<long>(staged.checksums().size()),
+            staged.checksums().begin());
+  staged.take_over(record->header, record->entry.keep_versions);
+  STRATA_TRY(pool.publish_one(std::move(staged)));
+  reader.at += (8 - record->payload_bytes % 8) % 8;
+  report.versions += 1;
+  report.payload_bytes += record->payload_bytes;
+  return {};
+}
+
+Result<BackupHeader> read_header(Reader& reader) {
+  BackupHeader header{};
+  STRATA_ASSIGN(const std::size_t got,
+                reader.os.pread(reader.fd, std::as_writable_bytes(std::span(&header, 1)), 0));
+  if (got < sizeof header || header.magic != kBackupMagic) {
+    return fail(Code::invalid_argument, "it is no backup of a pool");
+  }
+  if (header.byte_order_mark != kByteOrderMark) {
+    return fail(Code::unsupported, "it was written with another byte order");
+  }
+  if (header.version_major != kBackupVersionMajor) {
+    return fail(Code::unsupported, fmt::format("it is of version {}.{}, this program knows {}.{}",
+                                               header.version_major, header.version_minor,
+                                               kBackupVersionMajor, kBackupVersionMinor));
+  }
+  if (crc_before(header) != header.crc32c) {
+    return fail(Code::corrupt, "the crc of its header is wrong");
+  }
+  STRATA_ASSIGN(const auto facts, reader.os.fstat(reader.fd));
+  if (header.file_bytes != static_cast<std::uint64_t>(facts.st_size) ||
+      header.slot_count > kMaxSlots) {
+    return fail(Code::corrupt, fmt::format("it has {} bytes, and should have {}", facts.st_size,
+                                           header.file_bytes));
+  }
+  reader.at = sizeof header;
+  return header;
+}
+
+}  // namespace
+
+Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
+                                 const BackupOptions& options) {
+  const auto context = [&](const Status& status) {
+    return unexpected(status.in(fmt::format("back up {} to {}", pool.path(), to)));
+  };
+  Os& os = pool.os();
+  auto frozen = DirectoryChange::freeze(os, pool.path(), options.deadline);
+  if (!frozen) return context(frozen.error());
+  if (auto quiet = (*frozen)->require_no_writers(); !quiet) return context(quiet.error());
+  const DirectoryChange& source = **frozen;
+  std::vector<std::uint32_t> slots;
+  for (std::uint32_t slot = 0; slot < source.slot_count(); ++slot) {
+    const DirectoryEntry& entry = source.entry(slot);
+    if (has_state(entry, EntryState::current) || has_state(entry, EntryState::previous)) {
+      slots.push_back(slot);
+    }
+  }
+  std::sort(slots.begin(), slots.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return source.entry(a).version < source.entry(b).version;
+  });
+  BackupReport report;
+  auto written = write_new_file(os, to, options.replace, [&](int fd) -> Result<void> {
+    Writer writer{os, fd, sizeof(BackupHeader)};
+    for (const std::uint32_t slot : slots) {
+      if (const std::string problem = source.problem(slot); !problem.empty()) {
+        return fail(Code::corrupt, fmt::format("slot {}: {}", slot, problem));
+      }
+      STRATA_ASSIGN(const VerifiedReader reader,
+                    VerifiedReader::open_frozen(source.file(), source.entry(slot)));
+      STRATA_TRY(write_version(writer, reader));
+      report.versions += 1;
+      report.payload_bytes += reader.bytes();
+    }
+    BackupHeader header{};
+    header.magic = kBackupMagic;
+    header.byte_order_mark = kByteOrderMark;
+    header.version_major = kBackupVersionMajor;
+    header.version_minor = kBackupVersionMinor;
+    header.version_count = report.versions;
+    header.pool_uuid = source.head().header.pool_uuid;
+    header.pool_bytes = source.file().file_bytes;
+    header.slot_count = source.slot_count();
+    header.created_unix_ns = unix_ns();
+    header.file_bytes = report.file_bytes = writer.at;
+    header.crc32c = crc_before(header);
+    STRATA_TRY(os.pwrite(fd, std::as_bytes(std::span(&header, 1)), 0));
+    return {};
+  });
+  if (!written) return context(written.error());
+  return report;
+}
+
+Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
+                                  const RestorePoolOptions& options) {
+  const auto context = [&](const Status& status) {
+    return unexpected(status.in(fmt::format("restore {} from {}", to, from)));
+  };
+  auto fd = os.open(from, O_RDONLY);
+  if (!fd) return context(fd.error());
+  Reader reader{os, fd->get()};
+  const auto header = read_header(reader);
+  if (!header) return context(header.error());
+  BackupReport report;
+  report.file_bytes = header->file_bytes;
+  if (os.stat(to)) return context(Status(Code::already_exists, "it exists"));
+  std::uint64_t nonce = 0;
+  if (auto got = os.get_random(std::as_writable_bytes(std::span(&nonce, 1))); !got) {
+    return context(got.error());
+  }
+  const std::string unfinished = fmt::format("{}.{:016x}.restored", to, nonce);
+  const auto build = [&]() -> Result<void> {
+    STRATA_ASSIGN(const Pool pool,
+                  Pool::create(os, unfinished,
+                               {.bytes = options.bytes ? options.bytes : header->pool_bytes,
+                                .slots = header->slot_count}));
+    for (std::uint32_t i = 0; i < header->version_count; ++i)
+      STRATA_TRY(read_version(reader, *header, pool, report));
+    STRATA_ASSIGN(const Fd done, os.open(unfinished, O_RDWR));
+    STRATA_TRY(os.fsync(done.get()));
+    return os.link_fd(done.get(), to);
+  };
+  auto built = build();
+  (void)os.unlink(unfinished);
+  if (!built) return context(built.error());
+  return report;
+}
+
+}  // namespace strata

@@ -1,0 +1,39 @@
+// A pool as one file that goes to another machine, and back: docs/format/backup.md.
+//   Threads:  any.
+//   Errors:   backup: failed_precondition while a segment is attached for writing; corrupt with
+//             the block where the pool is damaged; already_exists.
+//             restore: invalid_argument (no backup), unsupported (byte order, version), corrupt
+//             with the segment and the block; already_exists.
+//   Persists: the file, or the pool, appears under its name when it is complete.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "pmem/pool.h"
+
+namespace strata {
+
+struct BackupReport {
+  std::uint32_t versions = 0;
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t file_bytes = 0;
+};
+
+struct BackupOptions {
+  bool replace = false;
+  Deadline deadline = Deadline::after_ms(10'000);
+};
+
+Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
+                                 const BackupOptions& options = {});
+
+struct RestorePoolOptions {
+  std::uint64_t bytes = 0;  // of the new pool; 0: as the one that was backed up
+};
+
+Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
+                                  const RestorePoolOptions& options = {});
+
+}  // namespace strata

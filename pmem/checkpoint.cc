@@ -1,0 +1,260 @@
+#include "pmem/checkpoint.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+
+#include "base/crc32c.h"
+#include "pmem/parallel.h"
+
+namespace strata {
+namespace {
+
+constexpr std::size_t kReportedBlocks = 100;
+constexpr std::uint64_t kPieceBytes = MiB(4);
+
+std::uint64_t hash_block(std::span<const std::byte> block) {
+  return XXH3_64bits(block.data(), block.size());
+}
+
+std::uint64_t blocks_in_piece(std::uint64_t block_bytes) {
+  return std::max<std::uint64_t>(1, kPieceBytes / block_bytes);
+}
+
+}  // namespace
+
+Result<CheckpointReport> checkpoint(const Segment& from, const Pool& pool, const std::string& name,
+                                    const CheckpointOptions& options) {
+  const auto bytes = from.host_bytes();
+  if (!bytes) return unexpected(bytes.error().in("checkpoint " + from.uri().to_string()));
+  auto report = checkpoint(*bytes, pool, name, options);
+  if (!report) return unexpected(report.error().in("checkpoint " + from.uri().to_string()));
+  return report;
+}
+
+Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
+                                    const std::string& name, const CheckpointOptions& options) {
+  STRATA_ASSIGN(StagedSegment staged, pool.stage({.name = name,
+                                                  .payload_bytes = from.size(),
+                                                  .checksum_block_bytes = options.block_bytes,
+                                                  .keep_versions = options.keep_versions,
+                                                  .zeroed = false,
+                                                  .recycle = true,
+                                                  .deadline = options.deadline}));
+  CheckpointReport report;
+  report.is_incremental = staged.is_recycled();
+  const std::span<std::uint64_t> checksums = staged.checksums();
+  report.blocks = checksums.size();
+  std::atomic<std::uint64_t> blocks_written{0}, bytes_written{0};
+  const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
+    std::uint64_t bytes = 0;
+    for (std::uint64_t i = first; i < last; ++i) {
+      const std::uint64_t at = i * options.block_bytes;
+      const auto block =
+          from.subspan(at, std::min<std::uint64_t>(options.block_bytes, from.size() - at));
+      bytes += block.size();
+      const std::uint64_t hash = hash_block(block);
+      if (staged.is_recycled() && checksums[i] == hash) continue;
+      std::memcpy(staged.payload().data() + at, block.data(), block.size());
+      checksums[i] = hash;
+      staged.durability().flush(staged.payload().data() + at, block.size());
+      blocks_written += 1;
+      bytes_written += block.size();
+    }
+    if (options.progress) options.progress(bytes);
+    return staged.durability().drain();
+  };
+  STRATA_TRY(
+      for_pieces(report.blocks, blocks_in_piece(options.block_bytes), options.threads, copy));
+  staged.set_payload_durable();
+  report.blocks_written = blocks_written;
+  report.bytes_written = bytes_written;
+  STRATA_TRY(pool.publish(std::span(&staged, 1), options.deadline));
+  report.version = staged.version();
+  return report;
+}
+
+Result<VerifiedReader> VerifiedReader::open(const Pool& pool, const std::string& name,
+                                            std::uint64_t version, Deadline deadline) {
+  STRATA_ASSIGN(Pool::Located located, pool.locate(name, version, Access::read_only, deadline));
+  VerifiedReader reader;
+  reader.entry_ = located.found.entry;
+  reader.file_ = std::move(located.file);
+  reader.what_ = fmt::format("{}#{} version {}", pool.path(), name, reader.version());
+  STRATA_TRY(reader.map(pool.os(), reader.file_.fd.get()));
+  return reader;
+}
+
+Result<VerifiedReader> VerifiedReader::open_frozen(const PoolFile& file,
+                                                   const DirectoryEntry& entry) {
+  VerifiedReader reader;
+  reader.entry_ = entry;
+  reader.what_ = fmt::format("{}#{} version {}", file.path, padded_text(entry.name), entry.version);
+  STRATA_TRY(reader.map(*file.os, file.fd.get()));
+  return reader;
+}
+
+Result<void> VerifiedReader::map(Os& os, int fd) {
+  const DirectoryEntry& entry = entry_;
+  std::uint64_t bytes = entry.payload_offset_bytes + entry.max_bytes;
+  if (entry.checksums_offset_bytes != 0) {
+    bytes = entry.checksums_offset_bytes - entry.header_offset_bytes + entry.checksum_count * 8;
+  }
+  STRATA_ASSIGN(domain_, Domain::map(os, fd,
+                                     {.offset_bytes = entry.header_offset_bytes,
+                                      .bytes = bytes,
+                                      .access = Access::read_only}));
+  const std::byte* const start = domain_->bytes().data();
+  if (entry.checksums_offset_bytes == 0) {
+    // Live segments grow; their header says how far.
+    const auto* page = reinterpret_cast<const HeaderPage*>(start);
+    const std::uint64_t now = page->live.payload_bytes.value.load(std::memory_order_acquire);
+    if (now > entry.max_bytes) {
+      return fail(Code::corrupt, fmt::format("{}: header: impossible size {}", what_, now));
+    }
+    entry_.payload_bytes = now;
+    return {};
+  }
+  const auto* table = reinterpret_cast<const std::uint64_t*>(
+      start + (entry.checksums_offset_bytes - entry.header_offset_bytes));
+  checksums_ = {table, entry.checksum_count};
+  if (crc32c(std::as_bytes(checksums_)) != entry.checksums_crc32c) {
+    return fail(Code::corrupt, what_ + ": the crc of its table of checksums is wrong");
+  }
+  return {};
+}
+
+std::uint64_t VerifiedReader::block_bytes() const {
+  return has_checksums() ? entry_.checksum_block_bytes : kDefaultBlockBytes;
+}
+
+std::uint64_t VerifiedReader::block_count() const {
+  return (entry_.payload_bytes + block_bytes() - 1) / block_bytes();
+}
+
+std::span<const std::byte> VerifiedReader::unverified() const {
+  return domain_->bytes().subspan(entry_.payload_offset_bytes, entry_.payload_bytes);
+}
+
+const HeaderPage& VerifiedReader::header() const {
+  return *reinterpret_cast<const HeaderPage*>(domain_->bytes().data());
+}
+
+Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) const {
+  if (!has_checksums()) {
+    return fail(Code::failed_precondition, what_ +
+                                               ": was not checkpointed, so that it has no "
+                                               "checksums");
+  }
+  if (index >= block_count()) {
+    return fail(Code::invalid_argument,
+                fmt::format("{}: has {} blocks, not {}", what_, block_count(), index + 1));
+  }
+  const std::uint64_t at = index * block_bytes();
+  const auto bytes =
+      unverified().subspan(at, std::min<std::uint64_t>(block_bytes(), this->bytes() - at));
+  if (hash_block(bytes) != checksums_[index]) {
+    return fail(Code::corrupt, fmt::format("{}: block {} ({} bytes at {}) differs from its "
+                                           "checksum",
+                                           what_, index, bytes.size(), at));
+  }
+  return bytes;
+}
+
+Result<void> VerifiedReader::read(std::uint64_t offset_bytes, std::span<std::byte> into) const {
+  if (offset_bytes > bytes() || into.size() > bytes() - offset_bytes) {
+    return fail(Code::invalid_argument, fmt::format("{}: {} bytes at {} are not within its {}",
+                                                    what_, into.size(), offset_bytes, bytes()));
+  }
+  while (!into.empty()) {
+    const std::uint64_t index = offset_bytes / block_bytes();
+    STRATA_ASSIGN(const auto source, block(index));
+    const std::uint64_t skip = offset_bytes - index * block_bytes();
+    const std::size_t count = std::min<std::size_t>(into.size(), source.size() - skip);
+    std::memcpy(into.data(), source.data() + skip, count);
+    into = into.subspan(count);
+    offset_bytes += count;
+  }
+  return {};
+}
+
+Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
+                              Segment& to, const RestoreOptions& options) {
+  const auto bytes = to.writable_bytes();
+  if (!bytes) return unexpected(bytes.error().in("restore to " + to.uri().to_string()));
+  auto report = restore(pool, name, version, *bytes, options);
+  if (!report) return unexpected(report.error().in("restore to " + to.uri().to_string()));
+  return report;
+}
+
+Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
+                              std::span<std::byte> to, const RestoreOptions& options) {
+  STRATA_ASSIGN(const VerifiedReader reader,
+                VerifiedReader::open(pool, name, version, options.deadline));
+  if (to.size() < reader.bytes()) {
+    return fail(Code::invalid_argument,
+                fmt::format("{} bytes do not fit into {}", reader.bytes(), to.size()));
+  }
+  if (!reader.has_checksums() && !options.even_if_unverified) {
+    return fail(
+        Code::failed_precondition,
+        fmt::format("{}#{} was not checkpointed, so that it has no checksums", pool.path(), name));
+  }
+  const std::uint64_t block_bytes = reader.block_bytes();
+  const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
+    std::uint64_t bytes = 0;
+    for (std::uint64_t i = first; i < last; ++i) {
+      const std::uint64_t at = i * block_bytes;
+      std::span<const std::byte> source;
+      if (reader.has_checksums()) {
+        STRATA_ASSIGN(source, reader.block(i));
+      } else {
+        source = reader.unverified().subspan(at, std::min(block_bytes, reader.bytes() - at));
+      }
+      std::memcpy(to.data() + at, source.data(), source.size());
+      bytes += source.size();
+    }
+    if (options.progress) options.progress(bytes);
+    return {};
+  };
+  STRATA_TRY(for_pieces(reader.block_count(), blocks_in_piece(block_bytes), options.threads, copy));
+  return RestoreReport{reader.version(), reader.bytes(),
+                       reader.has_checksums() ? reader.block_count() : 0};
+}
+
+Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,
+                                   unsigned threads) {
+  STRATA_ASSIGN(const VerifiedReader reader, VerifiedReader::open(pool, name, version));
+  VerifyReport report;
+  report.version = reader.version();
+  report.blocks_verified = reader.block_count();
+  if (!reader.has_checksums()) {
+    return fail(
+        Code::failed_precondition,
+        fmt::format("{}#{} was not checkpointed, so that it has no checksums", pool.path(), name));
+  }
+  std::mutex mutex;
+  const auto look = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
+    for (std::uint64_t i = first; i < last; ++i) {
+      if (reader.block(i)) continue;
+      const std::uint64_t at = i * reader.block_bytes();
+      const std::lock_guard lock(mutex);
+      report.bad_block_count += 1;
+      if (report.bad_blocks.size() < kReportedBlocks) {
+        report.bad_blocks.push_back({i, at, std::min(reader.block_bytes(), reader.bytes() - at)});
+      }
+    }
+    return {};
+  };
+  STRATA_TRY(
+      for_pieces(reader.block_count(), blocks_in_piece(reader.block_bytes()), threads, look));
+  std::sort(report.bad_blocks.begin(), report.bad_blocks.end(),
+            [](const BadBlock& a, const BadBlock& b) { return a.block < b.block; });
+  return report;
+}
+
+}  // namespace strata
