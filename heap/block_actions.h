@@ -33,7 +33,7 @@ class BlockActions {
  public:
   virtual ~BlockActions() = default;
 
-  // The payload as it is now: after a growth by another process, all of it.
+  // The payload as it is now: after a growth by another process, all of it. Asked for rarely.
   virtual std::span<std::byte> payload() = 0;
 
   // The offset of a free block of at least `bytes` that nobody else can take: from this process's

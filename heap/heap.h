@@ -34,6 +34,7 @@
 #include "heap/block_actions.h"
 #include "heap/memory.h"
 #include "heap/report.h"
+#include "heap/transaction.h"
 #include "heap/type_tag.h"
 #include "segment/offset.h"
 #include "segment/segment.h"
@@ -160,6 +161,28 @@ class Heap {
   // Removes an object of any type without running a destructor.
   Result<void> remove(std::string_view name);
   std::uint64_t name_count() const;
+
+  // Runs `function(tx)`, a function of Transaction& that returns Result<void>, while it holds
+  // `lock`, which lies in this segment: all of it happens or nothing; see transaction.h.
+  // Errors: what the function returns; timed_out for the lock; exhausted.
+  template <typename Function>
+  Result<void> transact(RobustMutex& lock, Function&& function,
+                        const TransactOptions& options = {}) {
+    STRATA_ASSIGN(TransactionLog* const log, transactions());
+    return strata::transact(*log, lock, std::forward<Function>(function), options);
+  }
+  // The same with several locks, taken in the order of their addresses.
+  template <typename Function>
+  Result<void> transact(std::span<RobustMutex* const> locks, Function&& function,
+                        const TransactOptions& options = {}) {
+    STRATA_ASSIGN(TransactionLog* const log, transactions());
+    return strata::transact(*log, locks, std::forward<Function>(function), options);
+  }
+  // The log behind transact. The first call makes one of a sixteenth of the heap, at most 1 MiB:
+  // 16 transactions at a time, of up to 64 KiB each. make_transaction_log makes another size.
+  // Errors: exhausted; already_exists; failed_precondition over a read-only segment.
+  Result<TransactionLog*> transactions();
+  Result<void> make_transaction_log(const TransactionLogOptions& options);
 
   // Cleans up after every dead process. Others do so when memory is short, and at open.
   Result<RecoveryReport> recover();

@@ -29,6 +29,7 @@
 #include "heap/layout.h"
 #include "heap/memory.h"
 #include "heap/report.h"
+#include "heap/transaction_log.h"
 #include "heap/type_tag.h"
 #include "segment/offset.h"
 #include "sync/context.h"
@@ -120,6 +121,10 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   // Called with the token of a dead process that had reserved blocks for a transaction, before
   // its spans are given away. Without it such a slot stays as it is.
   void on_recovery(std::function<Result<void>(std::uint32_t token)> recover_transactions);
+
+  // The log of transactions, made when it is first asked for (transaction_heap.cc).
+  Result<TransactionLog*> transactions();
+  Result<void> make_transaction_log(const TransactionLogOptions& options);
 
   // Names.
   Result<void*> begin_object(std::string_view name, const TypeTag& type);
@@ -245,6 +250,11 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   void recover_slot(std::uint32_t number, ThreadCache* mine, bool may_lock_names,
                     RecoveryReport& report);
 
+  // transaction_heap.cc
+  bool has_transaction_log() const { return header().transactions[0].load() != 0; }
+  Result<void> open_transaction_log();
+  TransactionLogOptions default_log_options() const;
+
   // names.cc
   Result<void> lock_names(ThreadCache& cache);
   void unlock_names(ThreadCache& cache);
@@ -302,6 +312,9 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   std::mutex caches_mutex_;
   std::vector<std::unique_ptr<ThreadCache>> caches_;
   std::function<Result<void>(std::uint32_t)> recover_transactions_;
+  std::mutex log_mutex_;
+  std::unique_ptr<TransactionLog> log_;
+  std::atomic<TransactionLog*> open_log_{nullptr};  // log_, once it is open
 };
 
 }  // namespace strata

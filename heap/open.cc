@@ -173,6 +173,8 @@ Result<std::shared_ptr<HeapCore>> HeapCore::open(std::unique_ptr<HeapMemory> mem
   std::shared_ptr<HeapCore> core(new HeapCore(std::move(memory)));
   core->adopt_identity(identity);
   if (core->owner_ != nullptr && !core->is_child()) {
+    // The log first: blocks that only it knows of must not be taken for free.
+    if (core->has_transaction_log()) STRATA_TRY(core->open_transaction_log());
     // What the dead left is taken when it is needed as well, so that it is no reason to fail.
     (void)core->recover_now(nullptr, false);
   }

@@ -32,6 +32,8 @@ Result<RecoveryReport> HeapCore::recover() {
 Result<RecoveryReport> HeapCore::recover_now(ThreadCache* mine, bool may_lock_names) {
   RecoveryReport report;
   if (mine == nullptr) may_lock_names = false;  // freeing an object takes a slot
+  // While the log is being opened: what it will replay must find its spans as they are.
+  if (has_transaction_log() && !recover_transactions_) return report;
   std::vector<std::uint32_t> dead;
   std::set<std::uint32_t> deferred;
   for (std::uint32_t number = 1; number <= kSlotCount; ++number) {

@@ -47,8 +47,7 @@ Result<void> Transaction::begin(std::span<RobustMutex* const> locks,
     std::sort(sorted.begin(), sorted.end());
     sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   }
-  const std::span<std::byte> payload = log_.payload();
-  base_ = payload.data();
+  base_ = log_.base_;
   bounds_ = log_.bounds();
   if (sorted.size() == 1) {
     STRATA_TRY(take(*sorted[0], options.timeout_ms));
@@ -129,7 +128,8 @@ void Transaction::close_slot() {
 
 Result<void> Transaction::check_range(std::uint64_t offset, std::uint64_t bytes) {
   if (bounds_.contains(offset, bytes)) return {};
-  bounds_ = log_.bounds();  // the segment may have grown
+  log_.refresh_payload();  // the segment may have grown
+  bounds_ = log_.bounds();
   if (bounds_.contains(offset, bytes)) return {};
   return fail(Code::invalid_argument,
               fmt::format("transaction: {} bytes at offset {} are not in the payload of {} bytes, "
@@ -296,7 +296,7 @@ Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64
     fail_with(status);
     return unexpected(std::move(status));
   }
-  bounds_.payload_bytes = std::max(bounds_.payload_bytes, *block + bytes);
+  if (auto checked = check_range(*block, bytes); !checked) return unexpected(checked.error());
   const Range range = {*block, bytes};
   fresh_.insert(
       std::upper_bound(fresh_.begin(), fresh_.end(), range,

@@ -78,7 +78,7 @@ std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
 void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
                                    std::vector<std::uint64_t>& freed) {
   const LogBounds bounds = this->bounds();
-  std::byte* const base = payload().data();
+  std::byte* const base = base_;
   const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
   const std::uint64_t used = std::min<std::uint64_t>(extent.used_bytes, slot_bytes_);
   for (std::uint64_t at = 0; at < used;) {
@@ -105,6 +105,7 @@ Result<void> TransactionLog::checkpoint() {
       RobustMutex::Guard::lock(header_->upkeep, context_, Deadline::after_ms(kUpkeepTimeoutMs));
   if (!guard) return unexpected(guard.error().in("checkpoint of the transaction log"));
   if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
+  refresh_payload();
   const std::vector<std::uint64_t> settled = settled_sequences();
   std::vector<std::uint64_t> freed;
   for (std::uint32_t i = 0; i < slot_count_; ++i) {
@@ -138,7 +139,7 @@ Result<void> TransactionLog::force(std::uint64_t offset, BlockState to) {
 }
 
 Result<void> TransactionLog::replay(const Record& record) {
-  std::byte* const base = payload().data();
+  std::byte* const base = base_;
   EntryCursor cursor(record.entries, bounds());
   for (Entry entry; cursor.next(entry);) {
     switch (entry.kind) {
@@ -161,7 +162,7 @@ Result<void> TransactionLog::replay(const Record& record) {
 }
 
 Result<void> TransactionLog::undo_parts(std::span<const Record> parts) {
-  std::byte* const base = payload().data();
+  std::byte* const base = base_;
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
     std::vector<Entry> old;
     EntryCursor cursor(part->entries, bounds());

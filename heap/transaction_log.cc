@@ -83,7 +83,7 @@ TransactionLog::TransactionLog(const Place& place)
       is_volatile_(place.durability.is_volatile()) {}
 
 Result<void> TransactionLog::check_header() {
-  const std::span<std::byte> bytes = payload();
+  const std::span<std::byte> bytes = refresh_payload();
   const auto bad = [&](std::string_view why) {
     return fail(Code::corrupt, fmt::format("transaction log at {}: {}", log_offset_, why));
   };
@@ -145,8 +145,11 @@ std::uint64_t TransactionLog::seed() const {
   return record_seed(header_->seed, header_->epoch.load(std::memory_order_relaxed));
 }
 
-LogBounds TransactionLog::bounds() const {
-  return {payload().size(), log_offset_, log_offset_ + log_bytes_};
+std::span<std::byte> TransactionLog::refresh_payload() {
+  const std::span<std::byte> payload = blocks_.payload();
+  if (base_ == nullptr) base_ = payload.data();  // it never moves
+  payload_bytes_.store(payload.size(), std::memory_order_relaxed);
+  return payload;
 }
 
 bool TransactionLog::is_owner_dead(std::uint64_t owner) const {

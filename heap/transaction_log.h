@@ -16,6 +16,7 @@
 // checkpoint() such a store is safe.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -96,8 +97,11 @@ class TransactionLog {
   std::uint64_t live_generation() const { return context_.generation_bits() | 1; }
   std::uint64_t owner_word() const { return context_.generation_bits() | context_.token(); }
   bool is_owner_dead(std::uint64_t owner) const;
-  LogBounds bounds() const;
-  std::span<std::byte> payload() const { return blocks_.payload(); }
+  LogBounds bounds() const {
+    return {payload_bytes_.load(std::memory_order_relaxed), log_offset_, log_offset_ + log_bytes_};
+  }
+  // Asks how large the payload is now; others may have grown it.
+  std::span<std::byte> refresh_payload();
 
   // Life of a slot (transaction_log.cc).
   Result<std::uint32_t> claim(std::uint64_t timeout_ms);
@@ -141,6 +145,8 @@ class TransactionLog {
   Durability& durability_;
   const SyncContext& context_;
   std::uint64_t log_offset_;
+  std::byte* base_ = nullptr;  // of the payload
+  std::atomic<std::uint64_t> payload_bytes_{0};
   LogHeader* header_ = nullptr;
   std::uint32_t slot_count_ = 0;
   std::uint64_t slot_bytes_ = 0;

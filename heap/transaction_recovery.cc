@@ -69,7 +69,7 @@ Result<void> TransactionLog::complete(const Slot& slot) {
 }
 
 Result<void> TransactionLog::apply(const Slot& slot, bool& frees) {
-  std::byte* const base = payload().data();
+  std::byte* const base = base_;
   return for_each_entry(slot, [&](const Entry& entry) -> Result<void> {
     switch (entry.kind) {
       case EntryKind::write:
@@ -129,7 +129,7 @@ Result<void> TransactionLog::undo(const Slot& slot) {
     if (entry.kind == EntryKind::undo) old.push_back(entry);
     return {};
   }));
-  std::byte* const base = payload().data();
+  std::byte* const base = base_;
   for (auto entry = old.rbegin(); entry != old.rend(); ++entry) {
     STRATA_STEP("undo a range");
     std::memcpy(base + entry->offset, entry->data.data(), entry->data.size());
@@ -159,6 +159,7 @@ Result<void> TransactionLog::recover_slot(const Slot& slot) {
   if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
   std::uint64_t owner = head.owner.load(std::memory_order_acquire);
   if (!is_owner_dead(owner)) return {};
+  refresh_payload();
   switch (static_cast<SlotState>(head.state.load(std::memory_order_acquire))) {
     case SlotState::idle: break;
     case SlotState::active:
