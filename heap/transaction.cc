@@ -306,6 +306,7 @@ Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64
 }
 
 Result<void> Transaction::free(Offset<std::byte> block) {
+  if (auto checked = check_range(block.bytes, 1); !checked) return refuse(checked.error());
   const Result<BlockState> state = log_.blocks_.state(block.bytes);
   if (!state) return refuse(state.error());
   const auto place = std::lower_bound(freed_.begin(), freed_.end(), block.bytes);

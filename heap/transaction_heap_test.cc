@@ -99,7 +99,7 @@ TEST_CASE("a_heap_without_room_for_the_log_or_the_objects_is_exhausted_and_uncha
 
 TEST_CASE("a_transaction_may_grow_the_segment_and_others_follow") {
   HeapHost host(MiB(1), MiB(16));
-  Heap heap = Heap::create(host.segment(), {.region_bytes = MiB(16)}).value();
+  Heap heap = Heap::create(host.segment(), {.region_bytes = MiB(16), .nodes = {}}).value();
   Root* const root = heap.make<Root>("root").value();
   Opened other(host);
   Root* const theirs = other.heap.find<Root>("root").value();
@@ -112,11 +112,13 @@ TEST_CASE("a_transaction_may_grow_the_segment_and_others_follow") {
       return tx.write(root->accounts[static_cast<std::size_t>(i)], block.bytes);
     }));
   }
-  REQUIRE(other.heap.transact(theirs->lock, [&](Transaction& tx) -> Result<void> {
+  const auto freed = other.heap.transact(theirs->lock, [&](Transaction& tx) -> Result<void> {
     for (std::size_t i = 0; i < 10; ++i)
       STRATA_TRY(tx.free(Offset<std::byte>{tx.read(theirs->accounts[i])}));
     return pop(tx, *theirs);
-  }));
+  });
+  INFO((freed ? std::string() : freed.error().to_string()));
+  REQUIRE(freed);
   CHECK(root->listed == 9);
   CHECK(heap.check().value().is_consistent());
 }
