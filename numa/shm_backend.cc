@@ -32,14 +32,35 @@ Result<void> lock_as_creator(Os& os, int fd) {
   return {};
 }
 
-// Sizes the file and writes the whole header page, which thereby is committed memory.
-Result<void> write_header(Os& os, int fd, const IdentityBlock& identity) {
+// Whether nothing is left to do for a segment once its header is written.
+bool is_ready_at_once(const CreateOptions& options) {
+  return options.commit == Commit::sparse && options.publish == Publish::at_once &&
+         !needs_topology(options.placement);
+}
+
+// Sizes the file and writes the whole header page, which thereby is committed memory. Nobody
+// can see the file yet, so that the state may be final already.
+Result<void> write_header(Os& os, int fd, const IdentityBlock& identity,
+                          const CreateOptions& options) {
+  const SegmentState state =
+      is_ready_at_once(options) ? SegmentState::ready : SegmentState::initialising;
   const std::uint64_t file_bytes =
       identity.payload_is_apart ? kHeaderBytes
                                 : identity.payload_offset_bytes + identity.created_payload_bytes;
   STRATA_TRY(os.ftruncate(fd, file_bytes));
-  STRATA_TRY(os.pwrite(fd, make_header_page(identity), 0));
+  STRATA_TRY(os.pwrite(fd, make_header_page(identity, state), 0));
   return {};
+}
+
+// Faults in all that exists, with 2 MiB pages where they are to be had. Best effort: the
+// segment is whole without it.
+void populate(Os& os, FileMapping& mapping) {
+  const auto existing = mapping.existing_bytes();
+  if (!existing || *existing == 0) return;
+  const auto range =
+      mapping.reserved().first(std::min<std::size_t>(*existing, mapping.reserved().size()));
+  (void)os.madvise(range.data(), range.size(), MADV_HUGEPAGE);
+  (void)fault_in(os, range, mapping.access());
 }
 
 }  // namespace
@@ -103,12 +124,13 @@ Result<Segment> ShmBackend::finish(SegmentUri uri, const IdentityBlock& identity
   STRATA_ASSIGN(auto mapping, FileMapping::create(os_, std::move(files), identity));
   FileMapping& file_mapping = *mapping;
   if (uri.name.empty()) mapping->set_anonymous();
-  STRATA_ASSIGN(Segment segment, Segment::adopt(uri, identity, std::move(mapping)));
-  STRATA_TRY(place(segment, file_mapping, options));
+  Segment segment = Segment::adopt_new(uri, identity, std::move(mapping));
+  const bool is_ready = is_ready_at_once(options);
+  if (!is_ready) STRATA_TRY(place(segment, file_mapping, options));
   FileMappingHooks hooks;
   if (!uri.name.empty()) hooks = detach_hooks(uri, identity);
   set_growth_hook(file_mapping, identity, std::move(hooks));
-  if (options.publish == Publish::at_once) STRATA_TRY(segment.publish());
+  if (options.publish == Publish::at_once && !is_ready) STRATA_TRY(segment.publish());
   return segment;
 }
 
@@ -125,6 +147,10 @@ FileMappingHooks ShmBackend::detach_hooks(const SegmentUri& uri, const IdentityB
 
 void ShmBackend::set_growth_hook(FileMapping& mapping, const IdentityBlock& identity,
                                  FileMappingHooks hooks) {
+  if (identity.max_bytes == identity.created_payload_bytes) {  // it cannot grow
+    if (hooks.on_detach) mapping.set_hooks(std::move(hooks));
+    return;
+  }
   hooks.commit = [this, &mapping, page_size = static_cast<PageSize>(identity.page_size),
                   asked = std::string(padded_text(identity.placement))](
                      std::span<std::byte> fresh) -> Result<void> {
@@ -161,7 +187,7 @@ Result<Segment> ShmBackend::create(const SegmentUri& uri, const CreateOptions& o
   const auto prepared = [&]() -> Result<void> {
     // The umask may have taken bits away that were asked for.
     if (options.mode & 0077) STRATA_TRY(os_.fchmod(file->get(), options.mode));
-    STRATA_TRY(write_header(os_, file->get(), *identity));
+    STRATA_TRY(write_header(os_, file->get(), *identity, options));
     return lock_as_creator(os_, file->get());
   }();
   if (!prepared) return context(prepared.error());
@@ -205,7 +231,7 @@ Result<Segment> ShmBackend::create_anonymous(const CreateOptions& options) {
   auto segment = [&]() -> Result<Segment> {
     SegmentFiles files;
     STRATA_ASSIGN(files.header, os_.memfd_create("strata", MFD_ALLOW_SEALING));
-    STRATA_TRY(write_header(os_, files.header.get(), *identity));
+    STRATA_TRY(write_header(os_, files.header.get(), *identity, options));
     STRATA_TRY(lock_as_creator(os_, files.header.get()));
     if (identity->payload_is_apart) {
       const unsigned size_flag = identity->page_bytes == GiB(1) ? MFD_HUGE_1GB : MFD_HUGE_2MB;
@@ -256,7 +282,7 @@ Result<Segment> ShmBackend::attach(const SegmentUri& uri, const AttachOptions& o
                                      kind_name(static_cast<SegmentKind>(attached->identity.kind)),
                                      padded_text(attached->identity.name))));
     }
-    if (options.populate) attached->mapping->populate();
+    if (options.populate) populate(os_, *attached->mapping);
     FileMappingHooks hooks;
     if (attached->identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
       hooks = detach_hooks(uri, attached->identity);
@@ -291,7 +317,7 @@ Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> 
                                       {.access = options.access,
                                        .deadline = Deadline::after_ms(options.timeout_ms)}));
     attached.mapping->set_anonymous();
-    if (options.populate) attached.mapping->populate();
+    if (options.populate) populate(os_, *attached.mapping);
     set_growth_hook(*attached.mapping, attached.identity, {});
     return Segment::adopt({"shm", {}, {}}, attached.identity, std::move(attached.mapping));
   }();

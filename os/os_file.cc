@@ -84,10 +84,19 @@ Result<void> Os::fchmod(int fd, mode_t mode) {
 }
 
 Result<void> Os::link_fd(int fd, const std::string& path) {
-  // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; the /proc link needs nothing.
+  if (const int injected = before("linkat")) {
+    return unexpected(status_from_errno(injected, "link " + path));
+  }
+  // The short way needs CAP_DAC_READ_SEARCH, or from Linux 6.10 on to have opened the file
+  // oneself; the link in /proc needs nothing, and twice the time.
+  if (::linkat(fd, "", AT_FDCWD, path.c_str(), AT_EMPTY_PATH) == 0) return {};
+  if (errno != ENOENT && errno != EPERM && errno != EINVAL) {
+    return unexpected(status_from_errno(errno, "link " + path));
+  }
   const std::string source = "/proc/self/fd/" + std::to_string(fd);
-  STRATA_OS_CALL(rc, "linkat", "link " + path,
-                 ::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW));
+  if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    return unexpected(status_from_errno(errno, "link " + path));
+  }
   return {};
 }
 

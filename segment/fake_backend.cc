@@ -85,7 +85,7 @@ Result<Segment> FakeBackend::attach(const SegmentUri& uri, const AttachOptions& 
       os_, std::move(*file), {},
       {.access = options.access, .deadline = Deadline::after_ms(options.timeout_ms)});
   if (!attached) return context(attached.error());
-  if (options.populate) attached->mapping->populate();
+  // `populate` is about speed, for which a fake has no use.
   if (attached->identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
     attached->mapping->set_hooks(detach_hooks(uri.name, attached->identity));
   }

@@ -136,6 +136,7 @@ Result<FileMapping::Attached> FileMapping::attach(Os& os, Fd header,
     mapping->unmap();
     STRATA_TRY(mapping->map(identity));
   }
+  if (!identity.payload_is_apart) mapping->attached_file_bytes_ = file_bytes;
   return Attached{identity, std::move(mapping)};
 }
 
@@ -214,19 +215,12 @@ Result<void> FileMapping::map(const IdentityBlock& identity) {
   return {};
 }
 
-void FileMapping::populate() {
-  const auto existing = existing_bytes();
-  if (!existing || *existing == 0) return;
-  const std::uint64_t bytes = std::min<std::uint64_t>(*existing, reserved_bytes_);
-  // Best effort on both counts: the segment is whole without it.
-  (void)os_.madvise(payload_, bytes, MADV_HUGEPAGE);
-  (void)os_.madvise(payload_, bytes,
-                    access_ == Access::read_write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-}
-
 Result<std::uint64_t> FileMapping::existing_bytes() {
-  STRATA_ASSIGN(const struct stat facts, os_.fstat(payload_fd()));
-  const auto bytes = static_cast<std::uint64_t>(facts.st_size);
+  auto bytes = std::exchange(attached_file_bytes_, std::nullopt).value_or(0);
+  if (bytes == 0) {
+    STRATA_ASSIGN(const struct stat facts, os_.fstat(payload_fd()));
+    bytes = static_cast<std::uint64_t>(facts.st_size);
+  }
   return bytes > payload_offset_bytes_ ? bytes - payload_offset_bytes_ : 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "segment/mapping.h"
@@ -55,8 +56,6 @@ class FileMapping final : public Mapping {
   ~FileMapping() override;
 
   void set_hooks(FileMappingHooks hooks) { hooks_ = std::move(hooks); }
-  // Faults the payload in, with 2 MiB pages where they are to be had.
-  void populate();
   bool is_sealable_memfd() const;
 
   HeaderPage& header() override { return *reinterpret_cast<HeaderPage*>(header_); }
@@ -94,6 +93,8 @@ class FileMapping final : public Mapping {
   std::size_t reserved_bytes_ = 0;
   std::uint64_t payload_offset_bytes_ = 0;
   bool payload_is_apart_ = false;
+  // What attach has just asked, for whoever asks first.
+  std::optional<std::uint64_t> attached_file_bytes_;
   bool is_anonymous_ = false;
 };
 

@@ -105,11 +105,12 @@ Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view n
   return identity;
 }
 
-std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identity) {
+std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identity,
+                                                     SegmentState state) {
   alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
   auto* page = new (bytes.data()) HeaderPage{};
   page->identity = identity;
-  page->live.state.value = static_cast<std::uint32_t>(SegmentState::initialising);
+  page->live.state.value = static_cast<std::uint32_t>(state);
   page->live.generation.value = 1;
   page->live.payload_bytes.value = identity.created_payload_bytes;
   page->live.next_participant.value = 1;

@@ -22,6 +22,7 @@ Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view n
                                     const CreateOptions& options);
 
 // The bytes of a whole header page, state `initialising`, ready to be written out.
-std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identity);
+std::array<std::byte, kHeaderBytes> make_header_page(
+    const IdentityBlock& identity, SegmentState state = SegmentState::initialising);
 
 }  // namespace strata

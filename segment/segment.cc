@@ -66,6 +66,14 @@ Result<Segment> Segment::adopt(SegmentUri uri, IdentityBlock identity,
   return segment;
 }
 
+Segment Segment::adopt_new(SegmentUri uri, IdentityBlock identity,
+                           std::unique_ptr<Mapping> mapping) {
+  Segment segment(std::move(uri), identity, std::move(mapping));
+  if (auto payload = segment.mapping_->host_payload()) segment.payload_ = *payload;
+  segment.payload_bytes_ = identity.created_payload_bytes;
+  return segment;
+}
+
 SegmentState Segment::state() const {
   const std::uint32_t raw = header().live.state.value.load(std::memory_order_acquire);
   return raw <= static_cast<std::uint32_t>(SegmentState::retired) ? static_cast<SegmentState>(raw)
@@ -90,7 +98,10 @@ Result<std::span<std::byte>> Segment::writable_bytes() {
 Result<std::uint64_t> Segment::refresh() {
   const std::uint64_t claimed = header().live.payload_bytes.value.load(std::memory_order_acquire);
   if (claimed == payload_bytes_ && claimed != 0) return claimed;
-  STRATA_ASSIGN(const std::uint64_t existing, mapping_->existing_bytes());
+  STRATA_ASSIGN(std::uint64_t existing, mapping_->existing_bytes());
+  if (claimed > existing) {  // it may have grown after attach looked
+    STRATA_ASSIGN(existing, mapping_->existing_bytes());
+  }
   if (claimed < identity_.created_payload_bytes || claimed > identity_.max_bytes ||
       claimed > existing) {
     return fail(

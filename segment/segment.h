@@ -32,6 +32,9 @@ class Segment {
   // For backends. `identity` is a checked copy.
   static Result<Segment> adopt(SegmentUri uri, IdentityBlock identity,
                                std::unique_ptr<Mapping> mapping);
+  // For a backend that has just made the segment: its size is the one it was made with.
+  static Segment adopt_new(SegmentUri uri, IdentityBlock identity,
+                           std::unique_ptr<Mapping> mapping);
   Segment(Segment&&) noexcept;
   Segment& operator=(Segment&&) noexcept;
   ~Segment();
