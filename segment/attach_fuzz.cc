@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const bool is_signed = data[0] & 1;
   const auto access = static_cast<Access>(1 + (data[0] >> 1) % 3);
   const std::size_t at = (data[1] | data[2] << 8) % kHeaderBytes;
-  auto bytes = valid;
+  alignas(HeaderPage) auto bytes = valid;
   auto* page = reinterpret_cast<HeaderPage*>(bytes.data());
   page->live.state.value = static_cast<std::uint32_t>(SegmentState::ready);
   std::memcpy(bytes.data() + at, data + 3, std::min(size - 3, kHeaderBytes - at));
