@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 
@@ -54,33 +54,6 @@ Result<unsigned> HeapCore::pick_class(std::uint64_t bytes, std::uint64_t align) 
   return picked;
 }
 
-bool HeapCore::peek(ThreadCache& cache, unsigned size_class, BlockPlace& place) {
-  ClassCache& mine = cache.classes[size_class];
-  for (; mine.word < mine.word_count; ++mine.word) {
-    Word& word = mine.words[mine.word];
-    const std::uint64_t now = word.load(std::memory_order_relaxed);
-    std::uint64_t free = ~(now | now >> 1) & kAllocatedBits;
-    while (free != 0) {
-      const unsigned shift = static_cast<unsigned>(std::countr_zero(free));
-      const std::uint64_t offset =
-          mine.first_block +
-          (std::uint64_t{mine.word} * kBlocksPerWord + shift / 2) * mine.block_bytes;
-      if (mine.reserved != 0 && std::find(cache.reserved.begin(), cache.reserved.end(), offset) !=
-                                    cache.reserved.end()) [[unlikely]] {
-        free &= free - 1;
-        continue;
-      }
-      place.word = &word;
-      place.shift = shift;
-      place.word_index = mine.word;
-      place.span.unit = mine.unit;
-      place.span.first_block = offset;  // of the block itself: all that a taker needs
-      return true;
-    }
-  }
-  return false;
-}
-
 Result<BlockPlace> HeapCore::peek_or_refill(ThreadCache& cache, unsigned size_class) {
   BlockPlace place{};
   while (!peek(cache, size_class, place)) {
@@ -90,26 +63,31 @@ Result<BlockPlace> HeapCore::peek_or_refill(ThreadCache& cache, unsigned size_cl
 }
 
 Result<Offset<std::byte>> HeapCore::allocate(std::uint64_t bytes, std::uint64_t align) {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
-  unsigned size_class;
-  if (align <= 16 && align != 0 && bytes <= kMaxClassBytes && std::has_single_bit(align))
-      [[likely]] {
-    size_class = class_of(bytes);
-  } else {
-    STRATA_ASSIGN(size_class, pick_class(bytes, align));
-    if (size_class == kLargeClass) {
-      STRATA_ASSIGN(const std::uint64_t large, take_large(*mine, bytes, Taking::large, nullptr));
-      return Offset<std::byte>{large};
-    }
-  }
-  BlockPlace place{};
-  while (!peek(*mine, size_class, place)) {
-    STRATA_TRY(refill(*mine, size_class));
+  ThreadCache* const mine = quick_cache();
+  BlockPlace place;
+  if (mine == nullptr || align != kMinAlignBytes || bytes > kMaxClassBytes ||
+      !peek(*mine, class_of(bytes), place)) [[unlikely]] {
+    return allocate_slowly(bytes, align);
   }
   STRATA_STEP("allocate: block chosen");
   // Nobody else allocates from a span of this slot, so the bit cannot have been set meanwhile.
   place.word->fetch_or(std::uint64_t{1} << place.shift, std::memory_order_acq_rel);
   STRATA_STEP("allocate: block taken");
+  flush(place.word, sizeof(Word));
+  return Offset<std::byte>{place.span.first_block};
+}
+
+Result<Offset<std::byte>> HeapCore::allocate_slowly(std::uint64_t bytes, std::uint64_t align) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache());
+  STRATA_ASSIGN(const unsigned size_class, pick_class(bytes, align));
+  if (size_class == kLargeClass) {
+    STRATA_ASSIGN(const std::uint64_t large, take_large(*mine, bytes, Taking::large, nullptr));
+    return Offset<std::byte>{large};
+  }
+  STRATA_ASSIGN(const BlockPlace place, peek_or_refill(*mine, size_class));
+  STRATA_STEP("allocate: block chosen slowly");
+  place.word->fetch_or(std::uint64_t{1} << place.shift, std::memory_order_acq_rel);
+  STRATA_STEP("allocate: block taken slowly");
   flush(place.word, sizeof(Word));
   return Offset<std::byte>{place.span.first_block};
 }
@@ -125,33 +103,6 @@ Result<std::uint64_t> HeapCore::take_large(ThreadCache& cache, std::uint64_t byt
   STRATA_ASSIGN(const std::uint64_t unit,
                 take_units(cache, kLargeClass, units, taking, destination));
   return unit * kUnitBytes;
-}
-
-HeapCore::Where HeapCore::locate(std::uint64_t offset_bytes, BlockPlace& place) const {
-  std::uint64_t unit = offset_bytes >> kUnitShift;
-  if (unit >= unit_limit()) return Where::outside;
-  Span& span = place.span;
-  UnitState state = UnitState::of(descriptor(unit).state.load(std::memory_order_acquire));
-  if (state.kind == UnitKind::interior) {
-    if (state.units > unit) return Where::no_span;
-    unit -= state.units;
-  }
-  if (!span_at(unit, span)) return Where::no_span;
-  if (offset_bytes < span.first_block) return Where::misaligned;
-  const std::uint64_t distance = offset_bytes - span.first_block;
-  std::uint64_t index = 0;
-  if (span.size_class == kLargeClass) {
-    if (distance != 0) return Where::misaligned;
-  } else {
-    const ClassInfo& info = kClasses[span.size_class];
-    if (distance >= std::uint64_t{info.blocks} * info.block_bytes) return Where::misaligned;
-    index = block_index(info, distance);
-    if (index * info.block_bytes != distance) return Where::misaligned;
-  }
-  place.word_index = static_cast<std::uint32_t>(index / kBlocksPerWord);
-  place.word = span.words + place.word_index;
-  place.shift = static_cast<unsigned>(index % kBlocksPerWord * 2);
-  return Where::found;
 }
 
 Status HeapCore::bad_offset(const char* what, std::uint64_t offset_bytes, Where where) const {
@@ -171,7 +122,10 @@ Status HeapCore::bad_state(const char* what, std::uint64_t offset_bytes, unsigne
 }
 
 Result<void> HeapCore::free(std::uint64_t offset_bytes) {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
+  ThreadCache* mine = quick_cache();
+  if (mine == nullptr) [[unlikely]] {
+    STRATA_ASSIGN(mine, cache());
+  }
   BlockPlace place;
   if (const Where where = locate(offset_bytes, place); where != Where::found) [[unlikely]] {
     return unexpected(bad_offset("free", offset_bytes, where));
@@ -187,33 +141,6 @@ Result<void> HeapCore::free(std::uint64_t offset_bytes) {
   flush(place.word, sizeof(Word));
   after_free(mine, place, now & ~(kPair << place.shift));
   return {};
-}
-
-// The block is free and may be another's by now: only descriptors and hints are looked at.
-void HeapCore::after_free(ThreadCache* cache, const BlockPlace& place, std::uint64_t word_now) {
-  const unsigned size_class = place.span.size_class;
-  // After the bit: either this sees that nobody owns the span, or whoever gives it up sees the
-  // free block. (Both are sequentially consistent.)
-  const UnitState state = UnitState::of(descriptor(place.span.unit).state.load());
-  if (cache != nullptr && state.owner == cache->slot_number) {
-    if (size_class == kLargeClass) return;
-    ClassCache& mine = cache->classes[size_class];
-    // The block that was just used is still in the processor's cache: take it first.
-    if (mine.unit == place.span.unit && mine.words != nullptr) mine.word = place.word_index;
-    return;
-  }
-  if (state.owner != 0 || state.kind != UnitKind::head || state.size_class != size_class) return;
-  if (word_now == no_such_blocks(place.span.blocks, place.word_index) && is_empty(place.span)) {
-    if (cache != nullptr &&
-        (size_class == kLargeClass || has_other_hint(place.span.unit, size_class))) {
-      retire_if_empty(place.span.unit, cache->slot_number);
-      return;
-    }
-  }
-  const auto free_here =
-      static_cast<unsigned>(std::popcount(~(word_now | word_now >> 1) & kAllocatedBits));
-  // An eighth of a word or of a small span: with less room, taking the span is not worth it.
-  if (free_here >= std::clamp(place.span.blocks / 8, 1u, 4u)) hint(place.span.unit, size_class);
 }
 
 Result<std::uint64_t> HeapCore::usable_bytes(std::uint64_t offset) {

@@ -153,6 +153,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   void adopt_identity(const heap_layout::HeapIdentity& identity);
 
   // thread_cache.cc
+  ThreadCache* quick_cache() const;
   Result<ThreadCache*> cache();
   Result<ThreadCache*> cache_slowly();
   Result<void> take_slot(ThreadCache& cache);
@@ -162,6 +163,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool is_child() const { return owner_->token() == 0; }
 
   // blocks.cc
+  Result<Offset<std::byte>> allocate_slowly(std::uint64_t bytes, std::uint64_t align);
   static Result<unsigned> pick_class(std::uint64_t bytes, std::uint64_t align);
   // A free block of the cache's span: its index in the payload's terms. False: refill first.
   bool peek(ThreadCache& cache, unsigned size_class, BlockPlace& place);

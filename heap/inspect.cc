@@ -3,7 +3,7 @@
 #include <bit>
 #include <map>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 

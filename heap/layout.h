@@ -36,6 +36,7 @@ inline constexpr std::uint64_t kMaxRegionUnits = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t kMinRegionUnits = 16;
 // Blocks are aligned within the payload, and a payload starts on a page.
 inline constexpr std::uint64_t kMaxAlignBytes = 4096;
+inline constexpr std::uint64_t kMinAlignBytes = 16;
 
 // A stretch of units on one NUMA node; ranges are sorted, and the last reaches to the end.
 struct NodeRange {

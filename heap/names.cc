@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 

@@ -7,7 +7,7 @@
 
 #include "base/crc32c.h"
 #include "heap/heap.h"
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 

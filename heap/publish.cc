@@ -11,7 +11,7 @@
 
 #include <algorithm>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 

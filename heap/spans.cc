@@ -4,43 +4,11 @@
 // into it can say that it has room; nobody has to be told, and nothing is lost with a dead owner.
 #include <bit>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 
 using namespace heap_layout;
-
-bool HeapCore::span_at(std::uint64_t unit, Span& span) const {
-  const std::uint64_t word = descriptor(unit).state.load(std::memory_order_acquire);
-  const UnitState state = UnitState::of(word);
-  if (state.kind != UnitKind::head) return false;
-  span.unit = unit;
-  span.state = word;
-  span.size_class = state.size_class;
-  if (state.size_class < kClassCount) {
-    const ClassInfo& info = kClasses[state.size_class];
-    if (state.units != info.units || (unit & region_mask_) + info.units > region_.units) {
-      return false;
-    }
-    span.words = info.is_inline != 0 ? descriptor(unit).words.data()
-                                     : reinterpret_cast<Word*>(base_ + unit * kUnitBytes);
-    span.word_count = info.words;
-    span.blocks = info.blocks;
-    span.block_bytes = info.block_bytes;
-    span.first_block = unit * kUnitBytes + info.first_block;
-    return true;
-  }
-  if (state.size_class != kLargeClass || state.units == 0 ||
-      (unit & region_mask_) + state.units > region_.units) {
-    return false;
-  }
-  span.words = descriptor(unit).words.data();
-  span.word_count = 1;
-  span.blocks = 1;
-  span.block_bytes = state.units * kUnitBytes;
-  span.first_block = unit * kUnitBytes;
-  return true;
-}
 
 bool HeapCore::is_empty(const Span& span) {
   for (std::uint32_t i = 0; i < span.word_count; ++i) {

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 
 namespace strata {
 
 using heap_layout::kSlotCount;
 using heap_layout::Slot;
+
+constinit thread_local HotCache hot_cache{0, nullptr};
 
 // The caches that the calling thread has, one for each heap that it used. Their heaps may be gone:
 // instances are told apart by a number that is never used again.
@@ -27,10 +29,6 @@ class ThreadCaches {
 
 namespace {
 
-// The cache used last, where it is found without a function call: these two need no destructor.
-constinit thread_local std::uint64_t hot_id = 0;
-constinit thread_local ThreadCache* hot_cache = nullptr;
-
 ThreadCaches& this_thread() {
   static thread_local ThreadCaches caches;
   return caches;
@@ -39,7 +37,7 @@ ThreadCaches& this_thread() {
 }  // namespace
 
 ThreadCaches::~ThreadCaches() {
-  hot_id = 0;
+  hot_cache.id = 0;
   for (Entry& entry : entries) {
     if (const auto core = entry.core.lock()) core->drop_cache(*entry.cache);
   }
@@ -54,9 +52,7 @@ Status HeapCore::not_writable() const {
 }
 
 Result<ThreadCache*> HeapCore::cache() {
-  if (hot_id == id_ && owner_->token() != 0) [[likely]] {
-    return hot_cache;
-  }
+  if (ThreadCache* const hot = quick_cache()) return hot;
   return cache_slowly();
 }
 
@@ -66,9 +62,8 @@ Result<ThreadCache*> HeapCore::cache_slowly() {
   std::erase_if(entries, [](const auto& entry) { return entry.core.expired(); });
   for (const ThreadCaches::Entry& entry : entries) {
     if (entry.id != id_) continue;
-    hot_id = id_;
-    hot_cache = entry.cache;
-    return hot_cache;
+    hot_cache = {id_, entry.cache};
+    return entry.cache;
   }
   auto fresh = std::make_unique<ThreadCache>();
   STRATA_TRY(take_slot(*fresh));
@@ -78,8 +73,7 @@ Result<ThreadCache*> HeapCore::cache_slowly() {
     caches_.push_back(std::move(fresh));
   }
   entries.push_back({id_, made, weak_from_this()});
-  hot_id = id_;
-  hot_cache = made;
+  hot_cache = {id_, made};
   return made;
 }
 

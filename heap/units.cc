@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "heap/heap_core.h"
+#include "heap/heap_core_inline.h"
 #include "os/cpu.h"
 
 namespace strata {
@@ -28,14 +28,6 @@ std::uint64_t HeapCore::refresh_mapped() const {
     mapped_bytes_.store(std::min(*bytes, max_units_ * kUnitBytes), std::memory_order_release);
   }
   return mapped_bytes_.load(std::memory_order_relaxed);
-}
-
-std::uint64_t HeapCore::unit_limit() const {
-  const std::uint64_t claimed = header().unit_limit.load(std::memory_order_acquire);
-  const std::uint64_t known = mapped_bytes_.load(std::memory_order_relaxed) >> kUnitShift;
-  if (claimed <= known) [[likely]]
-    return claimed;
-  return std::min(claimed, refresh_mapped() >> kUnitShift);
 }
 
 std::byte* HeapCore::at(std::uint64_t offset_bytes, std::uint64_t bytes) const {
