@@ -93,6 +93,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   static Result<std::shared_ptr<HeapCore>> open(std::unique_ptr<HeapMemory> memory);
   ~HeapCore() override;
 
+  // The heap of this process whose mapping begins at `base`, or null. A container in shared memory
+  // can hold no process's pointer to its heap: this is how its allocator finds it.
+  // Of at most kMaxOpenHeaps.
+  static constexpr std::size_t kMaxOpenHeaps = 256;
+  static HeapCore* find_open(const std::byte* base);
+
   std::byte* base() const { return base_; }
   heap_layout::HeapHeader& header() const {
     return *reinterpret_cast<heap_layout::HeapHeader*>(base_);

@@ -211,7 +211,7 @@ inline constexpr std::size_t kMaxTypeNameBytes = 255;
 struct NameRecord {
   std::uint64_t object;       // offset
   std::uint64_t bytes;        // of the object
-  std::uint64_t layout_hash;  // of size, alignment and the user's tag
+  std::uint64_t layout_hash;  // of size, alignment, version and the type's whole name
   std::uint32_t align_bytes;
   std::uint16_t name_bytes;
   std::uint16_t type_bytes;

@@ -136,13 +136,13 @@ Result<void> HeapCore::look_up(std::string_view name, NameCopy& copy) const {
 }
 
 Result<void*> HeapCore::checked_object(const NameCopy& copy, const TypeTag* type) const {
-  if (type != nullptr &&
-      (copy.head.layout_hash != type->layout_hash() || copy.type() != type->name)) {
+  if (type != nullptr && (copy.head.layout_hash != type->layout_hash ||
+                          copy.type() != type->name.substr(0, kMaxTypeNameBytes))) {
     return fail(Code::invalid_argument,
                 fmt::format("find '{}': it is a {} of {} bytes (layout {:016x}), and not a {} of "
                             "{} bytes (layout {:016x})",
                             copy.name(), copy.type(), copy.head.bytes, copy.head.layout_hash,
-                            type->name, type->bytes, type->layout_hash()));
+                            type->name, type->bytes, type->layout_hash));
   }
   std::byte* const object = at(copy.head.object, copy.head.bytes);
   if (object == nullptr || (type != nullptr && copy.head.object % type->align_bytes != 0) ||
@@ -322,7 +322,7 @@ Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type)
   }
   NameRecord head{.object = object,
                   .bytes = type.bytes,
-                  .layout_hash = TypeTag(type).layout_hash(),
+                  .layout_hash = type.layout_hash,
                   .align_bytes = type.align_bytes,
                   .name_bytes = static_cast<std::uint16_t>(name.size()),
                   .type_bytes = static_cast<std::uint16_t>(type_name.size()),

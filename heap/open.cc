@@ -27,6 +27,42 @@ std::uint64_t next_instance_id() {
   return ++last;
 }
 
+// The heaps that this process has open, by where their mapping begins. Looking takes no lock.
+struct OpenHeaps {
+  struct Entry {
+    std::atomic<const std::byte*> base{nullptr};
+    std::atomic<HeapCore*> core{nullptr};
+  };
+  std::array<Entry, HeapCore::kMaxOpenHeaps> entries;
+  std::atomic<std::size_t> high{0};  // entries ever used at once
+};
+
+OpenHeaps& open_heaps() {
+  static OpenHeaps heaps;
+  return heaps;
+}
+
+void enlist(HeapCore* core) {
+  OpenHeaps& heaps = open_heaps();
+  for (std::size_t i = 0; i < heaps.entries.size(); ++i) {
+    HeapCore* none = nullptr;
+    if (!heaps.entries[i].core.compare_exchange_strong(none, core)) continue;
+    heaps.entries[i].base.store(core->base(), std::memory_order_release);
+    std::size_t seen = heaps.high.load();
+    while (seen < i + 1 && !heaps.high.compare_exchange_weak(seen, i + 1)) {
+    }
+    return;
+  }
+}
+
+void strike(HeapCore* core) {
+  for (OpenHeaps::Entry& entry : open_heaps().entries) {
+    if (entry.core.load() != core) continue;
+    entry.base.store(nullptr);
+    entry.core.store(nullptr);
+  }
+}
+
 Result<HeapIdentity> plan(const HeapMemory& memory, const HeapOptions& options) {
   const std::uint64_t now = memory.bytes(), most = memory.max_bytes();
   std::uint64_t region_bytes = options.region_bytes;
@@ -89,9 +125,22 @@ HeapCore::HeapCore(std::unique_ptr<HeapMemory> memory)
     sync_.emplace(memory_->os(), *owner_, memory_->generation());
     me_ = sync_->generation_bits() | owner_->token();
   }
+  enlist(this);
+}
+
+HeapCore* HeapCore::find_open(const std::byte* base) {
+  OpenHeaps& heaps = open_heaps();
+  const std::size_t high = heaps.high.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < high; ++i) {
+    if (heaps.entries[i].base.load(std::memory_order_acquire) == base) {
+      return heaps.entries[i].core.load(std::memory_order_relaxed);
+    }
+  }
+  return nullptr;
 }
 
 HeapCore::~HeapCore() {
+  strike(this);
   while (!caches_.empty())
     drop_cache(*caches_.back());
 }

@@ -36,23 +36,30 @@ struct TypeTag {
   std::string_view name;
   std::uint64_t bytes;
   std::uint32_t align_bytes;
-  std::uint64_t version;
-
-  // FNV-1a over size, alignment and version.
-  constexpr std::uint64_t layout_hash() const {
-    std::uint64_t hash = 0xCBF2'9CE4'8422'2325;
-    for (const std::uint64_t part : {bytes, std::uint64_t{align_bytes}, version}) {
-      for (int shift = 0; shift < 64; shift += 8) {
-        hash = (hash ^ (part >> shift & 0xFF)) * 0x100'0000'01B3;
-      }
-    }
-    return hash;
-  }
+  std::uint64_t layout_hash;  // of size, alignment, version and the whole name
 };
 
+// FNV-1a, which a compiler can work out.
+constexpr TypeTag make_type_tag(std::string_view name, std::uint64_t bytes,
+                                std::uint32_t align_bytes, std::uint64_t version) {
+  constexpr std::uint64_t kPrime = 0x100'0000'01B3;
+  std::uint64_t hash = 0xCBF2'9CE4'8422'2325;
+  for (const std::uint64_t part : {bytes, std::uint64_t{align_bytes}, version}) {
+    for (int shift = 0; shift < 64; shift += 8)
+      hash = (hash ^ (part >> shift & 0xFF)) * kPrime;
+  }
+  for (const char character : name)
+    hash = (hash ^ static_cast<unsigned char>(character)) * kPrime;
+  return {name, bytes, align_bytes, hash};
+}
+
 template <typename T>
-constexpr TypeTag type_tag() {
-  return {TypeTraits<T>::name, sizeof(T), alignof(T), TypeTraits<T>::version};
+inline constexpr TypeTag kTypeTag = make_type_tag(TypeTraits<T>::name, sizeof(T), alignof(T),
+                                                  TypeTraits<T>::version);
+
+template <typename T>
+constexpr const TypeTag& type_tag() {
+  return kTypeTag<T>;
 }
 
 }  // namespace strata

@@ -1,0 +1,180 @@
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "heap/heap.h"
+#include "heap/testing.h"
+#include "tests/catch.h"
+
+using namespace strata;
+using namespace strata::test;
+
+namespace {
+
+struct Mesh {
+  double width = 0, height = 0;
+};
+struct Grid {
+  double width = 0, height = 0;
+};
+struct Versioned {
+  int value = 0;
+};
+
+}  // namespace
+
+template <>
+struct strata::TypeTraits<Versioned> {
+  static constexpr std::string_view name = "test.Versioned";
+  static constexpr std::uint64_t version = 2;
+};
+
+TEST_CASE("an_object_is_found_by_name_and_type_in_another_process") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  Mesh* const mesh = heap.make<Mesh>("mesh", 640.0, 480.0).value();
+  CHECK(heap.find<Mesh>("mesh").value() == mesh);
+  CHECK(heap.name_count() == 1);
+  const int status = in_child([&] {
+    Opened mine(host);
+    const Mesh* const found = mine.heap.find<Mesh>("mesh").value();
+    if (found->width != 640 || found->height != 480) _exit(1);
+    if (!mine.heap.make<int>("answer", 42)) _exit(2);
+  });
+  CHECK(status == 0);
+  CHECK(*heap.find<int>("answer").value() == 42);
+}
+
+TEST_CASE("a_wrong_type_is_refused_with_both_types_in_the_message") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  REQUIRE(heap.make<Mesh>("mesh"));
+  const auto found = heap.find<Grid>("mesh");
+  REQUIRE(!found);
+  CHECK(found.error().code() == Code::invalid_argument);
+  CHECK(found.error().message().find("Mesh") != std::string::npos);
+  CHECK(found.error().message().find("Grid") != std::string::npos);
+  CHECK(heap.destroy<Grid>("mesh").error().code() == Code::invalid_argument);
+  CHECK(heap.find<Mesh>("mesh"));
+  // The same name of the type, but another layout.
+  constexpr TypeTag old = make_type_tag("test.Versioned", sizeof(Versioned), alignof(Versioned), 1);
+  CHECK(old.layout_hash != type_tag<Versioned>().layout_hash);
+  REQUIRE(heap.make<Versioned>("v"));
+  CHECK(heap.stat("v").value().type == "test.Versioned");
+  CHECK(heap.stat("v").value().layout_hash == type_tag<Versioned>().layout_hash);
+}
+
+TEST_CASE("a_name_that_is_taken_missing_or_too_long_is_refused") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  REQUIRE(heap.make<int>("a", 1));
+  CHECK(heap.make<int>("a", 2).error().code() == Code::already_exists);
+  CHECK(*heap.find<int>("a").value() == 1);
+  CHECK(heap.find<int>("b").error().code() == Code::not_found);
+  CHECK(heap.destroy<int>("b").error().code() == Code::not_found);
+  CHECK(heap.remove("b").error().code() == Code::not_found);
+  CHECK(heap.stat("b").error().code() == Code::not_found);
+  CHECK(heap.make<int>("", 1).error().code() == Code::invalid_argument);
+  CHECK(heap.make<int>(std::string(256, 'x'), 1).error().code() == Code::invalid_argument);
+  const std::string longest(255, 'x');
+  CHECK(heap.make<int>(longest, 7));
+  CHECK(*heap.find<int>(longest).value() == 7);
+  CHECK(heap.find_or_make<int>("a", 9).value() == heap.find<int>("a").value());
+  CHECK(*heap.find_or_make<int>("c", 9).value() == 9);
+}
+
+TEST_CASE("an_object_made_within_the_making_of_another_is_refused") {
+  struct Nested {
+    explicit Nested(Heap& heap) { result = heap.make<int>("inner", 1).error().code(); }
+    Code result;
+  };
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  CHECK(heap.make<Nested>("outer", heap).value()->result == Code::failed_precondition);
+}
+
+TEST_CASE("the_names_agree_with_a_reference_through_growth_and_deletion") {
+  HeapHost host(MiB(4), MiB(64));
+  Heap heap = Heap::create(host.segment()).value();
+  const unsigned seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  std::map<std::string, std::uint64_t> reference;
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    const std::string name = "object " + std::to_string(random() % 3000);
+    if (random() % 3 != 0) {
+      const auto made = heap.make<std::uint64_t>(name, i);
+      REQUIRE(made.has_value() == reference.emplace(name, i).second);
+    } else {
+      const auto destroyed = heap.destroy<std::uint64_t>(name);
+      REQUIRE(destroyed.has_value() == (reference.erase(name) == 1));
+    }
+  }
+  CHECK(heap.name_count() == reference.size());
+  CHECK(heap.objects().value().size() == reference.size());
+  for (const auto& [name, value] : reference)
+    REQUIRE(*heap.find<std::uint64_t>(name).value() == value);
+  const HeapReport report = heap.check().value();
+  INFO(report.to_string());
+  CHECK(report.is_clean());
+  CHECK(report.names == reference.size());
+  CHECK(report.allocated_blocks == 2 * reference.size() + 1);
+}
+
+TEST_CASE("readers_see_whole_objects_while_names_come_and_go") {
+  HeapHost host(MiB(4), MiB(32));
+  Heap heap = Heap::create(host.segment()).value();
+  for (int i = 0; i < 16; ++i)
+    REQUIRE(heap.make<int>("stays " + std::to_string(i), i));
+  std::atomic<bool> done{false};
+  std::vector<std::thread> readers;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 2; ++t) {
+    readers.emplace_back([&] {
+      for (int i = 0; !done.load(); i = (i + 1) % 16) {
+        const auto found = heap.find<int>("stays " + std::to_string(i));
+        if (!found || **found != i) ++wrong;
+        // It may be there or not, but never as something else.
+        const auto moving = heap.find<int>("comes " + std::to_string(i));
+        if (!moving && moving.error().code() != Code::not_found) ++wrong;
+      }
+    });
+  }
+  for (int i = 0; i < 3000; ++i) {
+    const std::string name = "comes " + std::to_string(i % 200);
+    if (heap.find<int>(name)) {
+      REQUIRE(heap.destroy<int>(name));
+    } else {
+      REQUIRE(heap.make<int>(name, i));
+    }
+  }
+  done = true;
+  for (std::thread& reader : readers)
+    reader.join();
+  CHECK(wrong == 0);
+  CHECK(heap.check().value().is_clean());
+}
+
+TEST_CASE("two_processes_that_make_the_same_names_make_each_once") {
+  HeapHost host(MiB(8));
+  Heap heap = Heap::create(host.segment()).value();
+  const Shared<std::atomic<int>> made;
+  const auto race = [&] {
+    Opened mine(host);
+    for (int i = 0; i < 500; ++i) {
+      const auto object = mine.heap.make<int>("name " + std::to_string(i), i);
+      if (object) {
+        ++*made;
+      } else if (object.error().code() != Code::already_exists) {
+        _exit(1);
+      }
+    }
+  };
+  const pid_t first = start_child(race), second = start_child(race);
+  CHECK(wait_for(first) == 0);
+  CHECK(wait_for(second) == 0);
+  CHECK(made->load() == 500);
+  CHECK(heap.objects().value().size() == 500);
+  CHECK(heap.check().value().is_consistent());
+}
