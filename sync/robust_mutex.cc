@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "os/futex.h"
 #include "sync/wait.h"
 
@@ -13,6 +15,12 @@ using lock_word::kGenerationMask;
 using lock_word::kSleepers;
 using lock_word::kUnrepaired;
 using lock_word::token_of;
+
+namespace {
+
+constexpr std::uint32_t kMostPauses = 64;  // between two looks of one who spins
+
+}  // namespace
 
 // Takes the lock where `word`, which is read anew, says that it is free. `also` is kSleepers for
 // one who slept: an unlock wakes one sleeper and forgets the rest, so that one remembers them.
@@ -56,12 +64,19 @@ Result<Acquired> RobustMutex::lock_slowly(const SyncContext& context, Deadline d
                 "lock: a forked child has to attach to the segment anew");
   }
   std::uint64_t word = 0;
-  for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
+  // Looks come more and more seldom: each takes the cache line away from the holder, who needs it
+  // to unlock.
+  std::uint32_t pauses = 1;
+  for (std::uint32_t spin = 0; spin <= context.spins(); spin += pauses) {
     switch (try_take(context, word, 0)) {
       case Take::got_clean: return Acquired::clean;
       case Take::got_owner_died: return Acquired::owner_died;
       case Take::corrupt: break;
-      case Take::held: relax_cpu(); continue;
+      case Take::held:
+        pauses = std::min(pauses * 2, kMostPauses);
+        for (std::uint32_t i = 0; i < pauses && spin + i < context.spins(); ++i)
+          relax_cpu();
+        continue;
     }
     break;
   }

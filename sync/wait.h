@@ -13,7 +13,7 @@ namespace strata {
 // Tells the processor that this is a spin loop.
 inline void relax_cpu() { __builtin_ia32_pause(); }
 
-// One wait of one thread: slices that grow from 1 ms to 32 ms.
+// One wait of one thread: slices that grow from 8 ms to 32 ms.
 class SlicedWait {
  public:
   explicit SlicedWait(Deadline deadline) : deadline_(deadline) {}
@@ -29,7 +29,7 @@ class SlicedWait {
   }
 
  private:
-  static constexpr std::uint64_t kMinSliceNs = 1'000'000;
+  static constexpr std::uint64_t kMinSliceNs = 8'000'000;
   static constexpr std::uint64_t kMaxSliceNs = 32'000'000;
 
   Deadline deadline_;

@@ -19,11 +19,18 @@
 #include "sync/versioned_cell.h"
 #include "tests/catch.h"
 #include "tests/model/scheduler.h"
+#include "tests/skip.h"
 
 using namespace strata;
 using model::kUnbounded;
 using model::require;
 using model::Scenario;
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SKIP_UNDER_SANITIZERS() SKIP_TEST("the sanitizers lose track of a program's own stacks")
+#else
+#define SKIP_UNDER_SANITIZERS() static_cast<void>(0)
+#endif
 
 namespace {
 
@@ -109,12 +116,14 @@ Scenario contend(unsigned threads, unsigned rounds) {
 }  // namespace
 
 TEST_CASE("a_mutex_excludes_and_loses_no_wake_up") {
+  SKIP_UNDER_SANITIZERS();
   expect_right("mutex, 2 threads, 1 round", kUnbounded, [] { return contend(2, 1); });
   expect_right("mutex, 2 threads, 2 rounds", 5, [] { return contend(2, 2); });
   expect_right("mutex, 3 threads, 1 round", 3, [] { return contend(3, 1); });
 }
 
 TEST_CASE("a_mutex_survives_a_holder_or_waiter_that_is_killed") {
+  SKIP_UNDER_SANITIZERS();
   expect_right_with_kills("mutex, 2 threads", 4, [] { return contend(2, 1); });
   expect_right_with_kills("mutex, 3 threads", 2, [] { return contend(3, 1); });
 }
@@ -146,6 +155,7 @@ struct ForgetfulMutex {
 }  // namespace
 
 TEST_CASE("the_model_finds_a_lost_wake_up") {
+  SKIP_UNDER_SANITIZERS();
   const model::Report report = run("an unlock that forgets sleepers, 2 threads", {}, [] {
     auto mutex = std::make_shared<ForgetfulMutex>();
     Scenario scenario;
@@ -233,6 +243,7 @@ struct VersionedHead {
 }  // namespace
 
 TEST_CASE("without_versions_a_value_that_came_back_breaks_a_stack_and_with_them_it_does_not") {
+  SKIP_UNDER_SANITIZERS();
   const model::Report plain =
       run("stack without versions", {.preemptions = 3}, pop_while_others_push<PlainHead>);
   CHECK(plain.failure.find("two have popped one node") == 0);
@@ -240,6 +251,7 @@ TEST_CASE("without_versions_a_value_that_came_back_breaks_a_stack_and_with_them_
 }
 
 TEST_CASE("an_event_loses_no_waiter") {
+  SKIP_UNDER_SANITIZERS();
   const auto make = [] {
     auto event = std::make_shared<Event>();
     Scenario scenario;
@@ -255,6 +267,7 @@ TEST_CASE("an_event_loses_no_waiter") {
 }
 
 TEST_CASE("a_condition_loses_no_notification") {
+  SKIP_UNDER_SANITIZERS();
   const auto make = [] {
     struct State {
       RobustMutex mutex;
@@ -285,6 +298,7 @@ TEST_CASE("a_condition_loses_no_notification") {
 }
 
 TEST_CASE("a_semaphore_hands_out_each_permit_once_and_loses_no_wake_up") {
+  SKIP_UNDER_SANITIZERS();
   struct State {
     Semaphore semaphore{1};
     int inside = 0;
@@ -325,6 +339,7 @@ TEST_CASE("a_semaphore_hands_out_each_permit_once_and_loses_no_wake_up") {
 }
 
 TEST_CASE("a_barrier_lets_nobody_through_early_and_nobody_wait_for_ever") {
+  SKIP_UNDER_SANITIZERS();
   const auto make = [] {
     struct State {
       Barrier barrier{2};
@@ -351,6 +366,7 @@ TEST_CASE("a_barrier_lets_nobody_through_early_and_nobody_wait_for_ever") {
 }
 
 TEST_CASE("an_rw_lock_admits_readers_or_a_writer") {
+  SKIP_UNDER_SANITIZERS();
   struct State {
     RwLock lock;
     int a = 0, b = 0;
@@ -386,6 +402,7 @@ TEST_CASE("an_rw_lock_admits_readers_or_a_writer") {
 }
 
 TEST_CASE("a_seqlock_never_gives_half_a_write") {
+  SKIP_UNDER_SANITIZERS();
   struct Pair {
     std::uint64_t a = 0, b = 0;
   };
@@ -437,6 +454,7 @@ std::uint64_t value_of(std::span<const std::byte> bytes) {
 }  // namespace
 
 TEST_CASE("an_spsc_ring_passes_every_message_once_in_order") {
+  SKIP_UNDER_SANITIZERS();
   const auto make = [] {
     auto bytes = std::make_shared<RingBytes>();
     require(format_spsc_ring(bytes->span(), {2, 8}).has_value(), "format failed");
@@ -532,6 +550,7 @@ void check_mpmc(Mpmc& state, const SyncContext& us, int sent, bool with_deaths) 
 }  // namespace
 
 TEST_CASE("a_shared_ring_passes_every_message_once_in_order") {
+  SKIP_UNDER_SANITIZERS();
   expect_right("mpmc ring of 2 slots, 2 producers, 1 consumer", 2, [] {
     auto state = make_mpmc(2);
     return Scenario{{produce(state, {1}), produce(state, {2}), consume(state, 2)},
@@ -552,6 +571,7 @@ TEST_CASE("a_shared_ring_passes_every_message_once_in_order") {
 }
 
 TEST_CASE("a_shared_ring_goes_on_when_a_producer_or_consumer_is_killed") {
+  SKIP_UNDER_SANITIZERS();
   expect_right_with_kills("mpmc ring of 2 slots, 2 producers, 1 consumer", 1, [] {
     auto state = make_mpmc(2);
     return Scenario{{produce(state, {1}), produce(state, {2}), consume(state, 2)},
