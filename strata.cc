@@ -1,12 +1,14 @@
 #include "strata.h"
 
 #include "numa/shm_backend.h"
+#include "pmem/backend.h"
 
 namespace strata {
 
 Catalog make_catalog(Os& os) {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<ShmBackend>(os));
+  backends.push_back(std::make_unique<PmemBackend>(os));
   return Catalog(std::move(backends));
 }
 
