@@ -78,6 +78,7 @@ Result<SegmentStat> ShmBackend::stat(const SegmentUri& uri) {
 Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view) {
   STRATA_ASSIGN(const auto files, os_.list_directory(options_.directory));
   std::vector<SegmentStat> stats;
+  stats.reserve(files.size());
   for (const std::string& file : files) {
     if (!file.starts_with(kShmFilePrefix)) continue;
     SegmentUri uri{"shm", {}, file.substr(kShmFilePrefix.size())};

@@ -10,6 +10,7 @@
 namespace strata {
 namespace {
 
+static_assert(kWriterByte == kReaderByte + 1 && kCreatorByte == kReaderByte + 2);
 constexpr std::uint64_t kStatBlockBytes = 512;  // unit of st_blocks, whatever the file system
 
 Result<bool> is_held(Os& os, int fd, std::uint64_t byte, std::uint64_t count = 1) {
@@ -59,6 +60,9 @@ Result<SegmentStat> stat_segment_file(Os& os, int fd, SegmentUri uri) {
     result.problem =
         Status(Code::corrupt, fmt::format("header: impossible size {}", result.payload_bytes));
   }
+  // Mostly nobody is there, which one question tells.
+  STRATA_ASSIGN(const bool is_anybody_there, is_held(os, fd, kReaderByte, 3));
+  if (!is_anybody_there) return result;
   STRATA_ASSIGN(result.is_attached, is_held(os, fd, kReaderByte, 2));
   STRATA_ASSIGN(result.is_attached_for_writing, is_held(os, fd, kWriterByte));
   STRATA_ASSIGN(result.is_creator_alive, is_held(os, fd, kCreatorByte));
