@@ -49,8 +49,9 @@ Result<void> Transaction::begin(std::span<RobustMutex* const> locks,
   }
   base_ = log_.base_;
   bounds_ = log_.bounds();
-  if (sorted.size() == 1) {
-    STRATA_TRY(take(*sorted[0], options.timeout_ms));
+  if (sorted.size() <= 1) {
+    for (RobustMutex* lock : sorted)
+      STRATA_TRY(take(*lock, options.timeout_ms));
   } else {
     const Deadline deadline = Deadline::after_ms(options.timeout_ms);
     for (RobustMutex* lock : sorted)
