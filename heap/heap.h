@@ -178,8 +178,9 @@ class Heap {
     STRATA_ASSIGN(TransactionLog* const log, transactions());
     return strata::transact(*log, locks, std::forward<Function>(function), options);
   }
-  // The log behind transact. The first call makes one of a sixteenth of the heap, at most 1 MiB:
-  // 16 transactions at a time, of up to 64 KiB each. make_transaction_log makes another size.
+  // The log behind transact. The first call makes one of a sixteenth of the heap, at most 1 MiB
+  // (4 MiB on durable memory): for 16 transactions at a time, of up to 64 KiB (128 KiB) each.
+  // make_transaction_log makes another size.
   // Errors: exhausted; already_exists; failed_precondition over a read-only segment.
   Result<TransactionLog*> transactions();
   Result<void> make_transaction_log(const TransactionLogOptions& options);

@@ -22,6 +22,8 @@ static_assert((offsetof(HeapHeader, transactions) + kLockWord * sizeof(Word)) % 
 
 TransactionLogOptions HeapCore::default_log_options() const {
   TransactionLogOptions options;
+  // Room for many transactions between two checkpoints; on volatile memory there are none.
+  if (!is_volatile_) options.slot_bytes = KiB(256);
   const std::uint64_t share = memory_->bytes() / 16 / options.slot_count / kPageBytes * kPageBytes;
   options.slot_bytes = std::clamp(share, kPageBytes, options.slot_bytes);
   return options;
