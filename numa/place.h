@@ -46,8 +46,8 @@ Result<Notes> commit(Os& os, std::span<std::byte> range, const Plan& plan,
                      const CommitOptions& options = {});
 
 // Maps pages that exist already into this process, all at once, for those who will touch all of
-// them. With Access::read_write the first write does not fault either.
-Result<void> fault_in(Os& os, std::span<std::byte> range, Access access, unsigned threads = 0);
+// them. On tmpfs and hugetlb the first write does not fault either.
+Result<void> fault_in(Os& os, std::span<std::byte> range, unsigned threads = 0);
 
 // bind_pages, commit, report and verify.
 Result<PlacementReport> place(Os& os, std::span<std::byte> range, const Plan& plan,

@@ -60,7 +60,7 @@ void populate(Os& os, FileMapping& mapping) {
   const auto range =
       mapping.reserved().first(std::min<std::size_t>(*existing, mapping.reserved().size()));
   (void)os.madvise(range.data(), range.size(), MADV_HUGEPAGE);
-  (void)fault_in(os, range, mapping.access());
+  (void)fault_in(os, range);
 }
 
 }  // namespace
