@@ -2,9 +2,8 @@
 // nothing of the library: when it fails, the rig is at fault; when it holds and a suite of the
 // library fails, the library is.
 //
-// Transfer number k of process p is a function of (seed, p, k) alone. So the balances follow from
-// how many transfers each process has done, and `check` compares every one of them: a lost, torn
-// or doubled transfer shows, not only a wrong total.
+// `check` compares every balance with what the transfers done say: a lost, torn or doubled transfer
+// shows, not only a wrong total.
 //   Threads:  one; processes take turns under a lock that the caller holds (it never persists).
 //   Lifetime: the medium must outlive the bank.
 //   Errors:   `check` returns what is wrong, empty when nothing is.
@@ -16,12 +15,9 @@
 #include <string>
 
 #include "tests/vm/medium.h"
+#include "tests/vm/transfers.h"
 
 namespace strata::test {
-
-inline constexpr int kBankProcesses = 3;
-inline constexpr int kAccounts = 256;
-inline constexpr int64_t kOpeningBalance = 1000;
 
 // Bugs that the rig must find.
 enum class Plant {

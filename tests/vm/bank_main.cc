@@ -1,9 +1,11 @@
 // The bank as a program of the guest, for power failures that the host brings about.
 //
-// usage: bank create PATH LABEL SEED    a new bank
-//        bank recover PATH LABEL        rolls back, checks: @@DONE LABEL N N N or @@BROKEN LABEL
-//        WHY bank run PATH LABEL PLANT      three processes transfer until the power fails, and say
-//                                       @@ACK LABEL PROCESS N after each
+// usage:
+//   bank_program create PATH LABEL SEED   a new bank
+//   bank_program recover PATH LABEL       rolls back and checks: @@DONE LABEL N N N, or
+//                                         @@BROKEN LABEL WHY
+//   bank_program run PATH LABEL PLANT     three processes transfer until the power fails, and say
+//                                         @@ACK LABEL PROCESS N after each
 //
 // The host remembers every @@ACK that left the machine and compares it with the next @@DONE.
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "tests/vm/bank.h"
 
@@ -55,27 +58,15 @@ pthread_mutex_t* shared_lock() {
   return lock;
 }
 
-void acknowledge(const char* label, int process, uint64_t number) {
-  char line[64];
-  const int size = std::snprintf(line, sizeof line, "@@ACK %s %d %llu\n", label, process,
-                                 static_cast<unsigned long long>(number));
-  // One write call, so that lines of three processes never mix.
-  if (write(STDOUT_FILENO, line, static_cast<size_t>(size)) != size) std::_Exit(4);
-}
-
 int recover(Medium& medium, const char* label) {
   Bank bank(medium);
   bank.recover();
   const std::string wrong = bank.check();
-  if (!wrong.empty()) {
-    std::printf("@@BROKEN %s %s\n", label, wrong.c_str());
-    return 1;
-  }
-  std::printf("@@DONE %s", label);
-  for (int process = 0; process < kBankProcesses; ++process) {
-    std::printf(" %llu", static_cast<unsigned long long>(bank.done(process)));
-  }
-  std::printf("\n");
+  if (!wrong.empty()) return tell_broken(label, wrong);
+  std::vector<uint64_t> done;
+  for (int process = 0; process < kBankProcesses; ++process)
+    done.push_back(bank.done(process));
+  tell_done(label, done);
   return 0;
 }
 
@@ -92,8 +83,7 @@ int run(Medium& medium, const char* label, Plant plant) {
     }
   }
   wait(nullptr);
-  std::printf("@@BROKEN %s a process ended by itself\n", label);
-  return 1;
+  return tell_broken(label, "a process ended by itself");
 }
 
 }  // namespace
@@ -110,9 +100,8 @@ int main(int argc, char** argv) {
   if (medium == nullptr) return fail("map", path);
   // The labels are promises too: a DAX suite on a paged file would prove nothing.
   if (medium->by_cache_line() != (std::strcmp(label, "dax") == 0)) {
-    std::printf("@@BROKEN %s the file is mapped %s\n", label,
-                medium->by_cache_line() ? "by cache line" : "by page");
-    return 1;
+    return tell_broken(label, std::string("the file is mapped by ") +
+                                  (medium->by_cache_line() ? "cache line" : "page"));
   }
   if (command == "create" && argc == 5) {
     Bank(*medium).create(std::strtoull(argv[4], nullptr, 0));

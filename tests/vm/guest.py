@@ -108,13 +108,13 @@ def require_emulator():
     return found
 
 
-def build(out, payload, suite=None, tools=("mke2fs",)):
+def build(out, payload, suite=None, tools=()):
     """Writes an initramfs to `out`.
 
     payload: paths of programs and files; each lands in /payload under its own name.
     suite:   a shell script that the guest runs as /payload/run; none gives a prompt.
-    tools:   programs of the host that the guest needs. busybox has its own mke2fs, which knows
-             no block size, so these lie in /payload too and are called by their full path.
+    tools:   programs of the host that the guest needs beside mke2fs. busybox has its own mke2fs,
+             which knows no block size, so these lie in /payload too.
     """
     busybox = pathlib.Path(_host_tool("busybox"))
     if _libraries(busybox):
@@ -133,7 +133,7 @@ def build(out, payload, suite=None, tools=("mke2fs",)):
         archive.add_file(script, (HERE / script).read_bytes())
     for source in payload:
         _add_program(archive, "payload/" + os.path.basename(source), source)
-    for tool in tools:
+    for tool in ("mke2fs", *tools):
         _add_program(archive, "payload/" + tool, _host_tool(tool))
     if suite:
         archive.add_file("payload/run", pathlib.Path(suite).read_bytes())

@@ -14,13 +14,13 @@ report() {
 check() {
   case_name=$1
   shift
-  "$@" >/tmp/check.out 2>&1
+  "$@" >/run/check.out 2>&1
   case_rc=$?
-  cat /tmp/check.out
+  cat /run/check.out
   case $case_rc in
     0) report "$case_name" PASS ;;
-    77) report "$case_name" SKIP "$(tail -n 1 /tmp/check.out)" ;;
-    *) report "$case_name" FAIL "status $case_rc: $(tail -n 1 /tmp/check.out)" ;;
+    77) report "$case_name" SKIP "$(tail -n 1 /run/check.out)" ;;
+    *) report "$case_name" FAIL "status $case_rc: $(tail -n 1 /run/check.out)" ;;
   esac
 }
 
@@ -29,13 +29,13 @@ check() {
 check_fails() {
   case_name=$1
   shift
-  "$@" >/tmp/check.out 2>&1
+  "$@" >/run/check.out 2>&1
   case_rc=$?
-  sed 's/^/planted: /' /tmp/check.out
+  sed 's/^/planted: /' /run/check.out
   if [ "$case_rc" = 1 ]; then
     report "$case_name" PASS
   else
-    report "$case_name" FAIL "status $case_rc instead of 1: $(tail -n 1 /tmp/check.out)"
+    report "$case_name" FAIL "status $case_rc instead of 1: $(tail -n 1 /run/check.out)"
   fi
 }
 
@@ -43,20 +43,23 @@ check_fails() {
 # the host, so that each of its cases counts.
 run_tests() { run_tests_in /tmp "$@"; }
 
-# run_tests_in DIRECTORY PROGRAM [ARGUMENT...]: the same, with the test's files in DIRECTORY. Of
-# /mnt/dax the cases are named PROGRAM@dax.CASE.
+# run_tests_in DIRECTORY PROGRAM [ARGUMENT...]: the same with DIRECTORY for a /tmp, so that the
+# test's files lie there. Of /mnt/dax the cases are named PROGRAM@dax.CASE.
 run_tests_in() {
   directory=$1
   program=$2
   shift 2
   label=$program
-  if [ "$directory" != /tmp ]; then label=$program@${directory##*/}; fi
-  rm -f /tmp/junit.xml
-  (cd "$directory" && XML_OUTPUT_FILE=/tmp/junit.xml TEST_TMPDIR=$directory TEST_SRCDIR=/payload \
-    timeout 240 "/payload/$program" "$@")
+  rm -f /run/junit.xml
+  if [ "$directory" != /tmp ]; then
+    label=$program@${directory##*/}
+    mount --bind "$directory" /tmp
+  fi
+  XML_OUTPUT_FILE=/run/junit.xml TEST_TMPDIR=/tmp timeout 400 "/payload/$program" "$@"
   program_rc=$?
-  if [ -s /tmp/junit.xml ]; then
-    sed "s/^/@@JUNIT $label /" /tmp/junit.xml
+  if [ "$directory" != /tmp ]; then umount /tmp; fi
+  if [ -s /run/junit.xml ]; then
+    sed "s/^/@@JUNIT $label /" /run/junit.xml
     if [ "$program_rc" != 0 ]; then failures=$((failures + 1)); fi
   else
     report "$label" FAIL "status $program_rc and no JUnit file"

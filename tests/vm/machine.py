@@ -18,9 +18,8 @@ import time
 
 from tests.vm import guest
 
-BOOT_TIMEOUT_S = 120
-QMP_TIMEOUT_S = 60
-LOG_LINES_IN_ERROR = 40
+QMP_TIMEOUT_S = 120
+LOG_LINES_IN_ERROR = 120
 
 
 class MachineError(Exception):

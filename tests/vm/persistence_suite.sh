@@ -8,4 +8,11 @@ check small_tmpfs_mounts mount_small_tmpfs 96 /mnt/tmpfs
 
 run_tests dax_truth_test
 
+# The suites of pools, with their files on each file system.
+run_tests_in /mnt/dax pool_test
+run_tests_in /mnt/dax backend_test
+run_tests_in /mnt/paged domain_test # of pages and msync
+run_tests_in /mnt/paged backend_test
+run_tests_in /mnt/tmpfs backend_test
+
 exit $failures

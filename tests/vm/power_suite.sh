@@ -2,13 +2,16 @@
 # The guest's side of power_failure.py: does what the host says, until the host cuts the power.
 . /guest.sh
 
-# Each line: a label, the program that keeps its promises there, the path of what it keeps.
-media="dax /payload/bank_program /mnt/dax/bank
-paged /payload/bank_program /mnt/paged/bank"
+# The program that keeps its promises: the control, or the one on the library.
+program=$(ls /payload/*bank_program)
+
+# Each line: a label, and the path of what is kept there.
+media="dax /mnt/dax/bank
+paged /mnt/paged/bank"
 
 # each_medium COMMAND [ARGUMENT]: runs every program with it, in turn.
 each_medium() {
-  echo "$media" | while read -r label program path; do
+  echo "$media" | while read -r label path; do
     "$program" "$1" "$path" "$label" $2 || echo "@@BROKEN $label $1 ended with status $?"
   done
 }
@@ -37,7 +40,7 @@ while read -r command argument; do
       echo "@@RECOVERED"
       ;;
     run)
-      echo "$media" | while read -r label program path; do
+      echo "$media" | while read -r label path; do
         "$program" run "$path" "$label" "$argument" &
       done
       ;;

@@ -74,7 +74,7 @@ def run_script(tmp_path, text, timeout_s):
 
 def test_a_guest_that_panics_fails(tmp_path):
     # The emulator's exit status is 0 then, as after a good end.
-    report = run_script(tmp_path, "echo c >/proc/sysrq-trigger\n", 60)
+    report = run_script(tmp_path, "echo c >/proc/sysrq-trigger\n", 300)
     assert "the guest died" in report.failed()[0].reason
     assert "sysrq triggered crash" in report.failed()[0].reason  # the kernel's log is kept
 
@@ -87,7 +87,7 @@ def test_a_guest_that_hangs_fails_at_the_deadline(tmp_path):
 
 
 def test_a_suite_that_fails_without_a_failed_case_fails(tmp_path):
-    assert run_script(tmp_path, "exit 5\n", 60).failed()
+    assert run_script(tmp_path, "exit 5\n", 300).failed()
 
 
 def test_a_machine_that_cannot_emulate_skips_and_says_why(tmp_path):

@@ -1,6 +1,7 @@
 """Runs one suite in the guest and reports its cases as those of a Bazel test.
 
-usage: python3 -m tests.vm.run_suite --suite SCRIPT [--board NAME] [--timeout-s N] PROGRAM...
+usage: python3 -m tests.vm.run_suite --suite SCRIPT [--board NAME] [--timeout-s N]
+           [--tools NAMES] PROGRAM...
 """
 
 import argparse
@@ -29,10 +30,10 @@ def work_directory():
         shutil.rmtree(path, ignore_errors=True)
 
 
-def run(report, suite, programs, board_name, timeout_s, work_dir):
+def run(report, suite, programs, board_name, timeout_s, work_dir, tools=()):
     """Boots the guest and feeds its lines to the report."""
     initramfs = work_dir / "initramfs"
-    image = guest.build(initramfs, programs, suite)
+    image = guest.build(initramfs, programs, suite, tools)
     board = boards.make(board_name, work_dir)
     arguments = machine.arguments_for(board, image, initramfs, "")
     deadline_s = time.monotonic() + timeout_s
@@ -54,14 +55,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", required=True)
     parser.add_argument("--board", default="four_nodes", choices=sorted(boards.BOARDS))
-    parser.add_argument("--timeout-s", type=int, default=240)
+    parser.add_argument("--timeout-s", type=int, default=800)
+    parser.add_argument("--tools", default="", help="programs of the host that the guest needs")
     parser.add_argument("programs", nargs="*")
     options = parser.parse_args()
     report = protocol.Report(os.path.basename(options.suite))
     with work_directory() as work_dir:
         try:
             run(report, options.suite, options.programs, options.board, options.timeout_s,
-                work_dir)
+                work_dir, options.tools.split())
         except kernel.Unavailable as reason:
             report.add("emulation", "SKIP", str(reason))
     return report.write()

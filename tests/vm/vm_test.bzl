@@ -32,7 +32,7 @@ _vm_test = rule(
     test = True,
 )
 
-def vm_test(name, runner = "run_suite", tags = [], size = "medium", **kwargs):
+def vm_test(name, runner = "run_suite", tags = [], size = "large", **kwargs):
     """A test target whose cases come from the guest.
 
     Args:
