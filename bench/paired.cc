@@ -95,12 +95,14 @@ std::optional<PairedResult> PairedBench::compare(const PairedCase& what, const S
   results_.push_back(result);
   if (is_json_) {
     fmt::print(
-        "{{\"name\":\"{}\",\"ours\":\"{}\",\"peer\":\"{}\",\"ours_ns\":{:.1f},\"peer_ns\":{:.1f},\"ratio\":{:.4f},"
+        "{{\"name\":\"{}\",\"ours\":\"{}\",\"peer\":\"{}\",\"ours_ns\":{:.1f},\"peer_ns\":{:.1f},"
+        "\"ratio\":{:.4f},"
         "\"ratio_low\":{:.4f},\"ratio_high\":{:.4f},\"control\":{:.4f},\"control_low\":{:.4f},"
         "\"control_high\":{:.4f},\"goal\":{},\"met\":{},\"pairs\":{}}}\n",
         result.name, what.ours, what.peer, result.ours_ns, result.peer_ns, result.ratio,
-        result.ratio_low, result.ratio_high, result.control, result.control_low, result.control_high,
-        goal ? fmt::format("{:.4f}", *goal) : "null", result.is_goal_met, ratios.size());
+        result.ratio_low, result.ratio_high, result.control, result.control_low,
+        result.control_high, goal ? fmt::format("{:.4f}", *goal) : "null", result.is_goal_met,
+        ratios.size());
   } else {
     fmt::print("{}\n", what.name);
     fmt::print("  {:<12} {:>12}{}\n", what.ours, time_text(result.ours_ns),
