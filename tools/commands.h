@@ -19,6 +19,11 @@ void add_map(Commands& commands);
 void add_migrate(Commands& commands);
 void add_topology(Commands& commands);
 void add_plan(Commands& commands);
+void add_objects(Commands& commands);
+void add_heap(Commands& commands);
+void add_check(Commands& commands);
+void add_locks(Commands& commands);
+void add_top(Commands& commands);
 void add_doctor(Commands& commands);
 
 }  // namespace strata::tools

@@ -17,6 +17,11 @@ void add_all(strata::tools::Commands& commands) {
   add_ls(commands);
   add_info(commands);
   add_map(commands);
+  add_objects(commands);
+  add_heap(commands);
+  add_locks(commands);
+  add_top(commands);
+  add_check(commands);
   commands.section("Clean up");
   add_rm(commands);
   add_gc(commands);

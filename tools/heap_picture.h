@@ -1,0 +1,13 @@
+// How full a heap is, unit by unit, and which sizes its blocks have.
+#pragma once
+
+#include <string_view>
+
+#include "heap/report.h"
+#include "tools/svg.h"
+
+namespace strata::tools {
+
+Svg draw_heap(const HeapUsage& usage, std::string_view uri);
+
+}  // namespace strata::tools
