@@ -24,15 +24,6 @@ constexpr std::size_t kSharesPerWorker = 24;
 constexpr std::size_t kMinShareBytes = 64;
 constexpr std::size_t kMaxShareBytes = 16U << 20;
 
-struct Names {
-  std::string corpus;
-  std::string work;
-  std::string scratch(std::size_t worker) const {
-    return prefix + ".scratch-" + std::to_string(worker + 1);
-  }
-  std::string prefix;
-};
-
 std::string grouped(std::uint64_t number) {
   std::string text = std::to_string(number);
   for (int at = static_cast<int>(text.size()) - 3; at > 0; at -= 3)
@@ -61,22 +52,6 @@ Result<void> expect_success(Child& child, const std::string& what) {
   STRATA_ASSIGN(const int status, child.wait(Deadline::after_ms(kTimeoutMs)));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   return strata::fail(Code::internal, fmt::format("{} ended with wait status {}", what, status));
-}
-
-Result<strata::Segment> load(Story& story, strata::Catalog& catalog, const DemoOptions& options,
-                             const Names& names) {
-  story.step("A loader process puts the texts into a segment, seals it, and ends");
-  std::vector<std::string> arguments = {"--loader", names.corpus};
-  arguments.insert(arguments.end(), options.files.begin(), options.files.end());
-  STRATA_ASSIGN(Child loader, Child::start_self(arguments));
-  STRATA_TRY(expect_success(loader, "the loader"));
-  STRATA_ASSIGN(strata::Segment corpus,
-                catalog.attach(names.corpus, {.access = strata::Access::read_only}));
-  STRATA_TRY(corpus.verify());
-  story.check(true,
-              fmt::format("{}: {} texts, {}, content hash verified", names.corpus,
-                          options.files.size(), strata::format_bytes(corpus.payload_bytes())));
-  return corpus;
 }
 
 // A share that the worker has taken and not finished.
@@ -111,14 +86,15 @@ Result<void> kill_half_way(Story& story, strata::Os& os, Work& work, Child& vict
   return {};
 }
 
-Result<void> work_and_kill(Story& story, strata::Os& os, const DemoOptions& options,
-                           const Names& names, Work& work, std::vector<pid_t>& pids) {
+Result<void> work_and_kill(Story& story, strata::Os& os, const DemoOptions& options, Work& work,
+                           std::vector<pid_t>& pids) {
   story.step(
       fmt::format("{} workers attach by name and take shares of the texts", options.workers));
   std::vector<Child> workers;
   for (std::size_t i = 0; i < options.workers; ++i) {
-    STRATA_ASSIGN(Child worker, Child::start_self({"--worker", std::to_string(i), names.corpus,
-                                                   names.work, names.scratch(i)}));
+    STRATA_ASSIGN(Child worker,
+                  Child::start_self({"--worker", std::to_string(i), options.corpus_uri(),
+                                     options.work_uri(), options.scratch_uri(i)}));
     pids.push_back(worker.pid());
     workers.push_back(std::move(worker));
   }
@@ -182,33 +158,38 @@ void show_memory(Story& story, const Work& work, const DemoOptions& options,
 
 }  // namespace
 
-Result<void> count_words(Story& story, strata::Catalog& catalog, strata::Os& os,
-                         const DemoOptions& options) {
-  const Names names{options.prefix + ".texts", options.prefix + ".work", options.prefix};
+Result<strata::Segment> load(Story& story, strata::Catalog& catalog, const DemoOptions& options) {
+  story.step("A loader process puts the texts into a segment, seals it, and ends");
+  std::vector<std::string> arguments = {"--loader", options.corpus_uri()};
+  arguments.insert(arguments.end(), options.files.begin(), options.files.end());
+  STRATA_ASSIGN(Child loader, Child::start_self(arguments));
+  STRATA_TRY(expect_success(loader, "the loader"));
+  STRATA_ASSIGN(strata::Segment corpus,
+                catalog.attach(options.corpus_uri(), {.access = strata::Access::read_only}));
+  STRATA_TRY(corpus.verify());
+  story.check(true,
+              fmt::format("{}: {} texts, {}, content hash verified", options.corpus_uri(),
+                          options.files.size(), strata::format_bytes(corpus.payload_bytes())));
+  return corpus;
+}
+
+Result<void> count_shares(Story& story, strata::Catalog& catalog, strata::Os& os,
+                          const DemoOptions& options, const strata::Segment& corpus) {
   STRATA_ASSIGN(const std::vector<Tally> expected, ask_wc(options.files));
-  story.title(fmt::format("Part one: {} processes count the words of {} texts that they share",
-                          options.workers, options.files.size()));
-  {
-    STRATA_ASSIGN(const strata::Segment corpus, load(story, catalog, options, names));
-    STRATA_ASSIGN(const std::vector<std::string_view> texts, texts_of(corpus));
-    const std::size_t share_bytes =
-        std::clamp(corpus.payload_bytes() / (options.workers * kSharesPerWorker), kMinShareBytes,
-                   kMaxShareBytes);
-    STRATA_ASSIGN(strata::Segment work_segment,
-                  create_work(catalog, names.work, texts, share_bytes));
-    STRATA_ASSIGN(Work* const work, work_of(work_segment));
-    std::vector<pid_t> pids;
-    STRATA_TRY(work_and_kill(story, os, options, names, *work, pids));
-    show_totals(story, *work, expected);
-    show_memory(story, *work, options, pids, corpus.payload_bytes());
-    story.step("What the tools say");
-    story.strata("info " + names.corpus);
-    story.strata("map " + names.corpus);
-  }
-  story.step("Cleaning up: the killed worker could not remove its own segment");
-  story.strata("rm " + names.corpus);
-  story.strata("gc");
-  story.strata("ls '" + options.prefix + "*'");
+  STRATA_ASSIGN(const std::vector<std::string_view> texts, texts_of(corpus));
+  const std::size_t share_bytes =
+      std::clamp(corpus.payload_bytes() / (options.workers * kSharesPerWorker), kMinShareBytes,
+                 kMaxShareBytes);
+  STRATA_ASSIGN(strata::Segment work_segment,
+                create_work(catalog, options.work_uri(), texts, share_bytes));
+  STRATA_ASSIGN(Work* const work, work_of(work_segment));
+  std::vector<pid_t> pids;
+  STRATA_TRY(work_and_kill(story, os, options, *work, pids));
+  show_totals(story, *work, expected);
+  show_memory(story, *work, options, pids, corpus.payload_bytes());
+  story.step("What the tools say");
+  story.strata("info " + options.corpus_uri());
+  story.strata("map " + options.corpus_uri());
   return {};
 }
 

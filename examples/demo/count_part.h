@@ -13,9 +13,19 @@ struct DemoOptions {
   std::vector<std::string> files;
   std::size_t workers = 4;
   std::string prefix;  // of all segments of this run: "shm:strata-demo-4711"
+
+  std::string corpus_uri() const { return prefix + ".texts"; }
+  std::string work_uri() const { return prefix + ".work"; }
+  std::string scratch_uri(std::size_t worker) const {
+    return prefix + ".scratch-" + std::to_string(worker + 1);
+  }
 };
 
-strata::Result<void> count_words(Story& story, strata::Catalog& catalog, strata::Os& os,
-                                 const DemoOptions& options);
+// A loader process puts the files into a segment and seals it. The result is attached read-only.
+strata::Result<strata::Segment> load(Story& story, strata::Catalog& catalog,
+                                     const DemoOptions& options);
+
+strata::Result<void> count_shares(Story& story, strata::Catalog& catalog, strata::Os& os,
+                                  const DemoOptions& options, const strata::Segment& corpus);
 
 }  // namespace demo

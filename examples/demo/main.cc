@@ -11,6 +11,8 @@
 
 #include "examples/demo/corpus.h"
 #include "examples/demo/count_part.h"
+#include "examples/demo/map_part.h"
+#include "examples/demo/map_worker.h"
 #include "examples/demo/shares.h"
 #include "examples/demo/worker.h"
 
@@ -51,13 +53,26 @@ Result<demo::DemoOptions> read_options(std::vector<std::string> arguments) {
   return options;
 }
 
-Result<void> nothing_is_left(demo::Story& story, strata::Catalog& catalog,
-                             const std::string& prefix) {
+Result<void> show_parts(demo::Story& story, strata::Catalog& catalog, strata::Os& os,
+                        const demo::DemoOptions& options) {
+  story.title(fmt::format("Part one: {} processes count the words of {} texts that they share",
+                          options.workers, options.files.size()));
+  STRATA_ASSIGN(const strata::Segment corpus, demo::load(story, catalog, options));
+  STRATA_TRY(demo::count_shares(story, catalog, os, options, corpus));
+  return demo::build_map(story, catalog, os, options, corpus);
+}
+
+Result<void> clean_up(demo::Story& story, strata::Catalog& catalog,
+                      const demo::DemoOptions& options) {
+  story.title("Cleaning up: the worker that was killed could not remove its own segment");
+  story.strata("rm " + options.corpus_uri());
+  story.strata("gc");
+  story.strata("ls '" + options.prefix + "*'");
   STRATA_ASSIGN(strata::Backend* const backend, catalog.backend("shm"));
   STRATA_ASSIGN(const auto segments, backend->list({}));
   std::size_t left = 0;
   for (const strata::SegmentStat& segment : segments)
-    left += segment.uri.to_string().starts_with(prefix) ? 1 : 0;
+    left += segment.uri.to_string().starts_with(options.prefix) ? 1 : 0;
   story.check(left == 0, left == 0 ? "nothing is left" : fmt::format("{} segments are left", left));
   return {};
 }
@@ -66,8 +81,8 @@ int tell(strata::Catalog& catalog, strata::Os& os, std::vector<std::string> argu
   demo::Story story;
   const auto told = [&]() -> Result<void> {
     STRATA_ASSIGN(const demo::DemoOptions options, read_options(std::move(arguments)));
-    STRATA_TRY(demo::count_words(story, catalog, os, options));
-    return nothing_is_left(story, catalog, options.prefix);
+    STRATA_TRY(show_parts(story, catalog, os, options));
+    return clean_up(story, catalog, options);
   }();
   if (!told) story.failure(told.error());
   story.title(story.all_held() ? "All of it held." : "Something did not hold: see ✗ above.");
@@ -96,6 +111,12 @@ int main(int argc, char** argv) {
                                     .corpus_uri = arguments[2],
                                     .work_uri = arguments[3],
                                     .scratch_uri = arguments[4]}));
+  }
+  if (role == "--map-worker" && arguments.size() == 4) {
+    return report(demo::run_map_worker(catalog, os,
+                                       {.index = std::strtoul(arguments[1].c_str(), nullptr, 10),
+                                        .corpus_uri = arguments[2],
+                                        .map_uri = arguments[3]}));
   }
   return tell(catalog, os, std::move(arguments));
 }

@@ -1,0 +1,81 @@
+#include "examples/demo/map_worker.h"
+
+#include "examples/demo/corpus.h"
+#include "examples/demo/word_map.h"
+
+namespace demo {
+namespace {
+
+using strata::Result;
+
+constexpr std::uint64_t kTimeoutMs = 120'000;
+constexpr std::uint64_t kIdleNs = 1'000'000;
+constexpr std::uint64_t kPauseNs = 20'000'000'000;  // who pauses is killed long before
+
+// As in part one: a share that nobody has, else one of a dead owner.
+Result<MapShare*> take(MapShares& all, const strata::Participant& self, MapWorker& record) {
+  const std::span<MapShare> shares(all.shares.data(), std::min(all.count, kMaxMapShares));
+  for (MapShare& share : shares) {
+    std::uint32_t nobody = 0;
+    if (share.owner.compare_exchange_strong(nobody, self.token())) return &share;
+  }
+  for (MapShare& share : shares) {
+    std::uint32_t owner = share.owner.load();
+    const bool is_done = std::atomic_ref<std::uint64_t>(share.is_done).load() != 0;
+    if (is_done || owner == self.token()) continue;
+    STRATA_ASSIGN(const bool is_alive, self.is_alive(owner));
+    if (is_alive || !share.owner.compare_exchange_strong(owner, self.token())) continue;
+    record.shares_taken_over.fetch_add(1);
+    return &share;
+  }
+  return nullptr;
+}
+
+Result<void> add_share(strata::Os& os, strata::Transaction& tx, WordMap& map, MapShare& share,
+                       const WordCounts& counts, MapWorker& record) {
+  // Its former owner may have got through in its last moment: the lock has shown by now.
+  if (tx.read(share.is_done) != 0) return {};
+  std::size_t added = 0;
+  for (const auto& [word, count] : counts) {
+    STRATA_TRY(add_word(tx, map, word, count));
+    if (++added == (counts.size() + 1) / 2 && record.must_pause.load() != 0) {
+      record.is_paused.store(1);
+      os.sleep_ns(kPauseNs);
+    }
+  }
+  return tx.write(share.is_done, 1);
+}
+
+}  // namespace
+
+Result<void> run_map_worker(strata::Catalog& catalog, strata::Os& os,
+                            const MapWorkerOptions& options) {
+  STRATA_ASSIGN(const strata::Segment corpus,
+                catalog.attach(options.corpus_uri, {.access = strata::Access::read_only}));
+  STRATA_ASSIGN(const std::vector<std::string_view> texts, texts_of(corpus));
+  STRATA_ASSIGN(strata::Segment segment, catalog.attach(options.map_uri));
+  STRATA_ASSIGN(const strata::Participant* const self, segment.participant());
+  STRATA_ASSIGN(strata::Heap heap, strata::Heap::open(segment));
+  STRATA_ASSIGN(strata::RobustMutex* const lock, heap.find<strata::RobustMutex>(kLockName));
+  STRATA_ASSIGN(WordMap* const map, heap.find<WordMap>(kMapName));
+  STRATA_ASSIGN(MapShares* const shares, heap.find<MapShares>(kSharesName));
+  MapWorker& record = shares->workers[options.index];
+
+  const strata::Deadline deadline = strata::Deadline::after_ms(kTimeoutMs);
+  while (shares->done() < shares->count) {
+    if (deadline.expired()) return strata::fail(strata::Code::timed_out, "shares are left over");
+    STRATA_ASSIGN(MapShare* const share, take(*shares, *self, record));
+    os.sleep_ns(kIdleNs);
+    if (share == nullptr) continue;
+    if (share->text >= texts.size()) return strata::fail(strata::Code::corrupt, "no such text");
+    WordCounts counts;
+    count_words(texts[share->text], share->offset_bytes, share->bytes, counts);
+    STRATA_TRY(heap.transact(*lock, [&](strata::Transaction& tx) {
+      return add_share(os, tx, *map, *share, counts, record);
+    }));
+    record.shares.fetch_add(1);
+  }
+  return {};
+}
+
+}  // namespace demo
