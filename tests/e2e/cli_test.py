@@ -27,8 +27,8 @@ from tests.e2e.command import (
 )
 
 COMMANDS = [
-    "create", "put", "cat", "grow", "seal", "verify", "migrate", "ls", "info", "map", "rm", "gc",
-    "doctor", "topology", "plan",
+    "create", "put", "cat", "grow", "seal", "verify", "migrate", "ls", "info", "map", "objects",
+    "heap", "locks", "top", "check", "rm", "gc", "doctor", "topology", "plan",
 ]  # fmt: skip
 
 

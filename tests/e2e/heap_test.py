@@ -1,0 +1,116 @@
+"""The commands that look into a heap: objects, heap, locks, check, top."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.e2e.command import FAILED, NOT_FOUND, Holder, as_json, new_name, ok, refusal, strata
+
+MAKE_HEAP = os.path.abspath(os.environ.get("MAKE_HEAP", "tests/e2e/make_heap"))
+
+
+@pytest.fixture
+def uri():
+    name = "shm:" + new_name()
+    subprocess.run([MAKE_HEAP, name], check=True, timeout=60)
+    yield name
+    strata("rm", "--force", name)
+
+
+def test_objects_lists_names_types_and_sizes(uri):
+    objects = {o["name"]: o for o in as_json("objects", uri)["objects"]}
+    assert set(objects) == {"table", "table.lock"}
+    assert objects["table"]["bytes"] == 16
+    assert objects["table.lock"]["bytes"] == 64
+    assert "table.lock" in ok("objects", uri).decode()
+
+
+def test_heap_tells_use_and_draws_it(uri, tmp_path):
+    svg = tmp_path / "heap.svg"
+    heap = as_json("heap", uri, "--svg", svg)
+    assert 6400 <= heap["allocated_bytes"] <= heap["span_bytes"] <= heap["payload_bytes"]
+    assert sum(c["allocated_bytes"] for c in heap["classes"]) == heap["allocated_bytes"]
+    assert 0 < heap["space_used_well"] <= 1 and heap["names"] == 2
+    assert svg.read_text().startswith("<svg")
+
+
+def test_locks_tell_a_free_lock_from_one_whose_owner_died(uri):
+    (lock,) = as_json("locks", uri)["locks"]
+    assert (lock["name"], lock["state"], lock["counts_contention"]) == ("table.lock", "free", True)
+    victim = subprocess.run([MAKE_HEAP, uri, "--die-holding"], check=False, timeout=60)
+    assert victim.returncode == -signal.SIGKILL
+    (lock,) = as_json("locks", uri)["locks"]
+    assert lock["state"] == "owner-died"
+
+
+def test_check_says_what_it_verified(uri):
+    result = as_json("check", uri)
+    assert result["sound"] is True
+    assert any("heap" in line for line in result["verified"])
+    assert any("1 named locks" in line for line in result["verified"])
+    assert "sound" in ok("check", uri).decode()
+
+
+def test_check_changes_nothing_and_calls_what_a_dead_process_left_harmless(uri):
+    subprocess.run([MAKE_HEAP, uri, "--die-holding"], check=False, timeout=60)
+    path = "/dev/shm/strata." + uri.removeprefix("shm:")
+    with open(path, "rb") as file:
+        before = file.read()
+    result = as_json("check", uri)
+    assert result["sound"] is True
+    assert all(finding["harmless"] for finding in result["findings"])
+    with open(path, "rb") as file:
+        assert file.read() == before
+
+
+def test_check_finds_damage(uri):
+    (lock,) = [o for o in as_json("objects", uri)["objects"] if o["name"] == "table.lock"]
+    payload_offset = os.path.getsize("/dev/shm/strata." + uri.removeprefix("shm:")) - (4 << 20)
+    with open("/dev/shm/strata." + uri.removeprefix("shm:"), "r+b") as file:
+        file.seek(payload_offset + 8)  # the magic stays: it is a heap, and damaged
+        file.write(bytes([0xA5]) * 64)
+    run = strata("check", uri, "--json")
+    assert run.returncode == FAILED
+    assert b'"sound": false' in run.stdout
+    assert lock["bytes"] == 64
+
+
+def test_a_segment_without_a_heap_is_sound_and_has_no_objects():
+    name = "shm:" + new_name()
+    ok("create", name, "--size", "1M")
+    try:
+        assert as_json("check", name)["sound"] is True
+        for command in ["objects", "heap", "locks"]:
+            assert refusal(NOT_FOUND, command, name)["code"] == "not_found"
+        ok("rm", name)
+        ok("put", "/bin/sh", name)
+        assert as_json("check", name)["sound"] is True
+    finally:
+        ok("rm", name)
+
+
+def test_check_compares_sealed_content():
+    name = "shm:" + new_name()
+    path = "/dev/shm/strata." + name.removeprefix("shm:")
+    ok("create", name, "--size", "1M")
+    ok("seal", name)
+    try:
+        assert as_json("check", name)["sound"] is True
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"!")
+        assert strata("check", name).returncode == FAILED
+    finally:
+        strata("rm", "--force", name)
+
+
+def test_top_tells_who_is_attached():
+    name = "shm:" + new_name()
+    holder = Holder(name)
+    segments = {s["uri"]: s for s in as_json("top", "--interval", "0.05")["segments"]}
+    assert (segments[name]["users"], segments[name]["writers"]) == (1, 1)
+    assert name in ok("top", "--interval", "0.05", "--rounds", "2").decode()
+    holder.end()
