@@ -11,7 +11,6 @@ namespace strata {
 
 using lock_word::is_of;
 using lock_word::is_possible;
-using lock_word::kGenerationMask;
 using lock_word::kSleepers;
 using lock_word::kUnrepaired;
 using lock_word::token_of;
