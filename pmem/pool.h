@@ -174,6 +174,10 @@ class Pool {
   // Removes previous versions of `name` beyond the newest `keep`. Returns how many went.
   Result<std::uint32_t> trim(const std::string& name, std::uint32_t keep,
                              Deadline deadline = Deadline::after_ms(10'000)) const;
+  // Makes an object of zeros that a program which owns the pool alone uses as its typed root
+  // (pmem/persistent.h). Errors: already_exists.
+  Result<void> make_user_root(std::uint64_t bytes,
+                              Deadline deadline = Deadline::after_ms(10'000)) const;
   // Gives back what dead processes staged and what was removed while it was attached.
   Result<std::uint32_t> sweep(Deadline deadline = Deadline::after_ms(10'000)) const;
 

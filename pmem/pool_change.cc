@@ -184,4 +184,16 @@ Result<std::uint32_t> Pool::trim(const std::string& name, std::uint32_t keep,
   return gone;
 }
 
+Result<void> Pool::make_user_root(std::uint64_t bytes, Deadline deadline) const {
+  STRATA_ASSIGN(const auto change, DirectoryChange::begin(*os_, path_, deadline));
+  if (change->head().state.user_root_offset_bytes != 0) {
+    return fail(Code::already_exists, path_ + ": has a typed root");
+  }
+  STRATA_ASSIGN(const std::uint64_t offset, change->objects().allocate(bytes, kUserRootObjectType));
+  std::memset(change->objects().at(offset), 0, bytes);
+  change->objects().persist(change->objects().at(offset), bytes);
+  STRATA_TRY(change->set_user_root(offset, bytes));
+  return change->commit();
+}
+
 }  // namespace strata

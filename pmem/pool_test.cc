@@ -149,3 +149,20 @@ TEST_CASE("what_is_no_strata_pool_is_refused_with_the_reason") {
   make_pool(os, dir / "p");
   CHECK(Pool::create(os, dir / "p", {.bytes = MiB(16)}).error().code() == Code::already_exists);
 }
+
+TEST_CASE("a_c_program_that_knows_only_libpmemobj_reads_a_segment_of_the_pool") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p.pool");
+  REQUIRE(pool.publish_one(stage_text(pool, "greeting", "hello from another program")));
+  const char* reader = std::getenv("STRATA_FOREIGN_READER");
+  REQUIRE(reader != nullptr);
+  const std::string command =
+      std::string(reader) + " " + pool.path() + " greeting > " + (dir / "out");
+  REQUIRE(std::system(command.c_str()) == 0);
+  std::ifstream out(dir / "out");
+  std::string line;
+  std::getline(out, line);
+  CHECK(line == "hello from another program");
+  CHECK(std::system(("pmempool check " + pool.path()).c_str()) == 0);
+}
