@@ -41,9 +41,19 @@ std::uint64_t size_for(std::mt19937_64& random) {
   }
 }
 
+// A worker that cannot go on says why; its exit status fails the test.
+template <typename T>
+T must(Result<T> result, const char* what) {
+  if (!result) {
+    std::fprintf(stderr, "%s: %s\n", what, result.error().to_string().c_str());
+    _exit(8);
+  }
+  return *std::move(result);
+}
+
 // A block begins with its own offset and its worker, and ends with its offset.
 void stamp(Heap& heap, Offset<std::byte> block, unsigned worker) {
-  const std::uint64_t bytes = heap.usable_bytes(block).value() / 8 * 8;
+  const std::uint64_t bytes = must(heap.usable_bytes(block), "usable_bytes") / 8 * 8;
   auto* const words = reinterpret_cast<std::uint64_t*>(heap.get(block, bytes));
   words[bytes / 8 - 1] = block.bytes;
   words[0] = block.bytes ^ std::uint64_t{worker} << 56;
@@ -58,9 +68,9 @@ bool has_stamp(Heap& heap, Offset<std::byte> block, unsigned worker) {
 }
 
 [[noreturn]] void work(HeapHost& host, unsigned worker, std::uint64_t seed) {
-  Opened mine(host);
-  Heap& heap = mine.heap;
-  Ledger& ledger = *heap.find<Ledger>("ledger").value();
+  Segment segment = must(host.try_attach(), "attach");
+  Heap heap = must(Heap::open(segment), "open");
+  Ledger& ledger = *must(heap.find<Ledger>("ledger"), "find");
   std::mt19937_64 random(seed);
   // What the one before left may have been killed before its stamp: it is whole all the same.
   for (Offset<std::byte>& holding : ledger.holdings[worker]) {

@@ -79,6 +79,7 @@ Result<void> HeapCore::allocate_to(Word& destination, std::uint64_t bytes, std::
   drain();
   STRATA_STEP("allocate_to: published");
   end_intent(slot);
+  if (size_class == kLargeClass) disown(*mine, offset / kUnitBytes);
   return {};
 }
 

@@ -31,6 +31,8 @@ Result<RecoveryReport> HeapCore::recover() {
 
 Result<RecoveryReport> HeapCore::recover_now(ThreadCache* mine, bool may_lock_names) {
   RecoveryReport report;
+  // A thread that holds the lock of the names has a slot.
+  const bool may_wait = mine == nullptr || may_lock_names;
   if (mine == nullptr) may_lock_names = false;  // freeing an object takes a slot
   // While the log is being opened: what it will replay must find its spans as they are.
   if (has_transaction_log() && !recover_transactions_) return report;
@@ -52,9 +54,9 @@ Result<RecoveryReport> HeapCore::recover_now(ThreadCache* mine, bool may_lock_na
   if (dead.empty()) return report;
   RobustMutex& lock = header().recovery_lock;
   // Who holds the lock of the names must not wait for somebody who may be waiting for that.
-  const auto how = lock.lock_for_ms(*sync_, may_lock_names ? kLockTimeoutMs : 0);
+  const auto how = lock.lock_for_ms(*sync_, may_wait ? kLockTimeoutMs : 0);
   if (!how) {
-    if (!may_lock_names && how.error().code() == Code::timed_out) return report;
+    if (!may_wait && how.error().code() == Code::timed_out) return report;
     return unexpected(how.error());
   }
   STRATA_STEP("recovery locked");

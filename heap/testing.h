@@ -28,6 +28,7 @@ class HeapHost {
   Segment attach(Access access = Access::read_write) {
     return backend_.attach(uri(), {.access = access}).value();
   }
+  Result<Segment> try_attach() { return backend_.attach(uri(), {}); }
   std::byte* bytes() { return segment_.writable_bytes().value().data(); }
 
  private:

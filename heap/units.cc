@@ -196,10 +196,13 @@ Result<std::uint64_t> HeapCore::try_take_units(ThreadCache& cache, unsigned size
   drain();
   STRATA_STEP("take: before the head");
   const UnitState before = UnitState::of(head.state.load(std::memory_order_relaxed));
+  // Owned until its intent has ended: were it free for all before, others might free it, reuse its
+  // units, and lose what stands there then to the recovery of this intent.
+  const bool is_owned = taking != Taking::large || destination != nullptr;
   head.state.store(UnitState{.kind = UnitKind::head,
                              .size_class = size_class,
                              .units = static_cast<std::uint32_t>(units),
-                             .owner = taking == Taking::large ? 0 : cache.slot_number,
+                             .owner = is_owned ? cache.slot_number : 0,
                              .sequence = (before.sequence + 1) & 0xFFFF}
                        .word());
   flush(&head, sizeof(Descriptor));
