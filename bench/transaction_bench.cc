@@ -25,6 +25,7 @@
 #include "base/bytes.h"
 #include "bench/paired.h"
 #include "heap/heap.h"
+#include "heap/heap_core.h"
 #include "sync/testing.h"
 
 using namespace strata;
@@ -307,6 +308,24 @@ void compare_all(PairedBench& bench, Ours& ours, bool flushes) {
         [&] {
           return timed_ns_each(named.calls, [&] {
             flushes ? floor.run<true>(named.work, b) : floor.run<false>(named.work, b);
+          });
+        });
+    bench.compare(
+        {.name = fmt::format("{}, {}, with lock, beside its floor with the same lock", prefix,
+                             named.name),
+         .peer = "undo by hand",
+         .goal = !is_one ? no_goal() : at_most(flushes ? 1.3 : 2.0)},
+        [&] {
+          return timed_ns_each(named.calls, [&] {
+            run_ours(ours, named.work, a, std::span<RobustMutex* const>(one));
+          });
+        },
+        [&] {
+          const SyncContext& context = *ours.heap.core().sync();
+          return timed_ns_each(named.calls, [&] {
+            must(ours.root->lock.lock_for_ms(context, 1000));
+            flushes ? floor.run<true>(named.work, b) : floor.run<false>(named.work, b);
+            must(ours.root->lock.unlock(context));
           });
         });
     bench.compare(

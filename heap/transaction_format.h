@@ -108,8 +108,10 @@ struct RecordHead {
   std::uint64_t sequence;
   std::uint64_t bytes;  // with this head, without padding; a multiple of 8
   std::uint64_t check;  // XXH3-64 over the fields before and the entries, seeded
+  // So that the bytes of the first entry, the only one of most records, start on a cache line.
+  std::array<std::uint8_t, 16> padding;
 };
-static_assert(sizeof(RecordHead) == 32);
+static_assert(sizeof(RecordHead) == 48);
 
 enum class EntryKind : std::uint32_t {
   write = 1,     // new bytes follow

@@ -12,21 +12,22 @@ void PendingWrites::add(std::uint64_t offset, std::uint64_t bytes, std::byte* da
   low_ = std::min(low_, offset);
   high_ = std::max(high_, offset + bytes);
   if (writes_.size() <= kLookThrough) return;
-  if (links_.empty()) {
+  if (index_ == nullptr) {
+    index_ = std::make_unique<Index>();
     for (std::uint32_t i = 0; i < kLookThrough; ++i)
-      index(i);
+      add_to_index(i);
   }
-  index(static_cast<std::uint32_t>(writes_.size() - 1));
+  add_to_index(static_cast<std::uint32_t>(writes_.size() - 1));
 }
 
-void PendingWrites::index(std::uint32_t write) {
+void PendingWrites::add_to_index(std::uint32_t write) {
   const Write& one = writes_[write];
   if (one.bytes == 0) return;
   const std::uint64_t last = (one.offset + one.bytes - 1) / kCacheLineBytes;
   for (std::uint64_t line = one.offset / kCacheLineBytes; line <= last; ++line) {
-    const auto link = static_cast<std::uint32_t>(links_.size());
-    const auto [place, is_new] = lines_.try_emplace(line, link);
-    links_.push_back({write, is_new ? kNone : place->second});
+    const auto link = static_cast<std::uint32_t>(index_->links.size());
+    const auto [place, is_new] = index_->lines.try_emplace(line, link);
+    index_->links.push_back({write, is_new ? kNone : place->second});
     place->second = link;
   }
 }
@@ -40,7 +41,7 @@ bool PendingWrites::overlaps(std::uint64_t offset, std::uint64_t bytes) const {
 
 std::byte* PendingWrites::find(std::uint64_t offset, std::uint64_t bytes) const {
   if (bytes == 0 || !may_overlap(offset, bytes)) return nullptr;
-  if (links_.empty()) {
+  if (index_ == nullptr) {
     for (auto write = writes_.rbegin(); write != writes_.rend(); ++write) {
       if (write->offset == offset && write->bytes == bytes) return write->data;
       if (write->offset < offset + bytes && offset < write->offset + write->bytes) return nullptr;
@@ -50,10 +51,10 @@ std::byte* PendingWrites::find(std::uint64_t offset, std::uint64_t bytes) const 
   // A range of several lines could be overlapped in any of them: not worth the search.
   const std::uint64_t line = offset / kCacheLineBytes;
   if ((offset + bytes - 1) / kCacheLineBytes != line) return nullptr;
-  const auto place = lines_.find(line);
-  if (place == lines_.end()) return nullptr;
-  for (std::uint32_t link = place->second; link != kNone; link = links_[link].older) {
-    const Write& write = writes_[links_[link].write];
+  const auto place = index_->lines.find(line);
+  if (place == index_->lines.end()) return nullptr;
+  for (std::uint32_t link = place->second; link != kNone; link = index_->links[link].older) {
+    const Write& write = writes_[index_->links[link].write];
     if (write.offset == offset && write.bytes == bytes) return write.data;
     if (write.offset < offset + bytes && offset < write.offset + write.bytes) return nullptr;
   }
@@ -69,7 +70,7 @@ void PendingWrites::copy(const Write& write, std::byte* to, std::uint64_t offset
 
 void PendingWrites::overlay(std::byte* to, std::uint64_t offset, std::uint64_t bytes) const {
   if (bytes == 0 || !may_overlap(offset, bytes)) return;
-  if (links_.empty()) {
+  if (index_ == nullptr) {
     for (const Write& write : writes_)
       copy(write, to, offset, bytes);
     return;
@@ -77,11 +78,11 @@ void PendingWrites::overlay(std::byte* to, std::uint64_t offset, std::uint64_t b
   boost::container::small_vector<std::uint32_t, 32> newest_first;
   const std::uint64_t last = (offset + bytes - 1) / kCacheLineBytes;
   for (std::uint64_t line = offset / kCacheLineBytes; line <= last; ++line) {
-    const auto place = lines_.find(line);
-    if (place == lines_.end()) continue;
+    const auto place = index_->lines.find(line);
+    if (place == index_->lines.end()) continue;
     newest_first.clear();
-    for (std::uint32_t link = place->second; link != kNone; link = links_[link].older)
-      newest_first.push_back(links_[link].write);
+    for (std::uint32_t link = place->second; link != kNone; link = index_->links[link].older)
+      newest_first.push_back(index_->links[link].write);
     const std::uint64_t from = std::max(offset, line * kCacheLineBytes);
     const std::uint64_t end = std::min(offset + bytes, (line + 1) * kCacheLineBytes);
     for (auto write = newest_first.rbegin(); write != newest_first.rend(); ++write)

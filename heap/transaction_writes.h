@@ -7,6 +7,7 @@
 #include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -39,15 +40,18 @@ class PendingWrites {
     std::uint32_t write;
     std::uint32_t older;  // index of the link before it on the same line
   };
-  void index(std::uint32_t write);
+  void add_to_index(std::uint32_t write);
   static void copy(const Write& write, std::byte* to, std::uint64_t offset, std::uint64_t bytes);
 
   boost::container::small_vector<Write, kLookThrough> writes_;
   std::uint64_t low_ = ~std::uint64_t{0};  // of all ranges
   std::uint64_t high_ = 0;
-  // Of many writes: the newest link of each cache line.
-  std::unordered_map<std::uint64_t, std::uint32_t> lines_;
-  std::vector<Link> links_;
+  // Of many writes: the newest link of each cache line. Null while there are few.
+  struct Index {
+    std::unordered_map<std::uint64_t, std::uint32_t> lines;
+    std::vector<Link> links;
+  };
+  std::unique_ptr<Index> index_;
 };
 
 }  // namespace strata
