@@ -21,6 +21,11 @@ check tmpfs_may_use_huge_pages mount -o remount,huge=advise /dev/shm
 echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 run_tests placement_test
 run_tests live_placement_test
+run_tests strata_command_test
+
+# The suites of every machine, on this one.
+run_tests shm_test
+run_tests anonymous_test
 
 run_tests hot_added_node_test
 
