@@ -1,5 +1,6 @@
 // The `strata` command.
 #include "tools/commands.h"
+#include "tools/pool_commands.h"
 
 namespace {
 
@@ -22,6 +23,8 @@ void add_all(strata::tools::Commands& commands) {
   add_locks(commands);
   add_top(commands);
   add_check(commands);
+  commands.section("Pools");
+  add_pool(commands);
   commands.section("Clean up");
   add_rm(commands);
   add_gc(commands);

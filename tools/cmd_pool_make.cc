@@ -1,0 +1,147 @@
+// `strata pool create|grow|rm|snapshot|rollback`: what makes and changes pools.
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "pmem/pool.h"
+#include "pmem/snapshot.h"
+#include "tools/pool_commands.h"
+
+namespace strata::tools {
+namespace {
+
+struct CreateFlags {
+  std::string path;
+  PoolCreateOptions options;
+};
+
+Result<ExitCode> create(Context& context, const CreateFlags& flags) {
+  STRATA_TRY(Pool::create(context.os(), flags.path, flags.options));
+  context.output().json({{"path", flags.path}, {"bytes", flags.options.bytes}, {"created", true}});
+  context.output().print(
+      fmt::format("created {}, {}\n", flags.path, format_bytes(flags.options.bytes)));
+  return ExitCode::done;
+}
+
+struct GrowFlags {
+  std::string path;
+  std::uint64_t bytes = 0;
+};
+
+Result<ExitCode> grow(Context& context, const GrowFlags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const GrowReport report, grow_pool(pool, flags.bytes));
+  context.output().json({{"path", flags.path},
+                         {"old_bytes", report.old_bytes},
+                         {"new_bytes", report.new_bytes},
+                         {"segment_versions", report.segments}});
+  context.output().print(fmt::format("{}: {} to {}, {} segment versions\n", flags.path,
+                                     format_bytes(report.old_bytes), format_bytes(report.new_bytes),
+                                     report.segments));
+  return ExitCode::done;
+}
+
+struct RemoveFlags {
+  std::string path;
+  std::string name;
+  bool even_if_attached = false;
+};
+
+Result<ExitCode> remove(Context& context, const RemoveFlags& flags) {
+  const Pool pool = Pool::at(context.os(), flags.path);
+  STRATA_TRY(pool.remove({.name = flags.name, .even_if_attached = flags.even_if_attached}));
+  context.output().json({{"path", flags.path}, {"name", flags.name}, {"removed", true}});
+  context.output().print(fmt::format("removed {} from {}\n", flags.name, flags.path));
+  return ExitCode::done;
+}
+
+struct SnapshotFlags {
+  std::string path;
+  std::string to;
+  SnapshotOptions options;
+};
+
+Result<ExitCode> snapshot(Context& context, const SnapshotFlags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const SnapshotReport report, snapshot_pool(pool, flags.to, flags.options));
+  const char* method = report.method == CopyMethod::reflink ? "reflink" : "copy";
+  context.output().json(
+      {{"path", flags.path}, {"to", flags.to}, {"method", method}, {"bytes", report.bytes}});
+  context.output().print(
+      fmt::format("{}: {} of {} ({})\n", flags.to, method, flags.path, format_bytes(report.bytes)));
+  return ExitCode::done;
+}
+
+struct RollbackFlags {
+  std::string path;
+  std::string name;
+  std::uint64_t version = 0;
+};
+
+Result<ExitCode> rollback(Context& context, const RollbackFlags& flags) {
+  const Pool pool = Pool::at(context.os(), flags.path);
+  STRATA_TRY(pool.rollback(flags.name, flags.version));
+  STRATA_ASSIGN(const auto now, pool.look_up(flags.name, Deadline::after_ms(1000)));
+  const std::uint64_t version = now.found.entry.version;
+  context.output().json({{"path", flags.path}, {"name", flags.name}, {"version", version}});
+  context.output().print(
+      fmt::format("{}#{} is version {} again\n", flags.path, flags.name, version));
+  return ExitCode::done;
+}
+
+CLI::Option* add_path(CLI::App& app, std::string& path) {
+  return app.add_option("PATH", path, "the pool's file")->required()->type_name("");
+}
+
+CLI::Option* add_name(CLI::App& app, std::string& name) {
+  return app.add_option("NAME", name, "the segment")->required()->type_name("");
+}
+
+}  // namespace
+
+void add_pool_making(Commands& pool) {
+  const auto created = std::make_shared<CreateFlags>();
+  CLI::App& create_app =
+      pool.add("create", "Make a pool.", "strata pool create run.pool --size 4G",
+               [created](Context& context) { return create(context, *created); });
+  add_path(create_app, created->path);
+  add_size(create_app, "--size", created->options.bytes, "of the file, at least 8M")->required();
+  create_app.add_option("--slots", created->options.slots,
+                        "segments and old versions it can hold; default 2944");
+
+  const auto grown = std::make_shared<GrowFlags>();
+  CLI::App& grow_app = pool.add("grow", "Put a larger pool with the same content in its place.",
+                                "strata pool grow run.pool --size 8G",
+                                [grown](Context& context) { return grow(context, *grown); });
+  add_path(grow_app, grown->path);
+  add_size(grow_app, "--size", grown->bytes, "of the file from then on")->required();
+
+  const auto removed = std::make_shared<RemoveFlags>();
+  CLI::App& remove_app =
+      pool.add("rm", "Remove a segment with all its versions; refused (4) while it is in use.",
+               "strata pool rm run.pool mesh",
+               [removed](Context& context) { return remove(context, *removed); });
+  add_path(remove_app, removed->path);
+  add_name(remove_app, removed->name);
+  remove_app.add_flag("--force", removed->even_if_attached,
+                      "although it is in use: its users keep their memory");
+
+  const auto copied = std::make_shared<SnapshotFlags>();
+  CLI::App& snapshot_app =
+      pool.add("snapshot", "Copy a pool, by reflink where the file system can.",
+               "strata pool snapshot run.pool before.pool",
+               [copied](Context& context) { return snapshot(context, *copied); });
+  add_path(snapshot_app, copied->path);
+  snapshot_app.add_option("TO", copied->to, "the copy")->required()->type_name("");
+  snapshot_app.add_flag("--replace", copied->options.replace, "an existing file");
+
+  const auto rolled = std::make_shared<RollbackFlags>();
+  CLI::App& rollback_app =
+      pool.add("rollback", "Make an older version of a segment the current one.",
+               "strata pool rollback run.pool model --version 3",
+               [rolled](Context& context) { return rollback(context, *rolled); });
+  add_path(rollback_app, rolled->path);
+  add_name(rollback_app, rolled->name);
+  rollback_app.add_option("--version", rolled->version, "default: the newest of the older ones");
+}
+
+}  // namespace strata::tools

@@ -1,0 +1,189 @@
+// `strata pool import|export|backup|restore|checkpoint`: what goes into pools and comes out.
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "pmem/backup.h"
+#include "pmem/checkpoint.h"
+#include "pmem/transfer.h"
+#include "tools/pool_commands.h"
+
+namespace strata::tools {
+namespace {
+
+struct Flags {
+  std::string path;
+  std::string name;
+  std::string file;
+  std::string uri;
+  std::uint64_t version = 0;
+  std::uint64_t bytes = 0;
+  std::uint32_t keep_versions = 2;
+  bool replace = false;
+};
+
+Result<ExitCode> show(Context& context, const Flags& flags, const CheckpointReport& report) {
+  context.output().json({{"path", flags.path},
+                         {"name", flags.name},
+                         {"version", report.version},
+                         {"blocks", report.blocks},
+                         {"blocks_written", report.blocks_written},
+                         {"bytes_written", report.bytes_written},
+                         {"is_incremental", report.is_incremental}});
+  context.output().print(fmt::format("{}#{} version {}: {} of {} blocks written ({})\n", flags.path,
+                                     flags.name, report.version, report.blocks_written,
+                                     report.blocks, format_bytes(report.bytes_written)));
+  return ExitCode::done;
+}
+
+Result<ExitCode> import(Context& context, const Flags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const auto facts, context.os().stat(flags.file));
+  Progress progress(context.output(), "import", static_cast<std::uint64_t>(facts.st_size));
+  STRATA_ASSIGN(const CheckpointReport report,
+                import_file(flags.file, pool, flags.name,
+                            {.keep_versions = flags.keep_versions,
+                             .progress = [&](std::uint64_t bytes) { progress.add(bytes); }}));
+  return show(context, flags, report);
+}
+
+Result<ExitCode> checkpoint_segment(Context& context, const Flags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const Segment segment,
+                context.catalog().attach(flags.uri, {.access = Access::read_only}));
+  Progress progress(context.output(), "checkpoint", segment.payload_bytes());
+  STRATA_ASSIGN(const CheckpointReport report,
+                checkpoint(segment, pool, flags.name,
+                           {.keep_versions = flags.keep_versions,
+                            .progress = [&](std::uint64_t bytes) { progress.add(bytes); }}));
+  return show(context, flags, report);
+}
+
+Result<ExitCode> export_segment(Context& context, const Flags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const RestoreReport report, export_file(pool, flags.name, flags.version, flags.file,
+                                                        {.replace = flags.replace}));
+  context.output().json({{"path", flags.path},
+                         {"name", flags.name},
+                         {"file", flags.file},
+                         {"version", report.version},
+                         {"bytes", report.bytes},
+                         {"blocks_verified", report.blocks_verified}});
+  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} blocks verified\n", flags.file,
+                                     format_bytes(report.bytes), flags.path, flags.name,
+                                     report.version, report.blocks_verified));
+  return ExitCode::done;
+}
+
+void show(Context& context, const Flags& flags, const BackupReport& report) {
+  context.output().json({{"path", flags.path},
+                         {"file", flags.file},
+                         {"segment_versions", report.versions},
+                         {"payload_bytes", report.payload_bytes},
+                         {"file_bytes", report.file_bytes}});
+}
+
+Result<ExitCode> backup(Context& context, const Flags& flags) {
+  STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
+  STRATA_ASSIGN(const BackupReport report,
+                backup_pool(pool, flags.file, {.replace = flags.replace}));
+  show(context, flags, report);
+  context.output().print(fmt::format("{}: {} segment versions of {}, {}\n", flags.file,
+                                     report.versions, flags.path, format_bytes(report.file_bytes)));
+  return ExitCode::done;
+}
+
+Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
+  const Pool pool = Pool::at(context.os(), flags.path);
+  STRATA_ASSIGN(Segment segment, context.catalog().attach(flags.uri));
+  STRATA_ASSIGN(const RestoreReport report, restore(pool, flags.name, flags.version, segment));
+  context.output().json({{"path", flags.path},
+                         {"name", flags.name},
+                         {"uri", flags.uri},
+                         {"version", report.version},
+                         {"bytes", report.bytes},
+                         {"blocks_verified", report.blocks_verified}});
+  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} blocks verified\n", flags.uri,
+                                     format_bytes(report.bytes), flags.path, flags.name,
+                                     report.version, report.blocks_verified));
+  return ExitCode::done;
+}
+
+Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
+  STRATA_ASSIGN(const BackupReport report,
+                restore_pool(context.os(), flags.file, flags.path, {.bytes = flags.bytes}));
+  show(context, flags, report);
+  context.output().print(
+      fmt::format("{}: {} segment versions from {}\n", flags.path, report.versions, flags.file));
+  return ExitCode::done;
+}
+
+CLI::Option* add_path(CLI::App& app, std::string& path) {
+  return app.add_option("PATH", path, "the pool's file")->required()->type_name("");
+}
+
+CLI::Option* add_text(CLI::App& app, const char* name, std::string& text, const char* help) {
+  return app.add_option(name, text, help)->required()->type_name("");
+}
+
+}  // namespace
+
+void add_pool_transfers(Commands& pool) {
+  const auto add = [&](const char* name, const char* summary, const char* examples,
+                       Result<ExitCode> (*run)(Context&, const Flags&)) {
+    const auto flags = std::make_shared<Flags>();
+    CLI::App& app = pool.add(name, summary, examples,
+                             [flags, run](Context& context) { return run(context, *flags); });
+    return std::pair<CLI::App&, Flags&>(app, *flags);
+  };
+  const auto keep_help = "older versions to keep; default 2";
+  {
+    auto [app, flags] = add("import", "Make a file's bytes a new version of a segment.",
+                            "strata pool import run.pool weights weights.bin", import);
+    add_path(app, flags.path);
+    add_text(app, "NAME", flags.name, "the segment");
+    add_text(app, "FILE", flags.file, "what to read");
+    app.add_option("--keep", flags.keep_versions, keep_help);
+  }
+  {
+    auto [app, flags] = add("export", "Write a segment's bytes, verified, to a file.",
+                            "strata pool export run.pool weights weights.bin", export_segment);
+    add_path(app, flags.path);
+    add_text(app, "NAME", flags.name, "the segment");
+    add_text(app, "FILE", flags.file, "what to write");
+    app.add_option("--version", flags.version, "an older version");
+    app.add_flag("--replace", flags.replace, "an existing file");
+  }
+  {
+    auto [app, flags] = add("checkpoint", "Make a segment's content a new version in a pool.",
+                            "strata pool checkpoint run.pool model shm:model", checkpoint_segment);
+    add_path(app, flags.path);
+    add_text(app, "NAME", flags.name, "the segment in the pool");
+    add_text(app, "URI", flags.uri, "the segment to copy, which must hold still");
+    app.add_option("--keep", flags.keep_versions, keep_help);
+  }
+  {
+    auto [app, flags] =
+        add("load", "Copy a version from a pool, verified, into a segment that is large enough.",
+            "strata pool load run.pool model shm:model", restore_segment);
+    add_path(app, flags.path);
+    add_text(app, "NAME", flags.name, "the segment in the pool");
+    add_text(app, "URI", flags.uri, "the segment to fill");
+    app.add_option("--version", flags.version, "an older version");
+  }
+  {
+    auto [app, flags] = add("backup", "Write all versions of all segments to one file.",
+                            "strata pool backup run.pool run.backup", backup);
+    add_path(app, flags.path);
+    add_text(app, "FILE", flags.file, "the backup");
+    app.add_flag("--replace", flags.replace, "an existing file");
+  }
+  {
+    auto [app, flags] = add("restore", "Make a new pool of a backup.",
+                            "strata pool restore run.pool run.backup", restore_backup);
+    add_path(app, flags.path);
+    add_text(app, "FILE", flags.file, "the backup");
+    add_size(app, "--size", flags.bytes, "of the new pool; default as it was");
+  }
+}
+
+}  // namespace strata::tools

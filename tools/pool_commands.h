@@ -1,0 +1,14 @@
+// The subcommands of `strata pool`, in three files by what they are for.
+#pragma once
+
+#include "tools/command.h"
+
+namespace strata::tools {
+
+void add_pool(Commands& commands);
+
+void add_pool_looking(Commands& pool);    // info, ls, check, repair, dump
+void add_pool_making(Commands& pool);     // create, grow, rm, snapshot, rollback
+void add_pool_transfers(Commands& pool);  // import, export, backup, restore, checkpoint
+
+}  // namespace strata::tools
