@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,11 @@ from tests.vm import protocol
 
 @contextlib.contextmanager
 def work_directory():
-    """A directory with a path short enough for a unix socket, gone afterwards."""
+    """A directory with a path short enough for a unix socket, gone afterwards.
+
+    Also when Bazel's watchdog ends the test: NVDIMM files are too large to be left behind.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     path = tempfile.mkdtemp(prefix="strata-vm-", dir="/tmp")
     try:
         yield pathlib.Path(path)
