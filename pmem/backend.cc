@@ -320,10 +320,13 @@ Result<void> PmemBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
 }
 
 Result<std::vector<SegmentStat>> PmemBackend::list(std::string_view container) {
-  std::vector<std::string> paths{std::string(container)};
+  std::vector<std::string> paths;
   if (container.empty()) {
     const std::lock_guard lock(mutex_);
-    paths.assign(pools_.begin(), pools_.end());
+    for (const std::string& path : pools_)
+      paths.push_back(path);
+  } else {
+    paths.emplace_back(container);
   }
   std::vector<SegmentStat> found;
   for (const std::string& path : paths) {
