@@ -2,13 +2,13 @@
 // there with what has to be. No step is left out: an operation is first run whole to count them.
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 
 #include "base/step.h"
 #include "heap/heap_core.h"
 #include "heap/testing.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using namespace strata::test;
@@ -23,14 +23,7 @@ void must(bool done) { STRATA_CHECK(done); }
 
 struct Total {
   std::uint64_t kill_points = 0;
-  ~Total() {
-    std::printf("kill points: %llu\n", static_cast<unsigned long long>(kill_points));
-    std::printf("verified: %llu kill points\n", static_cast<unsigned long long>(kill_points));
-    if (const char* directory = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR")) {
-      std::ofstream(std::string(directory) + "/counts.txt", std::ios::app)
-          << "count kill_points " << kill_points << "\n";
-    }
-  }
+  ~Total() { report_verified(kill_points, "kill points"); }
 } total;
 
 std::uint64_t root_of(Heap& heap, unsigned index) { return heap.root(index)->bytes; }

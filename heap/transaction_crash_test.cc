@@ -7,6 +7,7 @@
 #include "heap/transaction_testing.h"
 #include "segment/shadow_durability.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using namespace strata::test;
@@ -163,7 +164,7 @@ TEST_CASE("an_image_at_any_drain_recovers_to_all_committed_transactions_and_noth
       images += bank.shadow->images();
     }
   }
-  report_verified(images, "crash_images", "crash images of transactions");
+  report_verified(images, "crash images");
 }
 
 TEST_CASE("images_of_concurrent_committers_recover_too") {
@@ -187,7 +188,7 @@ TEST_CASE("images_of_concurrent_committers_recover_too") {
       images += bank.shadow->images();
     }
   }
-  report_verified(images, "crash_images", "crash images of transactions");
+  report_verified(images, "crash images");
 }
 
 TEST_CASE("work_goes_on_after_each_of_many_power_failures") {

@@ -6,6 +6,7 @@
 
 #include "heap/transaction_testing.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using namespace strata::test;
@@ -299,7 +300,7 @@ void kill_everywhere(Durability& durability, std::uint64_t every) {
               static_cast<unsigned long long>(killer.points()),
               static_cast<unsigned long long>(killer.second_points()));
   CHECK(killer.points() > 50);
-  report_verified(killer.points() + killer.second_points(), "kill_points", "kill points");
+  report_verified(killer.points() + killer.second_points(), "kill points");
 }
 
 }  // namespace

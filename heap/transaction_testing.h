@@ -184,17 +184,6 @@ class SharedBytes {
   std::uint64_t bytes_;
 };
 
-// Appends to the file that ./check reads, and prints what it will say.
-inline void report_verified(std::uint64_t count, const std::string& unit, const std::string& text) {
-  std::printf("verified: %llu %s\n", static_cast<unsigned long long>(count), text.c_str());
-  if (const char* directory = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR")) {
-    if (std::FILE* file = std::fopen((std::string(directory) + "/counts.txt").c_str(), "a")) {
-      std::fprintf(file, "count %s %llu\n", unit.c_str(), static_cast<unsigned long long>(count));
-      std::fclose(file);
-    }
-  }
-}
-
 // The chain of nodes: every one allocated, and no other block.
 inline bool list_is_whole(TestProcess& process, std::string& why) {
   std::uint64_t count = 0;

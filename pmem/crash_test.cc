@@ -15,6 +15,7 @@
 #include "pmem/checkpoint.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using strata::test::make_pool;
@@ -210,11 +211,11 @@ TEST_CASE("every_crash_image_of_every_pool_operation_is_the_old_state_or_the_new
   REQUIRE(std::getenv("STRATA_CRASH_ORACLE") != nullptr);
   const std::uint64_t images = run(0, 1);
   CHECK(images > 100);
-  strata::test::record_count("crash_images", images);
+  strata::report_verified(images, "crash images");
 }
 
 TEST_CASE("crash_images_with_words_that_were_written_out_early_are_sound_too") {
   const std::uint64_t images = run(300, 7);
   CHECK(images > 50);
-  strata::test::record_count("crash_images", images);
+  strata::report_verified(images, "crash images");
 }

@@ -17,6 +17,7 @@
 #include "pmem/testing.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using strata::test::in_child;
@@ -142,7 +143,7 @@ TEST_CASE("after_any_failing_system_call_a_pool_has_the_old_state_or_the_new") {
     }
     std::filesystem::remove(dir / "p");
   }
-  strata::test::record_count("fault_points", faults);
+  strata::report_verified(faults, "injected failures");
 }
 
 TEST_CASE("a_process_killed_at_any_system_call_leaves_the_old_state_or_the_new") {
@@ -172,7 +173,7 @@ TEST_CASE("a_process_killed_at_any_system_call_leaves_the_old_state_or_the_new")
     }
     std::filesystem::remove(dir / "p");
   }
-  strata::test::record_count("kill_points", kills);
+  strata::report_verified(kills, "kill points");
 }
 
 TEST_CASE("four_processes_of_which_one_is_killed_every_50_ms_lose_no_acknowledged_update") {
@@ -247,8 +248,8 @@ TEST_CASE("four_processes_of_which_one_is_killed_every_50_ms_lose_no_acknowledge
     INFO(item.what << ": " << item.detail);
     CHECK(item.outcome != CheckOutcome::damaged);
   }
-  strata::test::record_count("soak_kills", kKills);
-  strata::test::record_count("soak_updates", updates);
+  strata::report_verified(kKills, "kills in soaks");
+  strata::report_verified(updates, "updates kept over kills");
 }
 
 TEST_CASE("a_flipped_byte_anywhere_in_the_metadata_is_never_a_crash_or_a_wrong_value") {
@@ -304,7 +305,7 @@ TEST_CASE("a_flipped_byte_anywhere_in_the_metadata_is_never_a_crash_or_a_wrong_v
     ++(WEXITSTATUS(status) == 1 ? refused : unharmed);
   }
   CHECK(refused > 100);
-  strata::test::record_count("flipped_bytes", places.size());
+  strata::report_verified(places.size(), "flipped bytes in pools");
 }
 
 TEST_CASE("a_truncated_pool_is_refused_at_every_length") {

@@ -13,6 +13,7 @@
 #include "pmem/testing.h"
 #include "pmem/transfer.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using strata::test::make_pool;
@@ -247,7 +248,7 @@ TEST_CASE("a_damaged_backup_is_refused_wherever_it_was_damaged") {
     REQUIRE(!os.stat(dir / "q"));
     ++refused;
   }
-  strata::test::record_count("damaged_backups", refused);
+  strata::report_verified(refused, "damaged backups refused");
   auto other_order = good;
   std::reverse(other_order.begin() + 8, other_order.begin() + 16);
   write_file(dir / "bad", other_order);

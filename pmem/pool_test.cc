@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "pmem/backend.h"
 #include "pmem/testing.h"

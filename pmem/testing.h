@@ -6,7 +6,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <string>
 
@@ -47,14 +46,6 @@ inline int in_child(const std::function<int()>& body) {
   int status = 0;
   ::waitpid(child, &status, 0);
   return status;
-}
-
-// Adds "count NAME N" to the counts that the closing report collects.
-inline void record_count(const std::string& name, std::uint64_t count) {
-  const char* directory = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR");
-  if (directory == nullptr) return;
-  std::ofstream(std::string(directory) + "/counts.txt", std::ios::app)
-      << "count " << name << " " << count << "\n";
 }
 
 }  // namespace strata::test

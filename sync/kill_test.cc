@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <functional>
 
 #include "base/step.h"
@@ -21,6 +20,7 @@
 #include "sync/testing.h"
 #include "sync/versioned_cell.h"
 #include "tests/catch.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using namespace strata::test;
@@ -45,11 +45,7 @@ void need(bool ok, int code) {
 
 void record(const char* name, std::uint64_t points) {
   std::printf("kill points: %llu (%s)\n", static_cast<unsigned long long>(points), name);
-  std::printf("verified: %llu kill points\n", static_cast<unsigned long long>(points));
-  if (const char* folder = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR")) {
-    std::ofstream(std::string(folder) + "/counts.txt", std::ios::app)
-        << "count kill_points " << points << "\n";
-  }
+  report_verified(points, "kill points");
 }
 
 template <typename State>

@@ -38,7 +38,8 @@ std::size_t cpus_in_row() {
 
 double cpu_rows_height(const MemoryNode& node) {
   const std::size_t drawn = std::min(node.cpus.size(), kMaxDrawnCpus);
-  return static_cast<double>((drawn + cpus_in_row() - 1) / cpus_in_row()) * kCpuPitch;
+  const std::size_t rows = (drawn + cpus_in_row() - 1) / cpus_in_row();
+  return static_cast<double>(rows) * kCpuPitch;
 }
 
 double card_height(const Topology& topology, const MemoryNode& node) {
@@ -61,8 +62,10 @@ void draw_memory(Svg& svg, Point at, const MemoryNode& node, double most_bytes) 
 void draw_cpus(Svg& svg, Point at, const MemoryNode& node) {
   const std::size_t drawn = std::min(node.cpus.size(), kMaxDrawnCpus);
   for (std::size_t i = 0; i < drawn; ++i) {
-    svg.rect({.x = at.x + static_cast<double>(i % cpus_in_row()) * kCpuPitch,
-              .y = at.y + static_cast<double>(i / cpus_in_row()) * kCpuPitch,
+    const std::size_t column = i % cpus_in_row();
+    const std::size_t row = i / cpus_in_row();
+    svg.rect({.x = at.x + static_cast<double>(column) * kCpuPitch,
+              .y = at.y + static_cast<double>(row) * kCpuPitch,
               .width = kCpuPitch - 3,
               .height = kCpuPitch - 3},
              {.fill = "#aab6c4", .stroke = "none", .corner_radius = 2},

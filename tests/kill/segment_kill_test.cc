@@ -15,6 +15,7 @@
 #include "os/fault_os.h"
 #include "tests/catch.h"
 #include "tests/shm_directory.h"
+#include "tests/verified.h"
 
 using namespace strata;
 
@@ -237,7 +238,7 @@ TEST_CASE("a_kill_at_any_call_of_any_operation_is_cleaned_up_and_harms_nobody") 
       ++points;
     }
   }
-  std::printf("verified: %llu kill points\n", static_cast<unsigned long long>(points));
+  report_verified(points, "kill points");
 }
 
 TEST_CASE("a_failure_of_any_call_of_any_operation_is_reported_and_loses_nothing") {
@@ -267,5 +268,5 @@ TEST_CASE("a_failure_of_any_call_of_any_operation_is_reported_and_loses_nothing"
       }
     }
   }
-  std::printf("verified: %llu injected failures\n", static_cast<unsigned long long>(points));
+  report_verified(points, "injected failures");
 }

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
 
 #include "sync/barrier.h"
@@ -20,6 +19,7 @@
 #include "tests/catch.h"
 #include "tests/model/scheduler.h"
 #include "tests/skip.h"
+#include "tests/verified.h"
 
 using namespace strata;
 using model::kUnbounded;
@@ -46,11 +46,7 @@ model::Report run(const char* name, const model::Bounds& bounds,
       "model: %s: %llu executions, %s preemptions, %u kills, up to %u steps and %u switches\n",
       name, static_cast<unsigned long long>(report.executions), preemptions.c_str(), bounds.kills,
       report.longest, report.most_switches);
-  std::printf("verified: %llu interleavings\n", static_cast<unsigned long long>(report.executions));
-  if (const char* folder = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR")) {
-    std::ofstream(std::string(folder) + "/counts.txt", std::ios::app)
-        << "count interleavings " << report.executions << "\n";
-  }
+  report_verified(report.executions, "interleavings");
   return report;
 }
 
