@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include <cstring>
+#include <fstream>
 #include <random>
 
 #include "pmem/backend.h"
