@@ -9,6 +9,8 @@ check small_tmpfs_mounts mount_small_tmpfs 96 /mnt/tmpfs
 run_tests dax_truth_test
 
 # The suites of pools, with their files on each file system.
+# What pool_test runs beside it, as Bazel names it to the test outside.
+export STRATA_FOREIGN_READER=/payload/foreign_reader
 run_tests_in /mnt/dax pool_test
 run_tests_in /mnt/dax backend_test
 run_tests_in /mnt/paged domain_test # of pages and msync
