@@ -162,7 +162,7 @@ class Committer {
   }
 
   std::vector<NodeWork> divide(std::uint64_t chunk_bytes) const {
-    const std::vector<Extent> ranges = extents(plan_);
+    const std::vector<NodeExtent> ranges = extents(plan_);
     const std::size_t groups = std::max<std::size_t>(1, plan_.nodes.size());
     std::vector<NodeWork> work(groups);
     for (std::size_t i = 0; i < plan_.near_cpus.size() && i < groups; ++i)
@@ -175,7 +175,7 @@ class Committer {
       return work;
     }
     std::uint64_t done_bytes = 0;
-    for (const Extent& extent : ranges) {
+    for (const NodeExtent& extent : ranges) {
       if (extent.offset_bytes >= range_.size()) break;
       const auto at = std::find(plan_.nodes.begin(), plan_.nodes.end(), extent.node);
       const std::uint64_t bytes = std::min(extent.bytes, range_.size() - extent.offset_bytes);

@@ -30,16 +30,17 @@ class Targets {
     if (plan_.mode == Plan::Mode::interleave) {
       return plan_.nodes[offset_bytes / plan_.page_bytes % plan_.nodes.size()];
     }
-    const auto next = std::upper_bound(
-        extents_.begin(), extents_.end(), offset_bytes,
-        [](std::uint64_t offset, const Extent& extent) { return offset < extent.offset_bytes; });
+    const auto next = std::upper_bound(extents_.begin(), extents_.end(), offset_bytes,
+                                       [](std::uint64_t offset, const NodeExtent& extent) {
+                                         return offset < extent.offset_bytes;
+                                       });
     return next == extents_.begin() ? plan_.nodes.front() : std::prev(next)->node;
   }
 
  private:
   const Plan& plan_;
   const std::byte* start_;
-  std::vector<Extent> extents_;
+  std::vector<NodeExtent> extents_;
 };
 
 // One pass over the range; what it found in the wrong place and could not move, by errno.

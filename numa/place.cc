@@ -24,7 +24,7 @@ Result<void> set_policy(Os& os, std::span<std::byte> range, const Plan& plan) {
   }
   const bool is_bound = plan.mode == Plan::Mode::bind || plan.is_strict;
   const int mode = is_bound ? MPOL_BIND : MPOL_PREFERRED;
-  const std::vector<Extent> ranges = extents(plan);
+  const std::vector<NodeExtent> ranges = extents(plan);
   if (ranges.size() <= 1) {
     return os.mbind(range.data(), range.size(), mode, std::span(plan.nodes).first(1), 0);
   }

@@ -170,7 +170,7 @@ Result<void> Planner::spread(Mode mode) {
     plan.weights = placement.weights;
     for (const int node : plan.nodes)
       plan.expected.push_back({node, 0});
-    for (const Extent& extent : extents(plan)) {
+    for (const NodeExtent& extent : extents(plan)) {
       const auto at = std::find(plan.nodes.begin(), plan.nodes.end(), extent.node);
       plan.expected[static_cast<std::size_t>(at - plan.nodes.begin())].pages +=
           extent.bytes / kPageBytes;
@@ -416,8 +416,8 @@ Plan local_plan(std::uint64_t payload_bytes, PageSize page_size) {
   return plan;
 }
 
-std::vector<Extent> extents(const Plan& plan) {
-  std::vector<Extent> cut;
+std::vector<NodeExtent> extents(const Plan& plan) {
+  std::vector<NodeExtent> cut;
   const std::uint64_t total_bytes = placed_bytes(plan);
   std::uint64_t offset_bytes = 0;
   if (plan.mode == Mode::preferred) {

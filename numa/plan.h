@@ -70,11 +70,11 @@ bool needs_topology(const Placement& placement);
 Plan local_plan(std::uint64_t payload_bytes, PageSize page_size);
 
 // A range of the payload that goes to one node.
-struct Extent {
+struct NodeExtent {
   std::uint64_t offset_bytes = 0;
   std::uint64_t bytes = 0;
   int node = 0;
-  bool operator==(const Extent&) const = default;
+  bool operator==(const NodeExtent&) const = default;
 };
 
 // Most stripes that a weighted plan is cut into: each is a policy range in the kernel, and a
@@ -84,7 +84,7 @@ inline constexpr std::uint64_t kMaxStripes = 1024;
 
 // The ranges of a weighted or preferred plan, in order; empty for the other modes, whose pages
 // the kernel deals out.
-std::vector<Extent> extents(const Plan& plan);
+std::vector<NodeExtent> extents(const Plan& plan);
 
 std::uint64_t page_size_bytes(PageSize page_size);  // 4 KiB for base, 2 MiB for thp
 

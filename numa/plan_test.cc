@@ -126,7 +126,7 @@ TEST_CASE("preferred_passes_over_a_full_node_and_says_why") {
 TEST_CASE("preferred_splits_what_fits_on_no_single_node") {
   const Plan plan = plan_of(two_nodes(MiB(48), MiB(32)), "preferred:0,1").value();
   CHECK(plan.expected == std::vector<NodePages>{{0, 12288}, {1, 4096}});
-  CHECK(extents(plan) == std::vector<Extent>{{0, MiB(48), 0}, {MiB(48), MiB(16), 1}});
+  CHECK(extents(plan) == std::vector<NodeExtent>{{0, MiB(48), 0}, {MiB(48), MiB(16), 1}});
   CHECK(plan_of(two_nodes(MiB(8), MiB(8)), "preferred:0,1"));
   const auto strict = plan_of(two_nodes(MiB(8), MiB(8)), "preferred:0,1!");
   REQUIRE(!strict);
@@ -147,7 +147,7 @@ TEST_CASE("weighted_stripes_cover_the_payload_once_and_stay_bounded") {
     const auto cut = extents(plan);
     CHECK(cut.size() <= kMaxStripes);
     std::uint64_t at = 0, on_0 = 0;
-    for (const Extent& extent : cut) {
+    for (const NodeExtent& extent : cut) {
       CHECK(extent.offset_bytes == at);
       CHECK(extent.bytes > 0);
       at += extent.bytes;
