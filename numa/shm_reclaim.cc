@@ -32,21 +32,6 @@ bool looks_like_ours(Os& os, int fd) {
   return read && *read == magic.size() && magic == kHeaderMagic;
 }
 
-// Held while a name is taken away, so that no two processes do it: one could otherwise remove
-// the next segment of that name.
-Result<void> take_change_lock(Os& os, int fd, Deadline deadline) {
-  while (true) {
-    STRATA_ASSIGN(const bool locked,
-                  os.try_lock_byte(fd, kLockBaseBytes + kChangeByte, LockKind::exclusive));
-    if (locked) return {};
-    if (deadline.expired()) {
-      return fail(Code::timed_out,
-                  "being changed by " + describe(find_holders(os, {fd, kLockBaseBytes})));
-    }
-    os.sleep_ns(200'000);
-  }
-}
-
 }  // namespace
 
 Result<SegmentStat> ShmBackend::stat(const SegmentUri& uri) {
@@ -118,7 +103,9 @@ Result<void> ShmBackend::remove(const SegmentUri& uri, const RemoveOptions& opti
                                       path)));
   }
   const auto removed = [&]() -> Result<void> {
-    STRATA_TRY(take_change_lock(os_, file->get(), Deadline::after_ms(1000)));
+    // No two processes take a name away: one could remove the next segment of that name.
+    STRATA_ASSIGN(const ChangeLock lock,
+                  ChangeLock::take(os_, {file->get(), kLockBaseBytes}, Deadline::after_ms(1000)));
     std::optional<ExclusiveLease> lease;
     if (!options.even_if_attached) {
       STRATA_ASSIGN(ExclusiveLease taken, ExclusiveLease::take(os_, file->get()));
@@ -151,7 +138,7 @@ Result<ReclaimDecision> ShmBackend::reclaim_one(const SegmentUri& uri,
   if (!decision.is_orphan || options.dry_run) return decision;
   const std::string path = path_of(uri.name);
   STRATA_ASSIGN(const Fd file, open_to_change(os_, path));
-  const auto locked = take_change_lock(os_, file.get(), Deadline::after_ms(0));
+  const auto locked = ChangeLock::take(os_, {file.get(), kLockBaseBytes}, Deadline::after_ms(0));
   if (!locked) {
     decision.evidence += "; left to another process that is changing it";
     return decision;

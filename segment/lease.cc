@@ -20,6 +20,7 @@ namespace strata {
 namespace {
 
 constexpr int kMaxTokenTries = 1024;
+constexpr std::uint64_t kRetryNs = 200'000;  // while another process changes the segment
 
 struct FileId {
   unsigned major_id;
@@ -89,6 +90,23 @@ std::string describe(const std::vector<Holder>& holders) {
   }
   if (holders.size() > 5) text += fmt::format(" and {} more", holders.size() - 5);
   return text;
+}
+
+Result<ChangeLock> ChangeLock::take(Os& os, LockRange range, Deadline deadline) {
+  while (true) {
+    STRATA_ASSIGN(const bool locked,
+                  os.try_lock_byte(range.fd, range.base_bytes + kChangeByte, LockKind::exclusive));
+    if (locked) return ChangeLock(os, range);
+    if (deadline.expired()) {
+      return fail(Code::timed_out,
+                  "another process is changing the segment: " + describe(find_holders(os, range)));
+    }
+    os.sleep_ns(kRetryNs);
+  }
+}
+
+ChangeLock::~ChangeLock() {
+  if (range_.fd >= 0) (void)os_.unlock_byte(range_.fd, range_.base_bytes + kChangeByte);
 }
 
 Result<std::unique_ptr<Participant>> Participant::join(Os& os, LockRange range,

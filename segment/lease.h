@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -57,6 +58,21 @@ std::vector<Holder> find_holders(Os& os, LockRange range);
 
 // "pid 4711 (worker), pid 4712 (worker)", or that none of them can be seen from here.
 std::string describe(const std::vector<Holder>& holders);
+
+// Holds kChangeByte while it lives: one process at a time grows, seals, removes or reclaims a
+// segment. Errors: timed_out, naming who holds it.
+class ChangeLock {
+ public:
+  static Result<ChangeLock> take(Os& os, LockRange range, Deadline deadline);
+  ChangeLock(ChangeLock&& other) noexcept
+      : os_(other.os_), range_{std::exchange(other.range_.fd, -1), other.range_.base_bytes} {}
+  ~ChangeLock();
+
+ private:
+  ChangeLock(Os& os, LockRange range) : os_(os), range_(range) {}
+  Os& os_;
+  LockRange range_;
+};
 
 // This process's standing in one segment: the token that marks what it holds there.
 class Participant final : public Owner {

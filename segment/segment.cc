@@ -7,38 +7,6 @@
 #include "segment/content_hash.h"
 
 namespace strata {
-namespace {
-
-constexpr std::uint64_t kRetryNs = 200'000;  // while another process changes the segment
-
-// Holds kChangeByte: one process at a time grows, seals or reclaims a segment.
-class ChangeLock {
- public:
-  static Result<ChangeLock> take(Os& os, LockRange range, Deadline deadline) {
-    while (true) {
-      STRATA_ASSIGN(const bool locked, os.try_lock_byte(range.fd, range.base_bytes + kChangeByte,
-                                                        LockKind::exclusive));
-      if (locked) return ChangeLock(os, range);
-      if (deadline.expired()) {
-        return fail(Code::timed_out, "another process is changing the segment: " +
-                                         describe(find_holders(os, range)));
-      }
-      os.sleep_ns(kRetryNs);
-    }
-  }
-  ChangeLock(ChangeLock&& other) noexcept
-      : os_(other.os_), range_{std::exchange(other.range_.fd, -1), other.range_.base_bytes} {}
-  ~ChangeLock() {
-    if (range_.fd >= 0) (void)os_.unlock_byte(range_.fd, range_.base_bytes + kChangeByte);
-  }
-
- private:
-  ChangeLock(Os& os, LockRange range) : os_(os), range_(range) {}
-  Os& os_;
-  LockRange range_;
-};
-
-}  // namespace
 
 Segment::Segment(SegmentUri uri, IdentityBlock identity, std::unique_ptr<Mapping> mapping)
     : uri_(std::move(uri)), identity_(identity), mapping_(std::move(mapping)) {}
