@@ -19,12 +19,6 @@ constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
 
 bool is_hugetlb(PageSize size) { return size == PageSize::huge_2m || size == PageSize::huge_1g; }
 
-// A descriptor of its own for an open file: locks belong to the open file, not to the process.
-Result<Fd> reopen(Os& os, int fd, Access access) {
-  return os.open("/proc/self/fd/" + std::to_string(fd),
-                 access == Access::read_write ? O_RDWR : O_RDONLY);
-}
-
 // Marks the creator as alive and attached, before anybody can see the segment.
 Result<void> lock_as_creator(Os& os, int fd) {
   STRATA_TRY(os.try_lock_byte(fd, kLockBaseBytes + kWriterByte, LockKind::shared));
@@ -306,11 +300,12 @@ Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> 
   auto segment = [&]() -> Result<Segment> {
     if (!handle.name.empty()) return attach({"shm", {}, handle.name}, options);
     if (descriptors.empty()) return fail(Code::corrupt, "neither a name nor a descriptor");
+    const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
     // The sender's locks belong to the descriptor it sent: take one of our own.
-    STRATA_ASSIGN(Fd header, reopen(os_, descriptors[0].get(), options.access));
+    STRATA_ASSIGN(Fd header, os_.reopen(descriptors[0].get(), open_flags));
     const auto open_payload = [&](const IdentityBlock&, int) -> Result<Fd> {
       if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
-      return reopen(os_, descriptors[1].get(), options.access);
+      return os_.reopen(descriptors[1].get(), open_flags);
     };
     STRATA_ASSIGN(auto attached,
                   FileMapping::attach(os_, std::move(header), open_payload,

@@ -17,15 +17,15 @@
 
 #include "numa/report.h"
 #include "tests/catch.h"
-#include "tests/shm_directory.h"
 #include "tests/skip.h"
+#include "tests/temp_dir.h"
 
 using namespace strata;
 
 namespace {
 
 struct Fixture {
-  ShmDirectory directory;
+  test::TempDir directory{"/dev/shm"};
   RealOs os;
   ShmBackend backend{
       os, {.directory = directory.path(), .huge_2m_directory = {}, .huge_1g_directory = {}}};

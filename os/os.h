@@ -68,6 +68,9 @@ class Os {
 
   // Files. O_CLOEXEC is always added.
   Result<Fd> open(const std::string& path, int flags, mode_t mode = 0);
+  // Another open file on the file behind `fd`, which may have no name any more: locks, and the
+  // right to write, belong to the open file.
+  Result<Fd> reopen(int fd, int flags);
   Result<Fd> memfd_create(const std::string& name, unsigned flags);
   Result<Fd> dup(int fd);
   Result<void> ftruncate(int fd, std::uint64_t bytes);

@@ -23,6 +23,10 @@ Result<Fd> Os::open(const std::string& path, int flags, mode_t mode) {
   return Fd(fd);
 }
 
+Result<Fd> Os::reopen(int fd, int flags) {
+  return open("/proc/self/fd/" + std::to_string(fd), flags);
+}
+
 Result<Fd> Os::memfd_create(const std::string& name, unsigned flags) {
   STRATA_OS_CALL(fd, "memfd_create", "memfd_create " + name,
                  ::memfd_create(name.c_str(), flags | MFD_CLOEXEC));

@@ -7,14 +7,6 @@
 #include "segment/segment_file.h"
 
 namespace strata {
-namespace {
-
-// A descriptor of its own for a file that has no name: locks belong to the open file.
-Result<Fd> reopen(Os& os, int fd, int flags) {
-  return os.open("/proc/self/fd/" + std::to_string(fd), flags);
-}
-
-}  // namespace
 
 Result<Segment> FakeBackend::create(const SegmentUri& uri, const CreateOptions& options) {
   STRATA_TRY(check_name(uri.name));
@@ -27,7 +19,7 @@ Result<Segment> FakeBackend::create(const SegmentUri& uri, const CreateOptions& 
   STRATA_TRY(os_.fchmod(memory.get(), options.mode));
   STRATA_TRY(os_.ftruncate(memory.get(), identity.payload_offset_bytes + options.payload_bytes));
   STRATA_TRY(os_.pwrite(memory.get(), make_header_page(identity), 0));
-  STRATA_ASSIGN(Fd lease, reopen(os_, memory.get(), O_RDWR));
+  STRATA_ASSIGN(Fd lease, os_.reopen(memory.get(), O_RDWR));
   STRATA_TRY(os_.try_lock_byte(lease.get(), kLockBaseBytes + kWriterByte, LockKind::shared));
   STRATA_TRY(os_.try_lock_byte(lease.get(), kLockBaseBytes + kCreatorByte, LockKind::exclusive));
   {
@@ -71,7 +63,7 @@ Result<Fd> FakeBackend::open(const std::string& name, int flags) {
   const std::lock_guard lock(names_->mutex);
   const auto found = names_->files.find(name);
   if (found == names_->files.end()) return fail(Code::not_found, "no such segment");
-  return reopen(os_, found->second.get(), flags);
+  return os_.reopen(found->second.get(), flags);
 }
 
 Result<Segment> FakeBackend::attach(const SegmentUri& uri, const AttachOptions& options) {

@@ -247,7 +247,7 @@ Result<void> FileMapping::freeze() {
   // Maps a plane again, at the same address, through a descriptor that cannot write: mprotect
   // alone could be undone, and a memfd refuses the write seal while one such mapping is left.
   const auto remap = [&](int fd, std::byte* at, std::size_t bytes) -> Result<void> {
-    STRATA_ASSIGN(const Fd read_only, os_.open("/proc/self/fd/" + std::to_string(fd), O_RDONLY));
+    STRATA_ASSIGN(const Fd read_only, os_.reopen(fd, O_RDONLY));
     STRATA_TRY(os_.mmap({.address = at,
                          .bytes = bytes,
                          .protection = PROT_READ,

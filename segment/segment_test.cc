@@ -196,9 +196,7 @@ TEST_CASE("create_options_that_cannot_be_are_refused_with_the_reason") {
 
 TEST_CASE("a_participants_token_is_its_own_and_dies_with_its_process") {
   const Fd file = os.memfd_create("locks", 0).value();
-  const auto open_again = [&] {
-    return os.open("/proc/self/fd/" + std::to_string(file.get()), O_RDWR).value();
-  };
+  const auto open_again = [&] { return os.reopen(file.get(), O_RDWR).value(); };
   std::atomic<std::uint32_t> next{kMaxToken};  // wraps, and 0 is skipped
   const Fd mine = open_again();
   const auto me = Participant::join(os, {mine.get(), kLockBaseBytes}, next).value();
@@ -209,7 +207,7 @@ TEST_CASE("a_participants_token_is_its_own_and_dies_with_its_process") {
   const pid_t child = fork();
   if (child == 0) {
     RealOs child_os;
-    const Fd theirs = child_os.open("/proc/self/fd/" + std::to_string(file.get()), O_RDWR).value();
+    const Fd theirs = child_os.reopen(file.get(), O_RDWR).value();
     std::atomic<std::uint32_t> their_next{kMaxToken};  // a hint that lies: the lock decides
     const auto they = Participant::join(child_os, {theirs.get(), kLockBaseBytes}, their_next);
     // What was inherited from the parent is no token any more.

@@ -26,7 +26,7 @@ class LockFile {
  public:
   LockFile() : fd_(os_.memfd_create("locks", 0).value()) {}
   // A new open file each time: locks belong to open files, and a child inherits its parent's.
-  Fd open() const { return os_.open("/proc/self/fd/" + std::to_string(fd_.get()), O_RDWR).value(); }
+  Fd open() const { return os_.reopen(fd_.get(), O_RDWR).value(); }
   Os& os() const { return os_; }
 
  private:

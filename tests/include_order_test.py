@@ -38,8 +38,8 @@ def folder_of(path):
 
 
 def is_test(path):
-    """Unit tests sit beside the code; they may also use what tests/ shares."""
-    return bool(re.search(r"(_test|_bench|_fuzz)\.(cc|h)$", path))
+    """Unit tests, and what they share, sit beside the code; they may also use tests/."""
+    return bool(re.search(r"(_test|_bench|_fuzz|/testing)\.(cc|h)$", path))
 
 
 def violations(root):

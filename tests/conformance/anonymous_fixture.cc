@@ -1,7 +1,7 @@
 // Anonymous segments have no names: this fixture gives them some, by keeping the descriptors
 // and the handle of each, as a process would that hands them on.
 
-#include <fmt/format.h>
+#include <fcntl.h>
 
 #include <map>
 #include <mutex>
@@ -26,7 +26,7 @@ class NamedAnonymous final : public Backend {
     STRATA_ASSIGN(kept.handle, segment.handle());
     for (const int fd : segment.descriptors()) {
       // Opened anew: a duplicate would share, and so prolong, the creator's own lease.
-      STRATA_ASSIGN(Fd own, os_.open(fmt::format("/proc/self/fd/{}", fd), 2));
+      STRATA_ASSIGN(Fd own, os_.reopen(fd, O_RDWR));
       kept.descriptors.push_back(std::move(own));
     }
     kept_.emplace(uri.name, std::move(kept));

@@ -4,7 +4,7 @@
 
 #include "numa/shm_backend.h"
 #include "tests/conformance/backend_fixture.h"
-#include "tests/shm_directory.h"
+#include "tests/temp_dir.h"
 
 namespace strata {
 namespace {
@@ -17,7 +17,7 @@ class ShmFixture final : public BackendFixture {
 
  private:
   RealOs os_;
-  ShmDirectory directory_;
+  test::TempDir directory_{"/dev/shm"};
   ShmBackend backend_{
       os_, {.directory = directory_.path(), .huge_2m_directory = {}, .huge_1g_directory = {}}};
 };

@@ -14,7 +14,7 @@
 #include "numa/shm_backend.h"
 #include "os/fault_os.h"
 #include "tests/catch.h"
-#include "tests/shm_directory.h"
+#include "tests/temp_dir.h"
 #include "tests/verified.h"
 
 using namespace strata;
@@ -26,7 +26,7 @@ constexpr std::uint64_t kBytes = 10'000;
 const SegmentUri kLive{"shm", {}, "live"};
 const SegmentUri kTarget{"shm", {}, "target"};
 
-ShmOptions in(const ShmDirectory& directory) {
+ShmOptions in(const test::TempDir& directory) {
   return {.directory = directory.path(), .huge_2m_directory = {}, .huge_1g_directory = {}};
 }
 
@@ -66,7 +66,7 @@ int killed_child(Body body) {
 
 // Everything that a test needs anew for each point.
 struct World {
-  ShmDirectory directory;
+  test::TempDir directory{"/dev/shm"};
   RealOs os;
   ShmBackend backend{os, in(directory)};
   Segment live = make_live();
