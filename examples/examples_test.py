@@ -10,6 +10,8 @@ EXPECTED = {
     "03_grow": "grew from 1048576 to 8388608 bytes, at the same address: yes",
     "04_hand_over": "the other process wrote 42",
     "05_transaction": "paid: alice 90, bob 10",
+    "06_lock_and_ring": "the holder died",
+    "07_pool": "blocks verified: 2 hits",
 }
 
 

@@ -230,6 +230,11 @@ Result<Participant*> Segment::participant() {
   return participant_.get();
 }
 
+Result<SyncContext> Segment::sync_context() {
+  STRATA_ASSIGN(const Participant* const self, participant());
+  return SyncContext(mapping_->os(), *self, generation().load(std::memory_order_acquire));
+}
+
 Result<Handle> Segment::handle() const {
   Handle handle;
   handle.kind = static_cast<SegmentKind>(identity_.kind);

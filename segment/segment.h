@@ -24,6 +24,7 @@
 #include "segment/lease.h"
 #include "segment/mapping.h"
 #include "segment/uri.h"
+#include "sync/context.h"
 
 namespace strata {
 
@@ -76,6 +77,9 @@ class Segment {
 
   // This process's participant, joined at the first call. Errors: see Participant::join.
   Result<Participant*> participant();
+  // What the locks and rings of sync/ need to know of this process, as a participant of the
+  // present generation. It ends with this Segment. Errors: as participant().
+  Result<SyncContext> sync_context();
   std::atomic<std::uint64_t>& generation() { return header().live.generation.value; }
 
   // The handle that lets another process attach, and the descriptors that go with it.
