@@ -12,7 +12,8 @@ namespace demo {
 struct DemoOptions {
   std::vector<std::string> files;
   std::size_t workers = 4;
-  std::string prefix;  // of all segments of this run: "shm:strata-demo-4711"
+  std::string prefix;     // of all segments of this run: "shm:strata-demo-4711"
+  std::string pool_path;  // the file of part three
 
   std::string corpus_uri() const { return prefix + ".texts"; }
   std::string work_uri() const { return prefix + ".work"; }

@@ -50,6 +50,9 @@ Result<demo::DemoOptions> read_options(std::vector<std::string> arguments) {
     STRATA_ASSIGN(options.files, default_files());
   }
   options.prefix = fmt::format("shm:strata-demo-{}", getpid());
+  // Not /tmp, which may be memory: what is in a pool is to survive.
+  const char* folder = std::getenv("TMPDIR");
+  options.pool_path = fmt::format("{}/strata-demo-{}.pool", folder ? folder : "/var/tmp", getpid());
   return options;
 }
 
@@ -59,7 +62,8 @@ Result<void> show_parts(demo::Story& story, strata::Catalog& catalog, strata::Os
                           options.workers, options.files.size()));
   STRATA_ASSIGN(const strata::Segment corpus, demo::load(story, catalog, options));
   STRATA_TRY(demo::count_shares(story, catalog, os, options, corpus));
-  return demo::build_map(story, catalog, os, options, corpus);
+  STRATA_TRY(demo::build_map(story, catalog, os, options, corpus));
+  return demo::build_map_in_pool(story, catalog, os, options, corpus);
 }
 
 Result<void> clean_up(demo::Story& story, strata::Catalog& catalog,
@@ -89,6 +93,8 @@ int tell(strata::Catalog& catalog, strata::Os& os, std::vector<std::string> argu
   return story.all_held() ? 0 : 1;
 }
 
+std::uint64_t number(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 10); }
+
 int report(const Result<void>& result) {
   if (result) return 0;
   std::fprintf(stderr, "demo: %s\n", result.error().to_string().c_str());
@@ -107,16 +113,23 @@ int main(int argc, char** argv) {
         demo::load_corpus(catalog, os, arguments[1], {arguments.begin() + 2, arguments.end()}));
   if (role == "--worker" && arguments.size() == 5) {
     return report(demo::run_worker(catalog, os,
-                                   {.index = std::strtoul(arguments[1].c_str(), nullptr, 10),
+                                   {.index = number(arguments[1]),
                                     .corpus_uri = arguments[2],
                                     .work_uri = arguments[3],
                                     .scratch_uri = arguments[4]}));
   }
-  if (role == "--map-worker" && arguments.size() == 4) {
+  if (role == "--map-coordinator" && arguments.size() >= 4) {
+    demo::MapCoordinatorOptions options = {arguments[1], arguments[2], number(arguments[3]), {}};
+    for (std::size_t i = 4; i < arguments.size(); ++i)
+      options.pauses.push_back(number(arguments[i]));
+    return report(demo::run_map_coordinator(catalog, options));
+  }
+  if (role == "--map-worker" && arguments.size() == 5) {
     return report(demo::run_map_worker(catalog, os,
-                                       {.index = std::strtoul(arguments[1].c_str(), nullptr, 10),
+                                       {.index = number(arguments[1]),
                                         .corpus_uri = arguments[2],
-                                        .map_uri = arguments[3]}));
+                                        .map_uri = arguments[3],
+                                        .pause_at = number(arguments[4])}));
   }
   return tell(catalog, os, std::move(arguments));
 }

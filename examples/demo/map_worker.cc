@@ -1,6 +1,9 @@
 #include "examples/demo/map_worker.h"
 
+#include <unistd.h>
+
 #include "examples/demo/corpus.h"
+#include "examples/demo/process.h"
 #include "examples/demo/word_map.h"
 
 namespace demo {
@@ -31,17 +34,16 @@ Result<MapShare*> take(MapShares& all, const strata::Participant& self, MapWorke
   return nullptr;
 }
 
-Result<void> add_share(strata::Os& os, strata::Transaction& tx, WordMap& map, MapShare& share,
-                       const WordCounts& counts, MapWorker& record) {
+// Counts a share. `in_the_middle` is called when half of its words are added.
+template <typename Function>
+Result<void> add_share(strata::Transaction& tx, WordMap& map, MapShare& share,
+                       const WordCounts& counts, Function&& in_the_middle) {
   // Its former owner may have got through in its last moment: the lock has shown by now.
   if (tx.read(share.is_done) != 0) return {};
   std::size_t added = 0;
   for (const auto& [word, count] : counts) {
     STRATA_TRY(add_word(tx, map, word, count));
-    if (++added == (counts.size() + 1) / 2 && record.must_pause.load() != 0) {
-      record.is_paused.store(1);
-      os.sleep_ns(kPauseNs);
-    }
+    if (++added == (counts.size() + 1) / 2) in_the_middle();
   }
   return tx.write(share.is_done, 1);
 }
@@ -50,28 +52,34 @@ Result<void> add_share(strata::Os& os, strata::Transaction& tx, WordMap& map, Ma
 
 Result<void> run_map_worker(strata::Catalog& catalog, strata::Os& os,
                             const MapWorkerOptions& options) {
+  end_with_parent();
   STRATA_ASSIGN(const strata::Segment corpus,
                 catalog.attach(options.corpus_uri, {.access = strata::Access::read_only}));
   STRATA_ASSIGN(const std::vector<std::string_view> texts, texts_of(corpus));
-  STRATA_ASSIGN(strata::Segment segment, catalog.attach(options.map_uri));
-  STRATA_ASSIGN(const strata::Participant* const self, segment.participant());
-  STRATA_ASSIGN(strata::Heap heap, strata::Heap::open(segment));
-  STRATA_ASSIGN(strata::RobustMutex* const lock, heap.find<strata::RobustMutex>(kLockName));
-  STRATA_ASSIGN(WordMap* const map, heap.find<WordMap>(kMapName));
-  STRATA_ASSIGN(MapShares* const shares, heap.find<MapShares>(kSharesName));
-  MapWorker& record = shares->workers[options.index];
+  STRATA_ASSIGN(const MapSession session, open_map(catalog, options.map_uri));
+  STRATA_ASSIGN(const strata::Participant* const self, session.segment->participant());
+  MapShares& shares = *session.shares;
+  if (shares.coordinator_pid.load() != static_cast<std::uint32_t>(getppid()))
+    return strata::fail(strata::Code::failed_precondition, "the coordinator has ended");
+  MapWorker& record = shares.workers[options.index];
+  record.pid.store(static_cast<std::uint32_t>(getpid()));
+  const auto pause_if_told = [&] {
+    if (record.is_paused.load() != 0 || shares.done() < options.pause_at) return;
+    record.is_paused.store(1);
+    os.sleep_ns(kPauseNs);
+  };
 
   const strata::Deadline deadline = strata::Deadline::after_ms(kTimeoutMs);
-  while (shares->done() < shares->count) {
+  while (shares.done() < shares.count) {
     if (deadline.expired()) return strata::fail(strata::Code::timed_out, "shares are left over");
-    STRATA_ASSIGN(MapShare* const share, take(*shares, *self, record));
+    STRATA_ASSIGN(MapShare* const share, take(shares, *self, record));
     os.sleep_ns(kIdleNs);
     if (share == nullptr) continue;
     if (share->text >= texts.size()) return strata::fail(strata::Code::corrupt, "no such text");
     WordCounts counts;
     count_words(texts[share->text], share->offset_bytes, share->bytes, counts);
-    STRATA_TRY(heap.transact(*lock, [&](strata::Transaction& tx) {
-      return add_share(os, tx, *map, *share, counts, record);
+    STRATA_TRY(session.heap->transact(*session.lock, [&](strata::Transaction& tx) {
+      return add_share(tx, *session.map, *share, counts, pause_if_told);
     }));
     record.shares.fetch_add(1);
   }

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,13 @@ Child::~Child() {
   waitpid(pid_, nullptr, 0);
 }
 
+bool Child::is_running() {
+  siginfo_t ended{};
+  // Leaves its status for wait().
+  return waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         ended.si_pid == 0;
+}
+
 void Child::kill() { ::kill(pid_, SIGKILL); }
 
 Result<int> Child::wait(strata::Deadline deadline) {
@@ -49,6 +57,8 @@ Result<int> Child::wait(strata::Deadline deadline) {
     usleep(500);
   }
 }
+
+void end_with_parent() { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
 CommandOutput run_command(const std::string& command) {
   CommandOutput output;

@@ -25,6 +25,7 @@ class Child {
   ~Child();
 
   pid_t pid() const { return pid_; }
+  bool is_running();
   void kill();
   // The wait status of waitpid(2). Errors: timed_out.
   strata::Result<int> wait(strata::Deadline deadline);
@@ -33,6 +34,10 @@ class Child {
   explicit Child(pid_t pid) : pid_(pid) {}
   pid_t pid_;
 };
+
+// From now on this process is killed when its parent ends, however that ends. A parent that has
+// ended before is for the caller to find out.
+void end_with_parent();
 
 // What a shell command prints; its exit status is in `status`.
 struct CommandOutput {

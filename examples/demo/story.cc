@@ -54,8 +54,16 @@ void Story::check(bool holds, std::string_view text) {
 void Story::table(const strata::tools::Table& table) { indented(table.render(painter_)); }
 
 void Story::strata(const std::string& arguments) {
-  say(painter_.paint(Tone::dim, "$ strata " + arguments));
-  const CommandOutput output = run_command(shell_quoted(strata_path_) + " " + arguments + " 2>&1");
+  run("strata " + arguments, shell_quoted(strata_path_) + " " + arguments);
+}
+
+void Story::command(const std::string& program, const std::string& arguments) {
+  run(program + " " + arguments, program + " " + arguments);
+}
+
+void Story::run(const std::string& shown, const std::string& command) {
+  say(painter_.paint(Tone::dim, "$ " + shown));
+  const CommandOutput output = run_command(command + " 2>&1");
   indented(output.text);
   if (output.status != 0) check(false, "exit status " + std::to_string(output.status));
 }

@@ -22,9 +22,12 @@ class Story {
   void table(const strata::tools::Table& table);
   // Runs `strata ARGUMENTS` and shows the command and its output.
   void strata(const std::string& arguments);
+  // Likewise any other program.
+  void command(const std::string& program, const std::string& arguments);
   void failure(const strata::Status& status);
 
  private:
+  void run(const std::string& shown, const std::string& command);
   void indented(const std::string& text);
 
   strata::tools::Painter painter_;

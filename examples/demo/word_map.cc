@@ -1,25 +1,33 @@
 #include "examples/demo/word_map.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace demo {
 namespace {
 
-using strata::Offset;
+using strata::Heap;
 using strata::Result;
+using strata::Segment;
+
+constexpr const char* kLockName = "words.lock";
+constexpr const char* kMapName = "words.map";
+constexpr const char* kSharesName = "words.shares";
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-// FNV-1a: the same in every process, unlike std::hash.
-std::uint64_t hash_of(std::string_view word) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : word)
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
+// Cuts the texts into shares, as many as there is room for.
+void cut(std::span<const std::string_view> texts, MapShares& shares) {
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    for (std::size_t from = 0; from < texts[i].size(); from += kMapShareBytes) {
+      if (shares.count == kMaxMapShares) return;
+      MapShare& share = shares.shares[shares.count++];
+      share.text = static_cast<std::uint32_t>(i);
+      share.offset_bytes = from;
+      share.bytes = std::min(kMapShareBytes, texts[i].size() - from);
+    }
+  }
 }
-
-char* letters_of(WordNode* node) { return reinterpret_cast<char*>(node + 1); }
 
 }  // namespace
 
@@ -31,6 +39,37 @@ std::uint64_t MapShares::done() const {
     sum += std::atomic_ref<std::uint64_t>(word).load(std::memory_order_acquire);
   }
   return sum;
+}
+
+Result<MapSession> create_map(strata::Catalog& catalog, const std::string& uri,
+                              const strata::CreateOptions& options,
+                              std::span<const std::string_view> texts) {
+  MapSession session;
+  STRATA_ASSIGN(Segment segment, catalog.create(uri, options));
+  session.segment = std::make_unique<Segment>(std::move(segment));
+  STRATA_ASSIGN(Heap heap, Heap::create(*session.segment));
+  session.heap = std::make_unique<Heap>(std::move(heap));
+  STRATA_ASSIGN(session.lock, session.heap->make<strata::RobustMutex>(kLockName));
+  STRATA_ASSIGN(session.map, session.heap->make<WordMap>(kMapName));
+  STRATA_ASSIGN(session.shares, session.heap->make<MapShares>(kSharesName));
+  session.lock->count_contention();
+  cut(texts, *session.shares);
+  // Plain stores, so they have to be made durable; from now on transactions change what must last.
+  STRATA_TRY(session.segment->durability().persist(session.shares, sizeof(MapShares)));
+  return session;
+}
+
+Result<MapSession> open_map(strata::Catalog& catalog, const std::string& uri,
+                            strata::Access access) {
+  MapSession session;
+  STRATA_ASSIGN(Segment segment, catalog.attach(uri, {.access = access}));
+  session.segment = std::make_unique<Segment>(std::move(segment));
+  STRATA_ASSIGN(Heap heap, Heap::open(*session.segment));
+  session.heap = std::make_unique<Heap>(std::move(heap));
+  STRATA_ASSIGN(session.lock, session.heap->find<strata::RobustMutex>(kLockName));
+  STRATA_ASSIGN(session.map, session.heap->find<WordMap>(kMapName));
+  STRATA_ASSIGN(session.shares, session.heap->find<MapShares>(kSharesName));
+  return session;
 }
 
 void count_words(std::string_view text, std::size_t offset_bytes, std::size_t bytes,
@@ -45,43 +84,30 @@ void count_words(std::string_view text, std::size_t offset_bytes, std::size_t by
   }
 }
 
+WordCounts count_shares(std::span<const std::string_view> texts, const MapShares& shares) {
+  WordCounts counts;
+  for (std::uint64_t i = 0; i < shares.count && i < kMaxMapShares; ++i) {
+    const MapShare& share = shares.shares[i];
+    if (share.text < texts.size())
+      count_words(texts[share.text], share.offset_bytes, share.bytes, counts);
+  }
+  return counts;
+}
+
 Result<void> add_word(strata::Transaction& tx, WordMap& map, std::string_view word,
                       std::uint64_t count) {
   STRATA_TRY(tx.write(map.words, tx.read(map.words) + count));
-  Offset<WordNode>& bucket = map.buckets[hash_of(word) % map.buckets.size()];
-  for (Offset<WordNode> at = tx.read(bucket); at;) {
-    WordNode* const node = tx.get(at);
-    if (node == nullptr) return strata::fail(strata::Code::corrupt, "a word is out of bounds");
-    if (node->length_bytes == word.size() &&
-        std::memcmp(letters_of(node), word.data(), word.size()) == 0) {
-      return tx.write(node->count, tx.read(node->count) + count);
-    }
-    at = tx.read(node->next);
-  }
-  STRATA_ASSIGN(const auto block, tx.allocate(sizeof(WordNode) + word.size()));
-  const Offset<WordNode> fresh{block.bytes};
-  // Nobody sees the block before the commit, so it is filled in place.
-  WordNode* const node = tx.get(fresh);
-  *node = {.next = tx.read(bucket), .count = count, .length_bytes = word.size()};
-  std::memcpy(letters_of(node), word.data(), word.size());
-  STRATA_TRY(tx.write(map.distinct, tx.read(map.distinct) + 1));
-  return tx.write(bucket, fresh);
+  STRATA_TRY(map.counts.add(tx, word, count));
+  return {};
 }
 
-Result<WordCounts> read_map(const strata::Heap& heap, const WordMap& map) {
+Result<WordCounts> read_map(const MapSession& session) {
   WordCounts counts;
-  for (Offset<WordNode> at : map.buckets) {
-    for (std::uint64_t steps = 0; at; ++steps) {
-      WordNode* const node = heap.get(at);
-      const char* const letters =
-          node == nullptr ? nullptr
-                          : heap.get(Offset<char>{at.bytes + sizeof(WordNode)}, node->length_bytes);
-      if (letters == nullptr || steps > map.distinct)
-        return strata::fail(strata::Code::corrupt, "the map does not hang together");
-      counts.emplace(std::string(letters, node->length_bytes), node->count);
-      at = node->next;
-    }
-  }
+  STRATA_TRY(session.heap->transact(*session.lock, [&](strata::Transaction& tx) {
+    return session.map->counts.for_each(tx, [&](std::string_view word, std::uint64_t count) {
+      counts.emplace(std::string(word), count);
+    });
+  }));
   return counts;
 }
 

@@ -18,12 +18,16 @@ def run_demo(*arguments, **environment):
     )
 
 
-def test_the_demo_runs_to_its_end_and_leaves_nothing():
-    run = run_demo()
+def test_the_demo_runs_to_its_end_and_leaves_nothing(tmp_path):
+    run = run_demo(TMPDIR=str(tmp_path))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "All of it held." in run.stdout and "✗" not in run.stdout
-    assert run.stdout.count("is killed with SIGKILL") == 3
-    assert "equal to what one process counts" in run.stdout
+    assert run.stdout.count("is killed with SIGKILL") == 5
+    assert run.stdout.count("and all workers are killed with SIGKILL, worker") == 1
+    assert "every share that was done is there, and none that was not" in run.stdout
+    assert run.stdout.count("equal to what one process counts, word for word") == 2
+    assert ".pool: sound" in run.stdout and ".pool: consistent" in run.stdout
+    assert not list(tmp_path.iterdir())
     assert not [f for f in os.listdir("/dev/shm") if f.startswith("strata.strata-demo-")]
 
 
@@ -34,6 +38,14 @@ def test_texts_of_any_bytes_are_counted_as_wc_does(tmp_path):
     run = run_demo("--workers", 3, *sorted(tmp_path.iterdir()))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "equal for 3 of 3 texts" in run.stdout
+
+
+def test_the_least_of_texts_and_workers_are_enough(tmp_path):
+    (tmp_path / "text").write_text("one two three " * 100)
+    for workers in (1, 2, 7):
+        run = run_demo("--workers", workers, tmp_path / "text")
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert run.stdout.count("equal to what one process counts, word for word") == 2
 
 
 def test_a_wrong_total_is_a_failure(tmp_path):
