@@ -8,6 +8,7 @@
 
 #include "base/crc32c.h"
 #include "heap/heap_core_inline.h"
+#include "heap/transaction_check.h"
 
 namespace strata {
 
@@ -23,6 +24,7 @@ std::string finding_kind_name(HeapFinding::Kind kind) {
     case HeapFinding::Kind::dead_owner: return "dead_owner";
     case HeapFinding::Kind::name: return "name";
     case HeapFinding::Kind::lock: return "lock";
+    case HeapFinding::Kind::log: return "log";
   }
   return "?";
 }
@@ -39,9 +41,9 @@ bool HeapReport::is_consistent() const {
 std::string HeapReport::to_string() const {
   std::string text = fmt::format(
       "verified {} units, {} spans, {} block places ({} allocated, {} bytes; {} unfinished), {} "
-      "slots, {} names: {} findings",
+      "slots, {} names, {} records of {} log slots: {} findings",
       units, spans, blocks, allocated_blocks, allocated_bytes, unfinished_blocks, slots, names,
-      finding_count);
+      log_records, log_slots, finding_count);
   for (const HeapFinding& finding : findings) {
     text += fmt::format("\n  {} at {:#x}: {}", finding_kind_name(finding.kind),
                         finding.offset_bytes, finding.text);
@@ -60,6 +62,7 @@ class HeapChecker {
     check_units();
     check_slots();
     check_names();
+    check_log();
     return std::move(report_);
   }
 
@@ -346,6 +349,21 @@ class HeapChecker {
         return;
       }
     }
+  }
+
+  void check_log() {
+    const std::uint64_t offset = core_.header().transactions[0].load(std::memory_order_acquire);
+    if (offset == 0) return;
+    if (!is_block(offset)) {
+      found(Kind::log, offset_of(&core_.header().transactions), "the transaction log is at {:#x}",
+            offset);
+      return;
+    }
+    const LogReport log = check_transaction_log({core_.base(), core_.mapped_bytes_.load()}, offset);
+    report_.log_slots = log.slots;
+    report_.log_records = log.records;
+    for (const std::string& finding : log.findings)
+      found(Kind::log, offset, "{}", finding);
   }
 
   std::uint64_t usable(std::uint64_t offset) const {

@@ -18,6 +18,7 @@ struct HeapFinding {
     dead_owner,  // something that a dead process still holds; recover() frees it
     name,        // a cell or record of the names
     lock,        // a lock word that no lock operation makes
+    log,         // the transaction log: its head, marks, or a record
   };
   Kind kind;
   std::uint64_t offset_bytes;  // where in the payload
@@ -35,6 +36,8 @@ struct HeapReport {
   std::uint64_t unfinished_blocks = 0;  // tentative or freeing: a transaction has them in hand
   std::uint64_t slots = 0;              // in use
   std::uint64_t names = 0;
+  std::uint64_t log_slots = 0;        // of the transaction log; 0: there is none
+  std::uint64_t log_records = 0;      // that a power failure now would repeat or undo
   std::vector<HeapFinding> findings;  // at most kMaxFindings
   std::uint64_t finding_count = 0;    // all of them
 

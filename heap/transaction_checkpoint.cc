@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/step.h"
+#include "heap/transaction_check.h"
 #include "heap/transaction_log.h"
 
 namespace strata {
@@ -20,15 +21,11 @@ std::byte* TransactionLog::mark_place(std::uint64_t turn) const {
 }
 
 std::optional<TransactionLog::Mark> TransactionLog::read_mark(std::uint64_t turn_parity) const {
-  LogMark head;
-  const std::byte* const place = mark_place(turn_parity);
-  std::memcpy(&head, place, sizeof(head));
-  Mark mark = {head.turn, head.epoch, std::vector<std::uint64_t>(slot_count_)};
-  std::memcpy(mark.floors.data(), place + sizeof(head), slot_count_ * sizeof(std::uint64_t));
-  if (head.epoch == 0 || head.turn % 2 != turn_parity ||
-      head.check != mark_check(head, mark.floors, header_->seed)) {
-    return {};
-  }
+  Mark mark;
+  const std::optional<LogMark> head = read_log_mark(*header_, turn_parity, mark.floors);
+  if (!head) return {};
+  mark.turn = head->turn;
+  mark.epoch = head->epoch;
   return mark;
 }
 

@@ -96,6 +96,14 @@ struct SlotHead {
 static_assert(sizeof(SlotHead) == 256 && offsetof(SlotHead, retired_sequence) == 56);
 static_assert(offsetof(SlotHead, locks) == 64 && offsetof(SlotHead, recovery) == 128);
 
+// Where they begin in the log.
+constexpr std::uint64_t slot_heads_at(std::uint32_t slot_count) {
+  return sizeof(LogHeader) + 2 * mark_bytes(slot_count);
+}
+constexpr std::uint64_t slot_buffers_at(std::uint32_t slot_count) {
+  return align_up(slot_heads_at(slot_count) + slot_count * sizeof(SlotHead), kPageBytes);
+}
+
 enum class RecordKind : std::uint32_t {
   part = 0x54524150,    // "PART": more follows, or the transaction never committed
   commit = 0x544d4f43,  // "COMT": the last record of a transaction that committed

@@ -7,8 +7,8 @@
 #include <random>
 
 #include "base/check.h"
-#include "base/crc32c.h"
 #include "base/step.h"
+#include "heap/transaction_check.h"
 #include "os/futex.h"
 
 namespace strata {
@@ -16,18 +16,6 @@ namespace {
 
 constexpr std::uint64_t kOpenTimeoutMs = 60'000;
 constexpr std::uint64_t kClaimSliceNs = 1'000'000;
-
-std::uint64_t heads_at(std::uint32_t slot_count) {
-  return sizeof(LogHeader) + 2 * mark_bytes(slot_count);
-}
-
-std::uint64_t buffers_at(std::uint32_t slot_count) {
-  return align_up(heads_at(slot_count) + slot_count * sizeof(SlotHead), kPageBytes);
-}
-
-std::uint32_t header_crc(const LogHeader& header) {
-  return crc32c({reinterpret_cast<const std::byte*>(&header), offsetof(LogHeader, crc32c)});
-}
 
 std::uint64_t random_seed() {
   std::random_device device;
@@ -37,7 +25,7 @@ std::uint64_t random_seed() {
 }  // namespace
 
 std::uint64_t TransactionLogOptions::log_bytes() const {
-  return buffers_at(slot_count) + slot_count * slot_bytes;
+  return slot_buffers_at(slot_count) + slot_count * slot_bytes;
 }
 
 Result<void> TransactionLog::format(std::span<std::byte> payload, std::uint64_t log_offset,
@@ -59,7 +47,7 @@ Result<void> TransactionLog::format(std::span<std::byte> payload, std::uint64_t 
                             log_offset, bytes, payload.size()));
   }
   std::byte* const log = payload.data() + log_offset;
-  std::memset(log, 0, buffers_at(options.slot_count));
+  std::memset(log, 0, slot_buffers_at(options.slot_count));
   auto& header = *reinterpret_cast<LogHeader*>(log);
   header.magic = kLogMagic;
   header.version = kLogVersion;
@@ -67,12 +55,12 @@ Result<void> TransactionLog::format(std::span<std::byte> payload, std::uint64_t 
   header.slot_bytes = options.slot_bytes;
   header.log_bytes = bytes;
   header.seed = random_seed();
-  header.crc32c = header_crc(header);
+  header.crc32c = log_header_crc(header);
   auto& mark = *reinterpret_cast<LogMark*>(log + sizeof(LogHeader));
   mark = {.turn = 0, .epoch = 1, .check = 0};
   const std::vector<std::uint64_t> floors(options.slot_count);
   mark.check = mark_check(mark, floors, header.seed);
-  return durability.persist(log, buffers_at(options.slot_count));
+  return durability.persist(log, slot_buffers_at(options.slot_count));
 }
 
 TransactionLog::TransactionLog(const Place& place)
@@ -83,30 +71,12 @@ TransactionLog::TransactionLog(const Place& place)
       is_volatile_(place.durability.is_volatile()) {}
 
 Result<void> TransactionLog::check_header() {
-  const std::span<std::byte> bytes = refresh_payload();
-  const auto bad = [&](std::string_view why) {
-    return fail(Code::corrupt, fmt::format("transaction log at {}: {}", log_offset_, why));
-  };
-  if (log_offset_ % kCacheLineBytes != 0 || log_offset_ > bytes.size() ||
-      sizeof(LogHeader) > bytes.size() - log_offset_) {
-    return bad("lies outside the payload");
-  }
-  header_ = reinterpret_cast<LogHeader*>(bytes.data() + log_offset_);
-  if (header_->magic != kLogMagic) return bad("no magic");
-  if (header_->version != kLogVersion) {
-    return fail(Code::unsupported, fmt::format("transaction log at {}: version {}, known is {}",
-                                               log_offset_, header_->version, kLogVersion));
-  }
-  if (header_->crc32c != header_crc(*header_)) return bad("checksum of the header is wrong");
+  STRATA_ASSIGN(const LogHeader* const header,
+                find_transaction_log(refresh_payload(), log_offset_));
+  header_ = const_cast<LogHeader*>(header);
   slot_count_ = header_->slot_count;
   slot_bytes_ = header_->slot_bytes;
   log_bytes_ = header_->log_bytes;
-  const TransactionLogOptions options = {.slot_count = slot_count_, .slot_bytes = slot_bytes_};
-  if (slot_count_ == 0 || slot_count_ > 4096 || slot_bytes_ % kPageBytes != 0 ||
-      slot_bytes_ > GiB(1) || log_bytes_ != options.log_bytes() ||
-      log_bytes_ > bytes.size() - log_offset_) {
-    return bad("sizes do not fit each other or the payload");
-  }
   return {};
 }
 
@@ -137,8 +107,8 @@ Result<std::unique_ptr<TransactionLog>> TransactionLog::open(const Place& place)
 
 TransactionLog::Slot TransactionLog::slot(std::uint32_t index) const {
   std::byte* const log = reinterpret_cast<std::byte*>(header_);
-  return {reinterpret_cast<SlotHead*>(log + heads_at(slot_count_)) + index,
-          {log + buffers_at(slot_count_) + index * slot_bytes_, slot_bytes_}};
+  return {reinterpret_cast<SlotHead*>(log + slot_heads_at(slot_count_)) + index,
+          {log + slot_buffers_at(slot_count_) + index * slot_bytes_, slot_bytes_}};
 }
 
 std::uint64_t TransactionLog::seed() const {

@@ -1,17 +1,15 @@
-// `strata pool info|ls|check|repair|dump`: what looks at a pool, and what mends it.
+// `strata pool info|ls|check|repair`: what looks at a pool, and what mends it.
 #include <fmt/format.h>
 
-#include "base/bytes.h"
+#include "pmem/backend.h"
 #include "pmem/check.h"
-#include "pmem/checkpoint.h"
 #include "pmem/repair.h"
 #include "tools/pool_commands.h"
 #include "tools/pool_view.h"
+#include "tools/segment_check.h"
 
 namespace strata::tools {
 namespace {
-
-constexpr std::uint64_t kDumpRowBytes = 16;
 
 struct InfoFlags {
   std::string path;
@@ -53,9 +51,49 @@ struct CheckFlags {
   bool is_quick = false;
 };
 
+// What is in one version: pmem/ knows nothing of heaps.
+CheckItem check_version(PmemBackend& backend, const std::string& path,
+                        const PoolSegmentInfo& version) {
+  CheckItem item = {.what = fmt::format("content of {} version {}", version.name, version.version),
+                    .outcome = CheckOutcome::sound,
+                    .detail = {}};
+  auto segment = backend.attach_version({"pmem", path, version.name}, version.version,
+                                        {.access = Access::read_only});
+  auto found = segment ? check_content(*segment) : unexpected(segment.error());
+  if (!found) {
+    // Between the directory's look and this one it may have been replaced or removed.
+    const bool is_gone = found.error().code() == Code::not_found;
+    item.outcome = is_gone ? CheckOutcome::skipped : CheckOutcome::damaged;
+    item.detail = found.error().message();
+    return item;
+  }
+  if (!found->is_sound) item.outcome = CheckOutcome::damaged;
+  const auto add = [&](const std::string& text) {
+    item.detail += (item.detail.empty() ? "" : "; ") + text;
+  };
+  for (const SegmentCheck::Finding& finding : found->findings)
+    add((finding.is_harmless ? "left over: " : "wrong: ") + finding.part + " " + finding.text);
+  for (const std::string& verified : found->verified)
+    add(verified);
+  return item;
+}
+
+Result<void> check_contents(Context& context, CheckReport& report) {
+  STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), report.path));
+  PmemBackend backend(context.os());
+  for (const PoolSegmentInfo& version : facts.segments) {
+    const bool is_readable =
+        version.state == EntryState::current || version.state == EntryState::previous;
+    if (is_readable && version.problem.empty())
+      report.items.push_back(check_version(backend, report.path, version));
+  }
+  return {};
+}
+
 Result<ExitCode> check(Context& context, const CheckFlags& flags) {
-  STRATA_ASSIGN(const CheckReport report,
+  STRATA_ASSIGN(CheckReport report,
                 check_pool(context.os(), flags.path, {.read_blocks = !flags.is_quick}));
+  STRATA_TRY(check_contents(context, report));
   context.output().json(to_json(report));
   context.output().print(check_table(report));
   context.output().print(fmt::format("{}: {}, {} segment versions, {} blocks verified\n",
@@ -80,57 +118,6 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
   if (!report.damaged_path.empty()) {
     context.output().print(fmt::format("  the damaged pool is {}\n", report.damaged_path));
   }
-  return ExitCode::done;
-}
-
-struct DumpFlags {
-  std::string path;
-  std::string name;
-  std::uint64_t version = 0;
-  std::uint64_t offset_bytes = 0;
-  std::uint64_t bytes = 256;
-};
-
-std::string hex_rows(std::span<const std::byte> bytes, std::uint64_t first_offset) {
-  std::string text;
-  for (std::size_t at = 0; at < bytes.size(); at += kDumpRowBytes) {
-    const auto row = bytes.subspan(at, std::min<std::size_t>(kDumpRowBytes, bytes.size() - at));
-    std::string hex, plain;
-    for (const std::byte each : row) {
-      const auto value = static_cast<unsigned char>(each);
-      hex += fmt::format("{:02x} ", value);
-      plain += value >= 32 && value < 127 ? static_cast<char>(value) : '.';
-    }
-    text += fmt::format("{:012x}  {:<48} {}\n", first_offset + at, hex, plain);
-  }
-  return text;
-}
-
-Result<ExitCode> dump(Context& context, const DumpFlags& flags) {
-  const Pool pool = Pool::at(context.os(), flags.path);
-  STRATA_ASSIGN(const VerifiedReader reader, VerifiedReader::open(pool, flags.name, flags.version));
-  if (flags.offset_bytes > reader.bytes()) {
-    return fail(Code::invalid_argument,
-                fmt::format("offset {}: it has {} bytes", flags.offset_bytes, reader.bytes()));
-  }
-  std::vector<std::byte> bytes(std::min(flags.bytes, reader.bytes() - flags.offset_bytes));
-  if (reader.has_checksums()) {
-    STRATA_TRY(reader.read(flags.offset_bytes, bytes));
-  } else {
-    const auto from = reader.unverified().subspan(flags.offset_bytes, bytes.size());
-    std::copy(from.begin(), from.end(), bytes.begin());
-  }
-  std::string hex;
-  for (const std::byte each : bytes)
-    hex += fmt::format("{:02x}", static_cast<unsigned char>(each));
-  context.output().json({{"path", flags.path},
-                         {"name", flags.name},
-                         {"version", reader.version()},
-                         {"payload_bytes", reader.bytes()},
-                         {"is_verified", reader.has_checksums()},
-                         {"offset_bytes", flags.offset_bytes},
-                         {"hex", hex}});
-  context.output().print(hex_rows(bytes, flags.offset_bytes));
   return ExitCode::done;
 }
 
@@ -174,22 +161,12 @@ void add_pool_looking(Commands& pool) {
       ->type_name("FILE");
   repair_app.add_flag("--in-place", repair_options->in_place,
                       "then put it in the place of the damaged one, which is kept");
-
-  const auto dump_flags = std::make_shared<DumpFlags>();
-  CLI::App& dump_app =
-      pool.add("dump", "Print bytes of a segment, verified where they can be.",
-               "strata pool dump run.pool mesh --offset 4096 --bytes 64",
-               [dump_flags](Context& context) { return dump(context, *dump_flags); });
-  add_path(dump_app, dump_flags->path);
-  dump_app.add_option("NAME", dump_flags->name, "the segment")->required()->type_name("");
-  dump_app.add_option("--version", dump_flags->version, "an older version");
-  add_size(dump_app, "--offset", dump_flags->offset_bytes, "where to begin");
-  add_size(dump_app, "--bytes", dump_flags->bytes, "how many; default 256");
 }
 
 void add_pool(Commands& commands) {
   Commands pool = commands.add_group("pool", "Pools: files of segments that survive.");
   add_pool_looking(pool);
+  add_pool_dump(pool);
   add_pool_making(pool);
   add_pool_transfers(pool);
 }

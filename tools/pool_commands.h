@@ -1,4 +1,4 @@
-// The subcommands of `strata pool`, in three files by what they are for.
+// The subcommands of `strata pool`, in files by what they are for.
 #pragma once
 
 #include "tools/command.h"
@@ -7,7 +7,8 @@ namespace strata::tools {
 
 void add_pool(Commands& commands);
 
-void add_pool_looking(Commands& pool);    // info, ls, check, repair, dump
+void add_pool_looking(Commands& pool);    // info, ls, check, repair
+void add_pool_dump(Commands& pool);       // dump
 void add_pool_making(Commands& pool);     // create, grow, rm, snapshot, rollback
 void add_pool_transfers(Commands& pool);  // import, export, backup, restore, checkpoint
 

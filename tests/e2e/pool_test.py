@@ -1,0 +1,177 @@
+"""`strata pool`: what it says of a pool, and what it changes, beside what was put in."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.e2e.command import FAILED, NOT_FOUND, USAGE, as_json, new_name, ok, refusal, strata
+
+MAKE_HEAP = os.path.abspath(os.environ.get("MAKE_HEAP", "tests/e2e/make_heap"))
+BLOCK = 64 * 1024
+
+
+@pytest.fixture
+def pool(tmp_path):
+    path = tmp_path / "run.pool"
+    ok("pool", "create", path, "--size", "32M")
+    return path
+
+
+@pytest.fixture
+def heap_pool(pool):
+    uri = f"pmem:{pool}#table"
+    subprocess.run([MAKE_HEAP, uri], check=True, timeout=60)
+    # It makes the transaction log, and leaves a lock behind.
+    subprocess.run([MAKE_HEAP, uri, "--die-holding"], check=False, timeout=60)
+    return pool
+
+
+def put(pool, tmp_path, content, *arguments):
+    (tmp_path / "content").write_bytes(content)
+    return as_json("pool", "import", pool, "model", tmp_path / "content", *arguments)
+
+
+def get(pool, tmp_path, *arguments):
+    ok("pool", "export", pool, "model", tmp_path / "out", "--replace", *arguments)
+    return (tmp_path / "out").read_bytes()
+
+
+def flip(path, offset, mask=0x10):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ mask]))
+
+
+def outcomes(pool):
+    run = strata("pool", "check", pool, "--json")
+    report = json.loads(run.stdout)
+    assert (run.returncode == 0) == report["is_sound"]
+    return {item["what"]: item for item in report["items"]}
+
+
+def payload_offset(pool, name="table"):
+    (segment,) = [s for s in as_json("pool", "ls", pool)["segments"] if s["name"] == name]
+    return segment["payload_offset_bytes"]
+
+
+def test_check_says_that_it_verified_heap_objects_log_and_locks(heap_pool):
+    item = outcomes(heap_pool)["content of table version 1"]
+    assert item["outcome"] == "sound"
+    for part in ("heap: ", "2 named objects", "transaction log: ", "1 named locks"):
+        assert part in item["detail"]
+
+
+def test_check_finds_damage_in_a_heap_and_in_its_log(heap_pool):
+    first = payload_offset(heap_pool)
+    with open(heap_pool, "rb") as file:
+        file.seek(first)
+        log = file.read(4 << 20).index(b"STRATLOG")
+    for offset, word in ((16, "heap"), (log + 16, "log")):
+        flip(heap_pool, first + offset)
+        item = outcomes(heap_pool)["content of table version 1"]
+        assert item["outcome"] == "damaged" and f"wrong: {word}" in item["detail"], item
+        flip(heap_pool, first + offset)
+    assert outcomes(heap_pool)["content of table version 1"]["outcome"] == "sound"
+
+
+def test_dump_prints_objects_with_their_types(heap_pool):
+    dump = as_json("pool", "dump", heap_pool, "table")
+    table = {o["name"]: o for o in dump["objects"]}["table"]
+    assert table["type"].endswith("Table") and table["bytes"] == 16
+    assert table["hex"].startswith("6400000000000000")  # 100 rows
+    text = ok("pool", "dump", heap_pool, "table", "--object", "table").decode()
+    assert "Table, 16 B at 0x" in text and "64 00 00 00" in text and "RobustMutex" not in text
+    refusal(NOT_FOUND, "pool", "dump", heap_pool, "table", "--object", "chair")
+
+
+def test_dump_prints_bytes_and_never_damaged_ones(pool, tmp_path):
+    put(pool, tmp_path, b"0123456789abcdef" * BLOCK)
+    dump = as_json("pool", "dump", pool, "model", "--offset", 16, "--bytes", 4)
+    assert dump["hex"] == b"0123".hex() and dump["is_verified"]
+    flip(pool, payload_offset(pool, "model") + 20)
+    assert refusal(FAILED, "pool", "dump", pool, "model", "--offset", 16, "--bytes", 2)
+    assert as_json("pool", "dump", pool, "model", "--offset", BLOCK, "--bytes", 2)["hex"] == "3031"
+    refusal(USAGE, "pool", "dump", pool, "model", "--offset", 1 << 40)
+
+
+def test_rollback_makes_an_older_version_current(pool, tmp_path):
+    for letter in b"abcd":
+        put(pool, tmp_path, bytes([letter]) * 100_000, "--keep", 3)
+    assert get(pool, tmp_path) == b"d" * 100_000
+    assert as_json("pool", "rollback", pool, "model")["version"] == 3
+    assert get(pool, tmp_path) == b"c" * 100_000
+    assert as_json("pool", "rollback", pool, "model", "--version", 1)["version"] == 1
+    assert get(pool, tmp_path) == b"a" * 100_000
+    refusal(NOT_FOUND, "pool", "rollback", pool, "model", "--version", 9)
+    assert get(pool, tmp_path) == b"a" * 100_000
+    # What comes next is newer than all that there ever was, not a second version 2.
+    assert put(pool, tmp_path, b"e" * 100_000, "--keep", 3)["version"] > 4
+    assert get(pool, tmp_path) == b"e" * 100_000
+
+
+def test_load_brings_a_verified_version_into_memory(pool, tmp_path):
+    content = os.urandom(300_000)
+    put(pool, tmp_path, b"older" * 60_000, "--keep", 1)
+    put(pool, tmp_path, content, "--keep", 1)
+    uri = "shm:" + new_name()
+    ok("create", uri, "--size", "300000")
+    try:
+        ok("pool", "load", pool, "model", uri)
+        assert ok("cat", uri)[: len(content)] == content
+        ok("pool", "load", pool, "model", uri, "--version", 1)
+        assert ok("cat", uri)[: len(content)] == b"older" * 60_000
+        current = [
+            s for s in as_json("pool", "ls", pool)["segments"] if s["state"] == "current"
+        ]
+        flip(pool, current[0]["payload_offset_bytes"] + 2 * BLOCK + 7)
+        error = refusal(FAILED, "pool", "load", pool, "model", uri)
+        assert "block 2" in error["message"]
+    finally:
+        ok("rm", "--force", uri)
+
+
+def test_repair_in_place_keeps_the_sound_and_the_damaged_file(pool, tmp_path):
+    put(pool, tmp_path, b"sound" * 20_000, "--keep", 1)
+    put(pool, tmp_path, b"flips" * 20_000, "--keep", 1)
+    current = [s for s in as_json("pool", "ls", pool)["segments"] if s["state"] == "current"]
+    flip(pool, current[0]["payload_offset_bytes"] + 1)
+    before = pool.read_bytes()
+    report = as_json("pool", "repair", pool, "--in-place")
+    assert report["path"] == str(pool) and report["versions_kept"] == 1
+    assert len(report["lost"]) == 1 and "model" in report["lost"][0]
+    with open(report["damaged_path"], "rb") as damaged:
+        assert damaged.read() == before
+    assert all(item["outcome"] == "sound" for item in outcomes(pool).values())
+    assert get(pool, tmp_path) == b"sound" * 20_000
+    assert subprocess.run(["pmempool", "check", pool], check=False).returncode == 0
+
+
+def test_snapshot_says_how_it_was_made_and_goes_its_own_way(pool, tmp_path):
+    put(pool, tmp_path, b"before")
+    made = as_json("pool", "snapshot", pool, tmp_path / "before.pool")
+    assert made["method"] in ("reflink", "copy")
+    put(pool, tmp_path, b"behind")
+    assert get(tmp_path / "before.pool", tmp_path) == b"before"
+    assert get(pool, tmp_path) == b"behind"
+    assert all(i["outcome"] == "sound" for i in outcomes(tmp_path / "before.pool").values())
+
+
+def test_a_backup_becomes_the_same_pool_elsewhere(pool, tmp_path):
+    content = os.urandom(200_000)
+    put(pool, tmp_path, content)
+    ok("pool", "backup", pool, tmp_path / "run.backup")
+    other = tmp_path / "other.pool"
+    ok("pool", "restore", other, tmp_path / "run.backup")
+    assert get(other, tmp_path) == content
+
+
+def test_grow_keeps_everything(pool, tmp_path):
+    content = os.urandom(200_000)
+    put(pool, tmp_path, content)
+    ok("pool", "grow", pool, "--size", "48M")
+    assert as_json("pool", "info", pool)["file_bytes"] == 48 << 20
+    assert get(pool, tmp_path) == content
