@@ -31,7 +31,7 @@ namespace {
 
 constexpr unsigned kThreads = 4;
 constexpr std::uint64_t kKeys = 10'000;
-constexpr std::uint64_t kCommits = 24;  // of each thread in each round
+constexpr std::uint64_t kCommits = 100;  // of each thread in each round
 
 template <typename T>
 T must(Result<T> result) {

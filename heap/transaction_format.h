@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "sync/robust_mutex.h"
 #include "sync/shared_word.h"
+#include "sync/wake_word.h"
 
 namespace strata {
 
@@ -51,8 +52,9 @@ struct LogHeader {
   SharedWord<std::uint64_t> epoch;  // as in the newest mark
   std::array<std::uint8_t, 40> reserved_c;
   RobustMutex upkeep;      // 1600: recovery at open, checkpoints
-  RobustMutex group_sync;  // 1664: one sync for several committers
-  std::array<std::uint8_t, 2368> reserved_d;
+  RobustMutex group_sync;  // 1664: held by the committer that syncs for all
+  WakeWord group_synced;   // 1728: where the others sleep
+  std::array<std::uint8_t, 2364> reserved_d;
 };
 static_assert(sizeof(LogHeader) == 4096);
 static_assert(offsetof(LogHeader, crc32c) == 60);

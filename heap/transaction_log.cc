@@ -10,6 +10,7 @@
 #include "base/step.h"
 #include "heap/transaction_check.h"
 #include "os/futex.h"
+#include "sync/wait.h"
 
 namespace strata {
 namespace {
@@ -211,15 +212,45 @@ Result<void> TransactionLog::make_durable(const Slot& slot) {
   return durability_.drain();
 }
 
-// A sync of a file takes as long for many records as for one, so whoever holds the lock syncs for
-// all that wait; most of those find their record durable when they get the lock.
+// A sync of a file takes as long for many records as for one, so whoever gets the lock syncs for
+// all that have committed. The others do not queue for the lock, which the next leader would have
+// taken again before they are awake: they wait for their record to be durable.
 Result<void> TransactionLog::sync_group(const Slot& slot) {
   const std::uint64_t sequence = slot.head->last_sequence.load(std::memory_order_relaxed);
-  auto guard =
-      RobustMutex::Guard::lock(header_->group_sync, context_, Deadline::after_ms(kOpenTimeoutMs));
-  if (!guard) return unexpected(guard.error().in("wait for a sync of the transaction log"));
-  if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
-  if (slot.head->durable_sequence.load(std::memory_order_acquire) >= sequence) return {};
+  const auto is_durable = [&] {
+    return slot.head->durable_sequence.load(std::memory_order_acquire) >= sequence;
+  };
+  SlicedWait wait(Deadline::after_ms(kOpenTimeoutMs));
+  std::optional<std::uint32_t> ticket;  // none in the first round, which seldom has to sleep
+  bool overslept = false;
+  while (!is_durable()) {
+    const RobustMutex::Standing leader = header_->group_sync.look(context_);
+    if (leader.token == 0 || !leader.is_possible || (overslept && context_.is_dead(leader.token))) {
+      Result<void> led = lead_group(slot);
+      if (led || led.error().code() != Code::timed_out) return led;
+    } else if (wait.expired()) {
+      return fail(Code::timed_out, "the transaction log is being synced, for too long, by " +
+                                       context_.describe(leader.token));
+    }
+    overslept = ticket && header_->group_synced.sleep(*ticket, wait);
+    ticket = header_->group_synced.prepare();
+  }
+  return {};
+}
+
+// Syncs all that have committed, `slot` with them. timed_out where a live process does so already.
+Result<void> TransactionLog::lead_group(const Slot& slot) {
+  {
+    auto guard = RobustMutex::Guard::lock(header_->group_sync, context_, Deadline::after_ms(0));
+    if (!guard) return unexpected(guard.error());
+    if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
+    STRATA_TRY(sync_committed(slot));
+  }
+  header_->group_synced.wake_all();
+  return {};
+}
+
+Result<void> TransactionLog::sync_committed(const Slot& slot) {
   struct Synced {
     SlotHead* head;
     std::uint64_t sequence;

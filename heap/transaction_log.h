@@ -109,6 +109,8 @@ class TransactionLog {
   void seal(const Slot& slot, RecordKind kind, std::uint64_t open_bytes);
   Result<void> make_durable(const Slot& slot);
   Result<void> sync_group(const Slot& slot);
+  Result<void> lead_group(const Slot& slot);
+  Result<void> sync_committed(const Slot& slot);
 
   // What happens to a whole transaction, by its owner or by its heir (transaction_recovery.cc).
   template <typename Function>
