@@ -257,6 +257,7 @@ void compare_scaling(PairedBench& bench, const Workload& workload) {
 }
 
 void tell_latency(PairedBench& bench, const Workload& workload) {
+  if (!bench.wants(workload.name + ", latency")) return;
   HeapHost host(kHostBytes);
   Heap heap = Heap::create(host.segment()).value();
   struct Times {
@@ -289,6 +290,7 @@ void tell_latency(PairedBench& bench, const Workload& workload) {
 
 // Bytes asked for, over the bytes of the spans that hold them, after a churn.
 void tell_space(PairedBench& bench, const Workload& workload, double goal) {
+  if (!bench.wants(workload.name + ", space")) return;
   HeapHost host(kHostBytes);
   Heap heap = Heap::create(host.segment()).value();
   std::mt19937_64 random(99);

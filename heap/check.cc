@@ -210,7 +210,7 @@ class HeapChecker {
   }
 
   void check_word(const Span& span, std::uint32_t index) {
-    const std::uint64_t now = span.words[index].load(std::memory_order_acquire);
+    const std::uint64_t now = span.words[index].state();
     const std::uint64_t absent = no_such_blocks(span.blocks, index);
     // Every bit of a place that is no block: both bits, pending set and allocated clear.
     const std::uint64_t no_place = absent | absent >> 1;
@@ -291,7 +291,7 @@ class HeapChecker {
   bool is_block(std::uint64_t offset) const {
     BlockPlace place;
     return core_.locate(offset, place) == HeapCore::Where::found &&
-           (place.word->load(std::memory_order_acquire) >> place.shift & 1) != 0;
+           (place.word->state() >> place.shift & 1) != 0;
   }
 
   void check_names() {

@@ -107,7 +107,7 @@ TEST_CASE("check_finds_overlapping_spans_and_lost_units") {
 
 TEST_CASE("check_finds_states_of_blocks_that_do_not_exist") {
   Damaged damaged;
-  damaged.descriptor(damaged.large).words[0].store(0xFFFF);
+  damaged.descriptor(damaged.large).words[0].others.store(0xFFFF);
   CHECK(damaged.finds(Kind::bitmap));
 }
 

@@ -45,7 +45,7 @@ class HeapCore;
 
 struct HeapOptions {
   // Bytes managed by one set of tables, which is also the most that one object can take (less
-  // 1/400 or so): a power of two times 64 KiB. 0: the whole segment, or 64 MiB where it can grow
+  // 1/100 or so): a power of two times 64 KiB. 0: the whole segment, or 64 MiB where it can grow
   // beyond its size.
   std::uint64_t region_bytes = 0;
   // Which NUMA node the payload from `first_bytes` on lies on, sorted; threads take memory of

@@ -1,8 +1,9 @@
 // HeapCore is a heap as one process sees it: the algorithms behind Heap. Internal to heap/.
 //   Threads:  any; each has a ThreadCache of its own.
 //   Lifetime: shared by Heap and, weakly, by the threads that used it.
-//   Cost:     allocate and free touch the bitmap word of the block and nothing else that is
-//             shared; locks are taken once per span, not per block.
+//   Cost:     allocate, and free of a block of one's own span, are plain loads and one plain store
+//             to the bitmap; free of another's block is one compare-and-swap there. Locks are taken
+//             once per span, not per block.
 // Which part is where: thread_cache.cc (slots), blocks.cc (allocate, free), spans.cc (who owns
 // which span), units.cc (runs of units, growth), publish.cc (allocate_to, free_from),
 // recover.cc (dead owners), names.cc, check.cc, inspect.cc, open.cc (create, open).
@@ -40,9 +41,9 @@ struct HeapOptions;
 
 // A span: a run of units that holds blocks of one size.
 struct Span {
-  std::uint64_t unit = 0;    // its head
-  std::uint64_t state = 0;   // the head's word, as read
-  heap_layout::Word* words;  // the bitmap
+  std::uint64_t unit = 0;         // its head
+  std::uint64_t state = 0;        // the head's word, as read
+  heap_layout::BlockWord* words;  // the bitmap
   std::uint32_t word_count = 0;
   std::uint32_t blocks = 0;
   std::uint64_t block_bytes = 0;
@@ -52,26 +53,52 @@ struct Span {
   std::uint64_t block_offset(std::uint64_t index) const {
     return first_block + index * block_bytes;
   }
+  bool holds(std::uint64_t offset) const {
+    return offset >= first_block && offset < first_block + blocks * block_bytes;
+  }
 };
 
 // A block within its span.
 struct BlockPlace {
   Span span;
-  heap_layout::Word* word;
+  heap_layout::BlockWord* word;
   unsigned shift;  // of its two bits
   std::uint32_t word_index;
 };
 
-// The span of one class that a thread allocates from. Private; all of it can be lost.
+// A free block of a span that the thread owns.
+struct FreeBlock {
+  heap_layout::BlockWord* word = nullptr;
+  std::uint64_t packed = 0;  // offset | shift << 48
+
+  static FreeBlock of(heap_layout::BlockWord* word, std::uint64_t offset, unsigned shift) {
+    return {word, offset | std::uint64_t{shift} << 48};
+  }
+  std::uint64_t offset() const { return packed & ((std::uint64_t{1} << 48) - 1); }
+  unsigned shift() const { return static_cast<unsigned>(packed >> 48); }
+};
+
+// What a thread has of one class. Private; all of it can be lost.
 struct ClassCache {
-  heap_layout::Word* words = nullptr;  // null: none
-  std::uint32_t word = 0;              // where to look next
+  static constexpr std::uint32_t kMaxBlocks = 64;
+
+  // Blocks to allocate next, the last first. They are free, as their bits say: that they stand here
+  // keeps nobody from finding them after a kill.
+  std::uint32_t count = 0;
+  std::uint32_t capacity = 0;  // of blocks that are freed; 0 before the first span
+  std::array<FreeBlock, kMaxBlocks> blocks;
+  // The span that more of them come from.
+  heap_layout::BlockWord* words = nullptr;  // null: none
+  std::uint32_t word = 0;                   // where to look next
   std::uint32_t word_count = 0;
   std::uint64_t first_block = 0;
   std::uint64_t block_bytes = 0;
   std::uint64_t unit = 0;
-  std::uint32_t reserved = 0;  // free blocks of it that transactions have reserved
+  // The others: it frees into these without a locked instruction, and comes back to them.
+  std::vector<std::uint64_t> kept;  // their heads, oldest first
+  std::vector<std::uint64_t> room;  // those of `kept` that have room, as is_listed says
 };
+static_assert(sizeof(FreeBlock) == 16);
 
 // What one thread has in hand.
 struct ThreadCache {
@@ -81,7 +108,6 @@ struct ThreadCache {
   bool holds_recovery_lock = false;
   std::array<ClassCache, heap_layout::kClassCount> classes{};
   std::vector<std::uint64_t> reserved;  // offsets handed out by reserve(), still free
-  std::vector<std::uint64_t> parked;    // heads of full spans that hold reserved blocks
 };
 
 class HeapCore final : public BlockActions, public std::enable_shared_from_this<HeapCore> {
@@ -171,15 +197,21 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   // blocks.cc
   Result<Offset<std::byte>> allocate_slowly(std::uint64_t bytes, std::uint64_t align);
   static Result<unsigned> pick_class(std::uint64_t bytes, std::uint64_t align);
-  // A free block of the cache's span: its index in the payload's terms. False: refill first.
-  bool peek(ThreadCache& cache, unsigned size_class, BlockPlace& place);
-  Result<BlockPlace> peek_or_refill(ThreadCache& cache, unsigned size_class);
+  // A free block of a span of this thread, which nobody else will take.
+  Result<FreeBlock> pick(ThreadCache& cache, unsigned size_class);
+  bool pick_from_current(ThreadCache& cache, unsigned size_class);
+  bool take(const FreeBlock& block);
+  Result<Offset<std::byte>> flushed(const FreeBlock& block) const;
+  Result<void> freed_own(ThreadCache& cache, std::uint64_t offset);
   enum class Where : std::uint8_t { found, outside, no_span, misaligned };
   Where locate(std::uint64_t offset_bytes, BlockPlace& place) const;
   Status bad_offset(const char* what, std::uint64_t offset_bytes, Where where) const;
   Status bad_state(const char* what, std::uint64_t offset_bytes, unsigned bits) const;
   void unreserve(ThreadCache& cache, std::uint64_t offset);
-  void after_free(ThreadCache* cache, const BlockPlace& place, std::uint64_t word_now);
+  static bool change_bits(const BlockPlace& place, unsigned from, unsigned to, std::uint64_t& now);
+  Result<void> free_slowly(std::uint64_t offset);
+  void after_own_free(ThreadCache& cache, const BlockPlace& place, std::uint64_t now);
+  void after_free(ThreadCache* cache, const BlockPlace& place, std::uint64_t now);
 
   heap_layout::Slot& slot(std::uint32_t number) const {
     return reinterpret_cast<heap_layout::Slot*>(base_ +
@@ -189,12 +221,11 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   // spans.cc
   heap_layout::Descriptor& descriptor(std::uint64_t unit) const {
     return *reinterpret_cast<heap_layout::Descriptor*>(
-        base_ + ((unit >> region_shift_) << (region_shift_ + heap_layout::kUnitShift)) +
-        heap_layout::RegionLayout::kDescriptorsAt +
+        region_base(unit) + heap_layout::RegionLayout::kDescriptorsAt +
         (unit & region_mask_) * sizeof(heap_layout::Descriptor));
   }
   std::byte* region_base(std::uint64_t unit) const {
-    return base_ + ((unit >> region_shift_) << (region_shift_ + heap_layout::kUnitShift));
+    return base_ + ((unit & ~region_mask_) << heap_layout::kUnitShift);
   }
   Word& region_word(std::uint64_t unit, std::uint64_t at, std::uint64_t index) const {
     return *reinterpret_cast<Word*>(region_base(unit) + at + index * 8);
@@ -207,6 +238,14 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool claim_hinted_on(ThreadCache& cache, unsigned size_class, int node);
   bool claim_any(ThreadCache& cache, unsigned size_class, std::uint32_t min_free);
   void use_span(ThreadCache& cache, const Span& span);
+  bool use_kept(ThreadCache& cache, std::uint64_t unit, std::uint32_t min_free);
+  bool use_kept_with_room(ThreadCache& cache, unsigned size_class);
+  bool use_any_kept(ThreadCache& cache, unsigned size_class);
+  void keep_current(ThreadCache& cache, unsigned size_class);
+  void list_room(ThreadCache& cache, const Span& span);
+  bool give_back_empty(ThreadCache& cache, const Span& span);
+  std::uint64_t give_back_all_empty(ThreadCache& cache);
+  static std::uint32_t count_free(const ThreadCache& cache, const Span& span);
   void disown(ThreadCache& cache, std::uint64_t unit);
   void disown_for(std::uint32_t owner, std::uint64_t unit, std::uint32_t slot_number);
   void hint(std::uint64_t unit, unsigned size_class);
@@ -216,6 +255,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool retire_if_empty(std::uint64_t unit, std::uint32_t slot_number);
   std::uint64_t retire_all_empty(std::uint32_t slot_number);
   static bool is_empty(const Span& span);
+  static bool has_room(const Span& span, std::uint64_t now);
   static std::uint32_t count_free(const Span& span);
 
   // units.cc
@@ -310,12 +350,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   std::uint64_t id_;      // of this instance, never used again in this process
   bool is_volatile_;
   heap_layout::RegionLayout region_{};
-  unsigned region_shift_ = 0;
   std::uint64_t region_mask_ = 0;
   std::uint64_t max_units_ = 0;
   std::vector<heap_layout::NodeRange> ranges_;
   mutable std::atomic<std::uint64_t> mapped_bytes_{0};
-  mutable std::mutex memory_mutex_;  // refresh and grow
+  mutable std::atomic<std::uint64_t> known_units_{0};  // unit_limit() as it was: it only grows
+  mutable std::mutex memory_mutex_;                    // refresh and grow
   std::atomic<std::uint64_t> search_from_{0};
   std::mutex caches_mutex_;
   std::vector<std::unique_ptr<ThreadCache>> caches_;

@@ -26,9 +26,10 @@ inline std::uint64_t HeapCore::unit_limit() const {
   const std::uint64_t claimed = header().unit_limit.load(std::memory_order_acquire);
   const std::uint64_t known =
       mapped_bytes_.load(std::memory_order_relaxed) >> heap_layout::kUnitShift;
-  if (claimed <= known) [[likely]]
-    return claimed;
-  return std::min(claimed, refresh_mapped() >> heap_layout::kUnitShift);
+  const std::uint64_t limit =
+      claimed <= known ? claimed : std::min(claimed, refresh_mapped() >> heap_layout::kUnitShift);
+  known_units_.store(limit, std::memory_order_relaxed);
+  return limit;
 }
 
 inline bool HeapCore::span_at(std::uint64_t unit, Span& span) const {
@@ -43,9 +44,10 @@ inline bool HeapCore::span_at(std::uint64_t unit, Span& span) const {
     if (state.units != info.units || (unit & region_mask_) + info.units > region_.units) {
       return false;
     }
-    span.words = info.is_inline != 0
-                     ? descriptor(unit).words.data()
-                     : reinterpret_cast<Word*>(base_ + unit * heap_layout::kUnitBytes);
+    span.words =
+        info.is_inline != 0
+            ? descriptor(unit).words.data()
+            : reinterpret_cast<heap_layout::BlockWord*>(base_ + unit * heap_layout::kUnitBytes);
     span.word_count = info.words;
     span.blocks = info.blocks;
     span.block_bytes = info.block_bytes;
@@ -92,52 +94,83 @@ inline HeapCore::Where HeapCore::locate(std::uint64_t offset_bytes, BlockPlace& 
   return Where::found;
 }
 
-inline bool HeapCore::peek(ThreadCache& cache, unsigned size_class, BlockPlace& place) {
-  ClassCache& mine = cache.classes[size_class];
-  for (; mine.word < mine.word_count; ++mine.word) {
-    Word& word = mine.words[mine.word];
-    const std::uint64_t now = word.load(std::memory_order_relaxed);
-    std::uint64_t free = ~(now | now >> 1) & heap_layout::kAllocatedBits;
-    while (free != 0) {
-      const unsigned shift = static_cast<unsigned>(std::countr_zero(free));
-      const std::uint64_t offset =
-          mine.first_block +
-          (std::uint64_t{mine.word} * heap_layout::kBlocksPerWord + shift / 2) * mine.block_bytes;
-      if (mine.reserved != 0 && std::find(cache.reserved.begin(), cache.reserved.end(), offset) !=
-                                    cache.reserved.end()) [[unlikely]] {
-        free &= free - 1;
-        continue;
-      }
-      place.word = &word;
-      place.shift = shift;
-      place.word_index = mine.word;
-      place.span.unit = mine.unit;
-      place.span.first_block = offset;  // of the block itself: all that a taker needs
-      return true;
-    }
+// Whether a span in one word of which this is the state is worth coming back to: an eighth of a
+// word or of a small span.
+inline bool HeapCore::has_room(const Span& span, std::uint64_t now) {
+  std::uint64_t free = ~(now | now >> 1) & heap_layout::kAllocatedBits;
+  for (std::uint32_t more = std::clamp(span.blocks / 8, 1u, 4u); more > 1; --more)
+    free &= free - 1;
+  return free != 0;
+}
+
+// Allocates a free block of a span of this thread. Nobody else allocates there, and nobody else
+// writes this word. False where the block is not free, which takes somebody's wrong free. The
+// caller flushes.
+inline bool HeapCore::take(const FreeBlock& block) {
+  Word& word = block.word->owners;
+  const std::uint64_t owners = word.load(std::memory_order_relaxed);
+  const std::uint64_t now = owners ^ block.word->others.load(std::memory_order_relaxed);
+  if ((now >> block.shift() & 3) != 0) [[unlikely]]
+    return false;
+  word.store(owners ^ std::uint64_t{1} << block.shift(), std::memory_order_release);
+  return true;
+}
+
+// Moves a block from one state to another in one step, whoever owns its span; false where it is in
+// a third. `now` is then the state of the whole word.
+inline bool HeapCore::change_bits(const BlockPlace& place, unsigned from, unsigned to,
+                                  std::uint64_t& now) {
+  std::uint64_t others = place.word->others.load(std::memory_order_acquire);
+  do {
+    now = place.word->owners.load(std::memory_order_acquire) ^ others;
+    if ((now >> place.shift & 3) != from) return false;
+    STRATA_STEP("block: before its change");
+  } while (!place.word->others.compare_exchange_weak(
+      others, others ^ std::uint64_t{from ^ to} << place.shift));
+  now ^= std::uint64_t{from ^ to} << place.shift;
+  return true;
+}
+
+// A span of few blocks is often empty: one of a class is kept, so that its units are not given back
+// and taken again all the time.
+inline constexpr std::uint32_t kFewBlocks = 4;
+
+// After a block of a span of this thread has become free, and found no place among the next ones.
+inline void HeapCore::after_own_free(ThreadCache& cache, const BlockPlace& place,
+                                     std::uint64_t now) {
+  ClassCache& mine = cache.classes[place.span.size_class];
+  if (mine.unit == place.span.unit) {
+    mine.word = std::min(mine.word, place.word_index);
+    return;
   }
-  return false;
+  heap_layout::Descriptor& head = descriptor(place.span.unit);
+  if (head.is_listed.load(std::memory_order_relaxed) == 0 && has_room(place.span, now)) {
+    list_room(cache, place.span);
+  }
+  if (now == heap_layout::no_such_blocks(place.span.blocks, place.word_index) &&
+      (mine.room.size() > 1 || place.span.blocks > kFewBlocks) && is_empty(place.span)) {
+    (void)give_back_empty(cache, place.span);
+  }
 }
 
 // The block is free and may be another's by now: only descriptors and hints are looked at.
-inline void HeapCore::after_free(ThreadCache* cache, const BlockPlace& place,
-                                 std::uint64_t word_now) {
+inline void HeapCore::after_free(ThreadCache* cache, const BlockPlace& place, std::uint64_t now) {
   const unsigned size_class = place.span.size_class;
+  heap_layout::Descriptor& head = descriptor(place.span.unit);
   // After the bit: either this sees that nobody owns the span, or whoever gives it up sees the
   // free block. (Both are sequentially consistent.)
-  const heap_layout::UnitState state =
-      heap_layout::UnitState::of(descriptor(place.span.unit).state.load());
-  if (cache != nullptr && state.owner == cache->slot_number) {
+  const heap_layout::UnitState state = heap_layout::UnitState::of(head.state.load());
+  if (state.kind != heap_layout::UnitKind::head || state.size_class != size_class) return;
+  if (state.owner != 0) {
     if (size_class == heap_layout::kLargeClass) return;
-    ClassCache& mine = cache->classes[size_class];
-    // The block that was just used is still in the processor's cache: take it first.
-    if (mine.unit == place.span.unit && mine.words != nullptr) mine.word = place.word_index;
+    if (cache != nullptr && state.owner == cache->slot_number) {
+      after_own_free(*cache, place, now);
+    } else if (head.has_news.load() == 0) {
+      head.has_news.store(1);
+    }
     return;
   }
-  if (state.owner != 0 || state.kind != heap_layout::UnitKind::head ||
-      state.size_class != size_class)
-    return;
-  if (word_now == heap_layout::no_such_blocks(place.span.blocks, place.word_index) &&
+  if (now == heap_layout::no_such_blocks(place.span.blocks, place.word_index) &&
       is_empty(place.span)) {
     if (cache != nullptr &&
         (size_class == heap_layout::kLargeClass || has_other_hint(place.span.unit, size_class))) {
@@ -145,10 +178,7 @@ inline void HeapCore::after_free(ThreadCache* cache, const BlockPlace& place,
       return;
     }
   }
-  const auto free_here = static_cast<unsigned>(
-      std::popcount(~(word_now | word_now >> 1) & heap_layout::kAllocatedBits));
-  // An eighth of a word or of a small span: with less room, taking the span is not worth it.
-  if (free_here >= std::clamp(place.span.blocks / 8, 1u, 4u)) hint(place.span.unit, size_class);
+  if (has_room(place.span, now)) hint(place.span.unit, size_class);
 }
 
 }  // namespace strata

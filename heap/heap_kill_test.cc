@@ -370,6 +370,38 @@ TEST_CASE("a_kill_at_any_step_of_allocate_to_publishes_the_block_or_frees_it") {
   kill_everywhere(large);
 }
 
+TEST_CASE(
+    "a_large_block_freed_and_allocated_anew_is_not_freed_by_the_recovery_of_its_first_maker") {
+  const Operation operation = {
+      .name = "allocate_to 600000, then others use its memory",
+      .run = [](Heap& heap) { must(heap.allocate_to(*heap.root(0), 600'000).has_value()); },
+      .expected =
+          [](Heap&) {
+            return Expected{0, 1};
+          },
+      .bytes = MiB(4)};
+  std::uint64_t published = 0;
+  for (std::uint64_t n = 1;; ++n) {
+    INFO("killed at step " << n);
+    World world(operation);
+    if (!run_and_kill(world.host, operation, n).was_killed) break;
+    if (root_of(world.heap, 0) == 0) continue;
+    ++published;
+    // The maker is dead, and nobody has cleaned up after it.
+    REQUIRE(world.heap.free_from(*world.heap.root(0)));
+    std::vector<Block> blocks;
+    for (int i = 0; i < 4; ++i)
+      blocks.push_back(world.heap.allocate(600'000).value());
+    REQUIRE(world.heap.recover());
+    for (const Block block : blocks) {
+      CHECK(world.heap.block_actions().state(block.bytes).value() == BlockState::allocated);
+    }
+    CHECK(world.heap.check().value().is_clean());
+    ++total.kill_points;
+  }
+  CHECK(published > 0);
+}
+
 TEST_CASE("a_kill_at_any_step_of_free_from_frees_once_or_not_at_all") {
   kill_everywhere(free_from("free_from 64", 64));
   kill_everywhere(free_from("free_from 60000", 60'000));

@@ -216,7 +216,7 @@ TEST_CASE("a_heap_that_is_not_there_not_finished_or_foreign_is_refused") {
   state = 1;
   host.bytes()[8] = std::byte{9};
   CHECK(Heap::open(host.segment()).error().code() == Code::unsupported);
-  host.bytes()[8] = std::byte{1};
+  host.bytes()[8] = std::byte{2};
   host.bytes()[30] ^= std::byte{1};
   CHECK(Heap::open(host.segment()).error().code() == Code::corrupt);
   host.bytes()[30] ^= std::byte{1};

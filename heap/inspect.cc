@@ -44,7 +44,7 @@ Result<HeapUsage> HeapCore::inspect() const {
     std::uint64_t allocated = 0;
     for (std::uint32_t i = 0; i < span.word_count; ++i) {
       allocated += static_cast<std::uint64_t>(
-          std::popcount(span.words[i].load(std::memory_order_relaxed) & kAllocatedBits));
+          std::popcount(span.words[i].state(std::memory_order_relaxed) & kAllocatedBits));
     }
     HeapUsage::Class& of_class = classes[span.size_class == kLargeClass ? 0 : span.block_bytes];
     of_class.block_bytes = span.size_class == kLargeClass ? 0 : span.block_bytes;

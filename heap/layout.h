@@ -5,9 +5,11 @@
 //   span    = a run of units: small blocks of one class, or one large block
 //
 // The two bits of a block are the only truth about it: allocated, and about to be freed (a free
-// that must survive a kill half-way). Both stand in one 64-bit word, so that one atomic step moves
-// a block from (1,1) to (0,0). Descriptors are the only truth about units. Hints, counts and
-// caches are derived, and rebuilt from these by whoever finds an owner dead.
+// that must survive a kill half-way). They are the exclusive or of two words: one that the owner of
+// the span alone writes, by plain stores, and one that everybody else changes by compare-and-swap.
+// So each change of state is one store to one word, and the owner's needs no locked instruction.
+// Descriptors are the only truth about units. Hints, counts and caches are derived, and rebuilt
+// from these by whoever finds an owner dead.
 //   Threads:  all words that change are atomics.
 //   Errors:   bytes are hostile: indices are bounded before use, check() proves the rest.
 // Integers are little-endian and fixed width; unused bytes are zero.
@@ -28,7 +30,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(sizeof(Word) == 8 && Word::is_always_lock_free);
 
 inline constexpr std::array<char, 8> kHeapMagic = {'S', 'T', 'R', 'A', 'H', 'E', 'A', 'P'};
-inline constexpr std::uint16_t kHeapVersionMajor = 1;
+inline constexpr std::uint16_t kHeapVersionMajor = 2;
 inline constexpr std::uint16_t kHeapVersionMinor = 0;
 inline constexpr unsigned kMaxNodeRanges = 32;
 inline constexpr std::uint32_t kSlotCount = 512;
@@ -124,14 +126,28 @@ enum class SlotIntent : std::uint64_t {
 };
 inline constexpr std::uint64_t kIntentMask = 15;
 
+// The states of kBlocksPerWord blocks: two bits for each, in the exclusive or of both words.
+struct BlockWord {
+  Word owners;  // written by the thread that owns the span alone
+  Word others;  // changed by anybody else, and by the owner, by compare-and-swap
+
+  std::uint64_t state(std::memory_order order = std::memory_order_acquire) const {
+    return owners.load(order) ^ others.load(order);
+  }
+};
+static_assert(sizeof(BlockWord) == 16);
+
 // The descriptor of one unit. `state` packs, from bit 0:
 //   4 kind | 8 class | 20 units or distance | 16 owner slot + 1 | 16 sequence
 struct Descriptor {
   Word state;
-  Word reserved;
-  std::array<Word, kInlineWords> words;  // the bitmap of spans with few blocks; see ClassInfo
+  std::atomic<std::uint32_t> has_news;   // hint: not 0 where others freed blocks of an owned span
+  std::atomic<std::uint32_t> is_listed;  // hint: not 0 where the owner knows that it has room
+  // The bitmap of a span of up to 1120 blocks; see ClassInfo. Not in the span itself: at the start
+  // of each, they would all fall into the same few sets of the processor's cache.
+  std::array<BlockWord, kInlineWords> words;
 };
-static_assert(sizeof(Descriptor) == 64);
+static_assert(sizeof(Descriptor) == 9 * 64);  // odd: so that they spread over all sets
 
 enum class UnitKind : std::uint64_t {
   free = 0,
@@ -160,7 +176,7 @@ struct UnitState {
   }
 };
 
-// Block bits within a word: block i of 32 has bits 2i (allocated) and 2i + 1 (release pending).
+// Block bits within a state: block i of 32 has bits 2i (allocated) and 2i + 1 (release pending).
 // (1,0) allocated, (1,1) freeing, (0,1) tentative: taken by a transaction; see block_actions.h.
 // A place that is no block, at the end of the last word, reads (0,1) for ever.
 inline constexpr std::uint64_t kAllocatedBits = 0x5555'5555'5555'5555;

@@ -147,7 +147,6 @@ HeapCore::~HeapCore() {
 
 void HeapCore::adopt_identity(const HeapIdentity& identity) {
   region_ = {identity.region_units};
-  region_shift_ = static_cast<unsigned>(std::countr_zero(identity.region_units));
   region_mask_ = identity.region_units - 1;
   max_units_ = identity.max_bytes / kUnitBytes;
   ranges_.assign(identity.ranges.begin(), identity.ranges.begin() + identity.range_count);

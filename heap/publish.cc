@@ -20,7 +20,7 @@ using namespace heap_layout;
 namespace {
 
 constexpr std::uint64_t kForeignReleaseTimeoutMs = 10'000;
-constexpr std::uint64_t kAllocated = 1, kPending = 2, kPair = 3;
+constexpr unsigned kFree = 0b00, kAllocated = 0b01, kFreeing = 0b11;
 
 }  // namespace
 
@@ -66,11 +66,16 @@ Result<void> HeapCore::allocate_to(Word& destination, std::uint64_t bytes, std::
   if (size_class == kLargeClass) {
     STRATA_ASSIGN(offset, take_large(*mine, bytes, Taking::large, &destination));
   } else {
-    STRATA_ASSIGN(const BlockPlace place, peek_or_refill(*mine, size_class));
-    offset = place.span.first_block;
+    STRATA_ASSIGN(const FreeBlock block, pick(*mine, size_class));
+    offset = block.offset();
     begin_intent(slot, offset, SlotIntent::allocate, destination);
-    place.word->fetch_or(kAllocated << place.shift, std::memory_order_acq_rel);
-    flush(place.word, sizeof(Word));
+    if (!take(block)) {
+      end_intent(slot);
+      return fail(Code::corrupt, fmt::format("allocate: the free block at {:#x} was changed by "
+                                             "somebody who did not own it",
+                                             offset));
+    }
+    flush(block.word, sizeof(BlockWord));
     drain();
     STRATA_STEP("allocate_to: block taken");
   }
@@ -145,27 +150,24 @@ Result<void> HeapCore::free_from(Word& source) {
   STRATA_TRY(await_foreign_release(*mine, offset));
   Slot& slot = *mine->slot;
   begin_intent(slot, offset, SlotIntent::release, source);
-  std::uint64_t now = place.word->load(std::memory_order_relaxed);
-  do {
-    const auto bits = static_cast<unsigned>(now >> place.shift & kPair);
-    if (bits != kAllocated) {
-      end_intent(slot);
-      return unexpected(bad_state("free", offset, bits));
-    }
-  } while (!place.word->compare_exchange_weak(now, now | kPending << place.shift));
-  flush(place.word, sizeof(Word));
+  std::uint64_t now;
+  if (!change_bits(place, kAllocated, kFreeing, now)) {
+    end_intent(slot);
+    return unexpected(bad_state("free", offset, static_cast<unsigned>(now >> place.shift & 3)));
+  }
+  flush(place.word, sizeof(BlockWord));
   drain();
   STRATA_STEP("free_from: pending");
   source.store(0, std::memory_order_release);
   flush(&source, sizeof(Word));
   drain();
   STRATA_STEP("free_from: withdrawn");
-  now = place.word->fetch_and(~(kPair << place.shift)) & ~(kPair << place.shift);
-  flush(place.word, sizeof(Word));
+  const bool is_freed = change_bits(place, kFreeing, kFree, now);
+  flush(place.word, sizeof(BlockWord));
   drain();
   STRATA_STEP("free_from: freed");
   end_intent(slot);
-  after_free(mine, place, now);
+  if (is_freed) after_free(mine, place, now);
   return {};
 }
 
@@ -182,23 +184,16 @@ bool HeapCore::resolve_intent(Slot& slot) {
   const bool holds = holder != nullptr && holder->load(std::memory_order_acquire) == offset;
   BlockPlace place;
   if (locate(offset, place) == Where::found) {
-    const std::uint64_t allocated = kAllocated << place.shift, pending = kPending << place.shift;
-    std::uint64_t now = place.word->load(std::memory_order_acquire);
-    while (true) {
-      const std::uint64_t bits = now & (allocated | pending);
-      std::uint64_t wanted = bits;
-      if (intent == SlotIntent::allocate && !holds && bits == allocated) wanted = 0;
-      if (intent == SlotIntent::release && bits == (allocated | pending)) {
-        wanted = holds ? allocated : 0;
-      }
-      if (wanted == bits) break;
-      STRATA_STEP("resolve: before");
-      if (place.word->compare_exchange_weak(now, (now & ~(allocated | pending)) | wanted)) {
-        flush(place.word, sizeof(Word));
-        drain();
-        if (wanted == 0) after_free(nullptr, place, now & ~(allocated | pending));
-        break;
-      }
+    const unsigned wanted = intent == SlotIntent::release && holds ? kAllocated : kFree;
+    std::uint64_t now;
+    const bool is_undone =
+        intent == SlotIntent::allocate && !holds
+            ? change_bits(place, kAllocated, wanted, now)
+            : intent == SlotIntent::release && change_bits(place, kFreeing, wanted, now);
+    if (is_undone) {
+      flush(place.word, sizeof(BlockWord));
+      drain();
+      if (wanted == kFree) after_free(nullptr, place, now);
     }
   }
   STRATA_STEP("resolve: settled");

@@ -1,7 +1,10 @@
 // Spans: who owns which, and how one that has room is found again.
 //
-// A thread owns the span that it allocates from. A full span is given up, so that whoever frees
-// into it can say that it has room; nobody has to be told, and nothing is lost with a dead owner.
+// A thread owns the spans that it allocates from, up to kMaxKeptUnits for each class: what it frees
+// into these costs no locked instruction. Of what others free into them they leave news. The oldest
+// full spans beyond that are given up, so that whoever frees into one can say that it has room;
+// nobody has to be told, and nothing is lost with a dead owner.
+#include <algorithm>
 #include <bit>
 
 #include "heap/heap_core_inline.h"
@@ -10,9 +13,26 @@ namespace strata {
 
 using namespace heap_layout;
 
+namespace {
+
+constexpr std::size_t kMaxKeptUnits = 64;
+constexpr std::uint64_t kMaxCachedBytes = KiB(16);  // of free blocks of one class
+
+// The current span becomes one of those that are kept.
+void stop_using(ClassCache& mine) {
+  if (mine.words == nullptr) return;
+  mine.kept.push_back(std::exchange(mine.unit, 0));
+  mine.words = nullptr;
+  mine.word_count = 0;
+}
+
+}  // namespace
+
 bool HeapCore::is_empty(const Span& span) {
   for (std::uint32_t i = 0; i < span.word_count; ++i) {
-    if (span.words[i].load() != no_such_blocks(span.blocks, i)) return false;
+    if (span.words[i].state(std::memory_order_seq_cst) != no_such_blocks(span.blocks, i)) {
+      return false;
+    }
   }
   return true;
 }
@@ -20,10 +40,18 @@ bool HeapCore::is_empty(const Span& span) {
 std::uint32_t HeapCore::count_free(const Span& span) {
   std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < span.word_count; ++i) {
-    const std::uint64_t now = span.words[i].load();
+    const std::uint64_t now = span.words[i].state(std::memory_order_seq_cst);
     count += static_cast<std::uint32_t>(std::popcount(~(now | now >> 1) & kAllocatedBits));
   }
   return count;
+}
+
+// Those of them that no transaction of this thread has reserved.
+std::uint32_t HeapCore::count_free(const ThreadCache& cache, const Span& span) {
+  const auto reserved = std::count_if(cache.reserved.begin(), cache.reserved.end(),
+                                      [&](std::uint64_t offset) { return span.holds(offset); });
+  const std::uint32_t free = count_free(span);
+  return free - std::min(free, static_cast<std::uint32_t>(reserved));
 }
 
 void HeapCore::hint(std::uint64_t unit, unsigned size_class) {
@@ -87,13 +115,112 @@ void HeapCore::disown_for(std::uint32_t owner, std::uint64_t unit, std::uint32_t
 }
 
 void HeapCore::use_span(ThreadCache& cache, const Span& span) {
-  cache.classes[span.size_class] = {.words = span.words,
-                                    .word = 0,
-                                    .word_count = span.word_count,
-                                    .first_block = span.first_block,
-                                    .block_bytes = span.block_bytes,
-                                    .unit = span.unit,
-                                    .reserved = 0};
+  ClassCache& mine = cache.classes[span.size_class];
+  mine.words = span.words;
+  mine.word = 0;
+  mine.word_count = span.word_count;
+  mine.first_block = span.first_block;
+  mine.block_bytes = span.block_bytes;
+  mine.unit = span.unit;
+  mine.capacity = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(kMaxCachedBytes / span.block_bytes, ClassCache::kMaxBlocks));
+  descriptor(span.unit).is_listed.store(0, std::memory_order_relaxed);
+}
+
+// Allocates from a span that was kept, if it has that many free blocks.
+bool HeapCore::use_kept(ThreadCache& cache, std::uint64_t unit, std::uint32_t min_free) {
+  Span span;
+  // Others can write the descriptor: it has to say what it said when the span was kept.
+  if (!span_at(unit, span) || UnitState::of(span.state).owner != cache.slot_number ||
+      span.size_class == kLargeClass) {
+    return false;
+  }
+  std::vector<std::uint64_t>& kept = cache.classes[span.size_class].kept;
+  const auto found = std::find(kept.begin(), kept.end(), unit);
+  descriptor(unit).is_listed.store(0, std::memory_order_relaxed);
+  descriptor(unit).has_news.store(0);
+  if (found == kept.end() || count_free(cache, span) < min_free) return false;
+  kept.erase(found);
+  use_span(cache, span);
+  return true;
+}
+
+bool HeapCore::use_kept_with_room(ThreadCache& cache, unsigned size_class) {
+  ClassCache& mine = cache.classes[size_class];
+  while (!mine.room.empty()) {
+    const std::uint64_t unit = mine.room.back();
+    mine.room.pop_back();
+    if (use_kept(cache, unit, 1)) return true;
+  }
+  for (std::size_t i = 0; i < mine.kept.size(); ++i) {
+    if (descriptor(mine.kept[i]).has_news.load(std::memory_order_relaxed) == 0) continue;
+    if (use_kept(cache, mine.kept[i], kClasses[size_class].blocks / 16 + 1)) return true;
+  }
+  return false;
+}
+
+// For when memory is short.
+bool HeapCore::use_any_kept(ThreadCache& cache, unsigned size_class) {
+  const std::vector<std::uint64_t> kept = cache.classes[size_class].kept;
+  return std::any_of(kept.begin(), kept.end(),
+                     [&](std::uint64_t unit) { return use_kept(cache, unit, 1); });
+}
+
+// The span that a thread allocates from has no room: it is kept, and the oldest perhaps given up.
+void HeapCore::keep_current(ThreadCache& cache, unsigned size_class) {
+  ClassCache& mine = cache.classes[size_class];
+  stop_using(mine);
+  if (mine.kept.size() * kClasses[size_class].units <= kMaxKeptUnits) return;
+  for (auto unit = mine.kept.begin(); unit != mine.kept.end(); ++unit) {
+    Span span;
+    if (span_at(*unit, span) &&
+        std::any_of(cache.reserved.begin(), cache.reserved.end(),
+                    [&](std::uint64_t offset) { return span.holds(offset); })) {
+      continue;
+    }
+    const std::uint64_t oldest = *unit;
+    mine.kept.erase(unit);
+    disown(cache, oldest);
+    return;
+  }
+}
+
+void HeapCore::list_room(ThreadCache& cache, const Span& span) {
+  descriptor(span.unit).is_listed.store(1, std::memory_order_relaxed);
+  cache.classes[span.size_class].room.push_back(span.unit);
+}
+
+// Empty and ours: nobody can put anything into it, and nobody has anything in it to free.
+bool HeapCore::give_back_empty(ThreadCache& cache, const Span& span) {
+  ClassCache& mine = cache.classes[span.size_class];
+  if (count_free(cache, span) != span.blocks || std::erase(mine.kept, span.unit) == 0) return false;
+  std::erase(mine.room, span.unit);
+  const auto end =
+      std::remove_if(mine.blocks.begin(), mine.blocks.begin() + mine.count,
+                     [&](const FreeBlock& block) { return span.holds(block.offset()); });
+  mine.count = static_cast<std::uint32_t>(end - mine.blocks.begin());
+  STRATA_STEP("empty span given back");
+  if (release_units(span.unit)) return true;
+  mine.kept.push_back(span.unit);
+  return false;
+}
+
+// For when memory is short: the spans from which nothing is allocated, of any class.
+std::uint64_t HeapCore::give_back_all_empty(ThreadCache& cache) {
+  std::uint64_t units = 0;
+  for (unsigned size_class = 0; size_class < kClassCount; ++size_class) {
+    ClassCache& mine = cache.classes[size_class];
+    stop_using(mine);
+    const std::vector<std::uint64_t> kept = mine.kept;
+    for (const std::uint64_t unit : kept) {
+      Span span;
+      if (span_at(unit, span) && span.size_class == size_class && is_empty(span) &&
+          give_back_empty(cache, span)) {
+        units += kClasses[size_class].units;
+      }
+    }
+  }
+  return units;
 }
 
 bool HeapCore::claim(ThreadCache& cache, std::uint64_t unit, unsigned size_class,
@@ -172,19 +299,15 @@ Result<void> HeapCore::refill(ThreadCache& cache, unsigned size_class) {
   ClassCache& mine = cache.classes[size_class];
   Span span;
   if (mine.words != nullptr && span_at(mine.unit, span)) {
+    descriptor(mine.unit).has_news.store(0);
     // Others may have freed behind our back. Less than a sixteenth is not worth staying for.
-    const std::uint32_t free = count_free(span);
-    if (free > mine.reserved && (free - mine.reserved) * 16 >= span.blocks) {
+    if (count_free(cache, span) * 16 >= std::max(span.blocks, 16u)) {
       mine.word = 0;
       return {};
     }
-    if (mine.reserved != 0) {
-      cache.parked.push_back(mine.unit);
-    } else {
-      disown(cache, mine.unit);
-    }
+    keep_current(cache, size_class);
   }
-  mine = {};
+  if (use_kept_with_room(cache, size_class)) return {};
   if (claim_hinted(cache, size_class)) return {};
   const std::uint32_t units = kClasses[size_class].units;
   if (auto unit = try_take_units(cache, size_class, units, Taking::span, nullptr); !unit) {
@@ -194,6 +317,7 @@ Result<void> HeapCore::refill(ThreadCache& cache, unsigned size_class) {
   }
   (void)recover_now(&cache, !cache.holds_names_lock);
   if (claim_hinted(cache, size_class)) return {};
+  if (use_any_kept(cache, size_class)) return {};
   // While the segment can grow, a few scattered blocks are not worth the walk.
   const bool can_grow = memory_->bytes() < memory_->max_bytes();
   const std::uint32_t min_free = can_grow ? kClasses[size_class].blocks / 16 + 1 : 1;

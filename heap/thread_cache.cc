@@ -107,13 +107,13 @@ Result<void> HeapCore::take_slot(ThreadCache& cache) {
 
 void HeapCore::release(ThreadCache& cache) {
   for (ClassCache& of_class : cache.classes) {
-    if (of_class.words == nullptr) continue;
-    disown(cache, of_class.unit);
+    if (of_class.words != nullptr) of_class.kept.push_back(of_class.unit);
+    // Before others can allocate from these spans.
+    of_class.count = of_class.capacity = 0;
+    for (const std::uint64_t unit : of_class.kept)
+      disown(cache, unit);
     of_class = {};
   }
-  for (const std::uint64_t unit : cache.parked)
-    disown(cache, unit);
-  cache.parked.clear();
   cache.reserved.clear();
   cache.slot->reserved_blocks.store(0, std::memory_order_release);
 }

@@ -178,18 +178,21 @@ Result<std::uint64_t> HeapCore::try_take_units(ThreadCache& cache, unsigned size
   }
   Descriptor& head = descriptor(unit);
   const bool is_small = size_class != kLargeClass;
-  Word* words = head.words.data();
+  BlockWord* words = head.words.data();
   if (is_small && kClasses[size_class].is_inline == 0) {
-    words = reinterpret_cast<Word*>(base_ + unit * kUnitBytes);
+    words = reinterpret_cast<BlockWord*>(base_ + unit * kUnitBytes);
   }
   const std::uint32_t blocks = is_small ? kClasses[size_class].blocks : 1;
   const std::uint32_t word_count = is_small ? kClasses[size_class].words : 1;
   for (std::uint32_t i = 0; i < word_count; ++i) {
-    words[i].store(no_such_blocks(blocks, i), std::memory_order_relaxed);
+    words[i].owners.store(0, std::memory_order_relaxed);
+    words[i].others.store(no_such_blocks(blocks, i), std::memory_order_relaxed);
   }
   // A large block is allocated by the same store that makes its span.
-  if (taking == Taking::large) words[0].store(no_such_blocks(1, 0) | 1, std::memory_order_relaxed);
-  flush(words, word_count * sizeof(Word));
+  if (taking == Taking::large) words[0].owners.store(1, std::memory_order_relaxed);
+  head.has_news.store(0, std::memory_order_relaxed);
+  head.is_listed.store(0, std::memory_order_relaxed);
+  flush(words, word_count * sizeof(BlockWord));
   if (destination != nullptr) {
     begin_intent(*cache.slot, unit * kUnitBytes, SlotIntent::allocate, *destination);
   }
@@ -225,6 +228,7 @@ Result<std::uint64_t> HeapCore::take_units(ThreadCache& cache, unsigned size_cla
   auto unit = try_once();
   if (!unit || *unit != 0) return unit;
   (void)recover_now(&cache, !cache.holds_names_lock);
+  (void)give_back_all_empty(cache);
   (void)retire_all_empty(cache.slot_number);
   unit = try_once();
   while (unit && *unit == 0) {
