@@ -248,11 +248,9 @@ class HeapChecker {
       }
       ++report_.slots;
       check_intent(slot, number);
-      for (const Word* const word : {&slot.object, &slot.record}) {
-        if (word->load() != 0 && !is_block(word->load())) {
-          found(Kind::slot, offset_of(word), "slot {}: object or record at {:#x} is no block",
-                number, word->load());
-        }
+      if (const std::uint64_t record = slot.record.load(); record != 0 && !is_block(record)) {
+        found(Kind::slot, offset_of(&slot.record), "slot {}: the object at {:#x} is no block",
+              number, record);
       }
       if (core_.sync() == nullptr) continue;
       if (const auto dead = core_.is_slot_dead(owner); dead && *dead) {
@@ -330,9 +328,10 @@ class HeapChecker {
       found(Kind::name, record, "the record of '{}' fails its checksum", copy.name());
       return;
     }
-    if (!is_block(copy.head.object) || core_.at(copy.head.object, copy.head.bytes) == nullptr ||
-        copy.head.bytes > usable(copy.head.object)) {
-      found(Kind::name, record, "'{}' stands for {} bytes at {:#x}, which is no such block",
+    const std::uint64_t end = record + usable(record);
+    if (copy.head.object < record + sizeof(NameRecord) + copy.head.name_bytes ||
+        copy.head.object > end || copy.head.bytes + copy.head.type_bytes > end - copy.head.object) {
+      found(Kind::name, record, "'{}' stands for {} bytes at {:#x}, which are not in its block",
             copy.name(), copy.head.bytes, copy.head.object);
     }
     // Whoever searches for it has to get there: no empty cell on the way.

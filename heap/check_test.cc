@@ -126,7 +126,7 @@ TEST_CASE("check_finds_impossible_slots") {
   slots[300].owner.store(1);
   slots[300].intent.store(damaged.blocks[0].bytes | 9);
   slots[300].place.store(std::uint64_t{1} << 50);
-  slots[300].object.store(12345);
+  slots[300].record.store(12345);
   CHECK(damaged.finds(Kind::slot));
   // The generation is wrong, so that its owner counts as dead; recovery survives what it says.
   CHECK(damaged.finds(Kind::dead_owner));

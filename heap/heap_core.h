@@ -318,19 +318,32 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   // A private copy of a record.
   struct NameCopy {
     heap_layout::NameRecord head;
-    std::array<char, heap_layout::kMaxObjectNameBytes + heap_layout::kMaxTypeNameBytes + 8> text;
     std::uint64_t offset;
     heap_layout::NameCell* cell;
+    std::array<char, heap_layout::kMaxObjectNameBytes + 9> name_text;
+    std::array<char, heap_layout::kMaxTypeNameBytes + 9> type_text;
 
-    std::string_view name() const { return {text.data(), head.name_bytes}; }
-    std::string_view type() const { return {text.data() + head.name_bytes, head.type_bytes}; }
+    std::string_view name() const { return {name_text.data(), head.name_bytes}; }
+    std::string_view type() const { return {type_text.data(), head.type_bytes}; }
   };
+  // What a search finds, read while it was there.
+  struct NameFound {
+    heap_layout::NameRecord head;
+    std::uint64_t offset;
+    heap_layout::NameCell* cell;
+  };
+  enum class Search : std::uint8_t { found, not_found, bad_table, bad_record };
   static std::uint64_t hash_of(std::string_view name);
   static bool is_record_sound(const NameCopy& copy);
   bool table_of(std::uint64_t root, NameTable& table) const;
+  bool copy_head(std::uint64_t offset, heap_layout::NameRecord& head) const;
   bool copy_record(std::uint64_t offset, NameCopy& copy) const;
+  bool has_name(std::uint64_t offset, std::string_view name) const;
+  Search search(std::string_view name, std::uint64_t hash, NameFound& found) const;
+  Status search_error(Search how, std::string_view name) const;
   Result<void> look_up(std::string_view name, NameCopy& copy) const;
-  Result<void*> checked_object(const NameCopy& copy, const TypeTag* type) const;
+  Result<void*> checked_object(const NameFound& found, std::string_view name,
+                               const TypeTag* type) const;
   static ObjectInfo info_of(const NameCopy& copy);
 
   void flush(const void* address, std::size_t bytes) const {

@@ -235,9 +235,8 @@ void fill(Heap& heap, std::uint64_t bytes, unsigned nth) {
 }
 
 Expected names_expected(Heap& heap, std::uint64_t names_before) {
-  // Two blocks for each name: the object and its record.
-  const auto count = 2 * (static_cast<std::int64_t>(heap.objects().value().size()) -
-                          static_cast<std::int64_t>(names_before));
+  const auto count = static_cast<std::int64_t>(heap.objects().value().size()) -
+                     static_cast<std::int64_t>(names_before);
   return {count, count};
 }
 

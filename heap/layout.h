@@ -108,10 +108,10 @@ struct Slot {
   Word owner;   // generation << 32 | token; 0: free
   Word intent;  // block offset | SlotIntent in the low 4 bits; 0: none
   Word place;   // offset of the word that the block is published in, or released from
-  Word object;  // a block that no table names yet (or no more), owned by this word
-  Word record;  // its NameRecord, likewise
+  Word reserved_a;
+  Word record;  // a named object's block that no table names yet (or no more), owned by this word
   std::atomic<std::uint32_t> pid;  // for messages
-  std::uint32_t reserved_a;
+  std::uint32_t reserved_b;
   Word start_time_ticks;  // for messages
   // Blocks that a transaction has reserved and not yet made tentative. Where it is not 0 in a dead
   // slot, the transaction is recovered before anybody gets the slot's spans.
@@ -223,7 +223,9 @@ static_assert(sizeof(NameCell) == 16);
 inline constexpr std::size_t kMaxObjectNameBytes = 255;
 inline constexpr std::size_t kMaxTypeNameBytes = 255;
 
-// What a name stands for. `text` is the name, then the type's name; never changed once published.
+// What a name stands for: the start of the block that holds the object, too, so that finding one
+// touches few lines. Never changed once published. Behind it stand the name, the object at its
+// alignment, and at the next multiple of 8 the type's name.
 struct NameRecord {
   std::uint64_t object;       // offset
   std::uint64_t bytes;        // of the object
@@ -231,9 +233,8 @@ struct NameRecord {
   std::uint32_t align_bytes;
   std::uint16_t name_bytes;
   std::uint16_t type_bytes;
-  std::uint32_t crc32c;  // of the record with this field 0, text included
+  std::uint32_t crc32c;  // of the record with this field 0, then both names
   std::uint32_t reserved;
-  // char text[name_bytes + type_bytes]
 };
 static_assert(sizeof(NameRecord) == 40);
 

@@ -2,6 +2,8 @@
 // nothing; they read a record and then make sure that its cell, and the table, are still the same.
 // Writers hold names.lock. One store publishes or withdraws a name.
 #include <fmt/format.h>
+// Names are short: a call would cost more than the hash.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <atomic>
@@ -34,11 +36,23 @@ void store_word(std::byte* address, std::uint64_t value) {
       .store(value, std::memory_order_relaxed);
 }
 
-std::uint32_t record_crc(NameRecord head, std::string_view text) {
-  head.crc32c = 0;
-  const std::uint32_t of_head = crc32c(std::as_bytes(std::span(&head, 1)));
-  return crc32c(std::as_bytes(std::span(text.data(), text.size())), of_head);
+// Word by word, since a reader may have come to these bytes by what they were before.
+void store_text(std::byte* to, std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, std::min<std::size_t>(text.size() - i, 8));
+    store_word(to + i, word);
+  }
 }
+
+std::uint32_t record_crc(NameRecord head, std::string_view name, std::string_view type) {
+  head.crc32c = 0;
+  std::uint32_t crc = crc32c(std::as_bytes(std::span(&head, 1)));
+  crc = crc32c(std::as_bytes(std::span(name)), crc);
+  return crc32c(std::as_bytes(std::span(type)), crc);
+}
+
+std::uint64_t type_at(const NameRecord& head) { return align_up(head.object + head.bytes, 8); }
 
 Result<void> check_object_name(std::string_view name) {
   if (name.empty() || name.size() > kMaxObjectNameBytes) {
@@ -56,8 +70,7 @@ std::uint64_t HeapCore::hash_of(std::string_view name) {
 }
 
 bool HeapCore::is_record_sound(const NameCopy& copy) {
-  const std::size_t text_bytes = std::size_t{copy.head.name_bytes} + copy.head.type_bytes;
-  return record_crc(copy.head, {copy.text.data(), text_bytes}) == copy.head.crc32c;
+  return record_crc(copy.head, copy.name(), copy.type()) == copy.head.crc32c;
 }
 
 bool HeapCore::table_of(std::uint64_t root, NameTable& table) const {
@@ -71,92 +84,138 @@ bool HeapCore::table_of(std::uint64_t root, NameTable& table) const {
 
 // Copies the record at `offset` word by word, since it may be freed and filled with something else
 // meanwhile. False where it cannot be one.
-bool HeapCore::copy_record(std::uint64_t offset, NameCopy& copy) const {
+bool HeapCore::copy_head(std::uint64_t offset, NameRecord& head) const {
   if (offset % sizeof(std::uint64_t) != 0) return false;
   const std::byte* const from = at(offset, sizeof(NameRecord));
   if (from == nullptr) return false;
-  std::array<std::uint64_t, sizeof(NameRecord) / 8> head;
-  for (std::size_t i = 0; i < head.size(); ++i)
-    head[i] = load_word(from + i * 8, std::memory_order_relaxed);
-  std::memcpy(&copy.head, head.data(), sizeof(NameRecord));
-  const std::size_t text_bytes = std::size_t{copy.head.name_bytes} + copy.head.type_bytes;
-  if (copy.head.name_bytes > kMaxObjectNameBytes || copy.head.type_bytes > kMaxTypeNameBytes ||
-      at(offset, sizeof(NameRecord) + align_up(text_bytes, 8)) == nullptr) {
-    return false;
-  }
-  for (std::size_t i = 0; i < text_bytes; i += 8) {
-    const std::uint64_t word = load_word(from + sizeof(NameRecord) + i, std::memory_order_relaxed);
-    std::memcpy(copy.text.data() + i, &word, 8);
-  }
+  std::array<std::uint64_t, sizeof(NameRecord) / 8> words;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = load_word(from + i * 8, std::memory_order_relaxed);
+  std::memcpy(&head, words.data(), sizeof(NameRecord));
+  return head.name_bytes <= kMaxObjectNameBytes && head.type_bytes <= kMaxTypeNameBytes;
+}
+
+bool HeapCore::copy_record(std::uint64_t offset, NameCopy& copy) const {
+  if (!copy_head(offset, copy.head)) return false;
+  const auto copy_text = [&](std::uint64_t from, std::uint64_t bytes, char* to) {
+    const std::byte* const text = at(from, align_up(bytes, 8));
+    if (text == nullptr || from % 8 != 0) return false;
+    for (std::uint64_t i = 0; i < bytes; i += 8) {
+      const std::uint64_t word = load_word(text + i, std::memory_order_relaxed);
+      std::memcpy(to + i, &word, 8);
+    }
+    return true;
+  };
   copy.offset = offset;
+  return copy_text(offset + sizeof(NameRecord), copy.head.name_bytes, copy.name_text.data()) &&
+         copy_text(type_at(copy.head), copy.head.type_bytes, copy.type_text.data());
+}
+
+// Whether that is the name behind the record, whose head says that it has as many bytes.
+bool HeapCore::has_name(std::uint64_t offset, std::string_view name) const {
+  const std::byte* const text = at(offset + sizeof(NameRecord), align_up(name.size(), 8));
+  if (text == nullptr) return false;
+  for (std::size_t i = 0; i < name.size(); i += 8) {
+    const std::size_t bytes = std::min<std::size_t>(name.size() - i, 8);
+    std::uint64_t wanted = 0;
+    std::memcpy(&wanted, name.data() + i, bytes);
+    const std::uint64_t word = load_word(text + i, std::memory_order_relaxed);
+    if ((word ^ wanted) << (64 - 8 * bytes) != 0) return false;
+  }
   return true;
 }
 
-// not_found, or corrupt where a record cannot be read although nobody is changing it.
-Result<void> HeapCore::look_up(std::string_view name, NameCopy& copy) const {
-  STRATA_TRY(check_object_name(name));
-  const std::uint64_t hash = hash_of(name);
+HeapCore::Search HeapCore::search(std::string_view name, std::uint64_t hash,
+                                  NameFound& found) const {
   const NamesBlock& names = header().names;
   for (int attempt = 0; attempt < kMaxReadTries; ++attempt) {
     const std::uint64_t root = names.root.load(std::memory_order_acquire);
-    if (root == 0) break;
+    if (root == 0) return Search::not_found;
     NameTable table;
-    if (!table_of(root, table)) {
-      return fail(Code::corrupt, fmt::format("heap: the table of names is at {:#x}", root));
-    }
+    if (!table_of(root, table)) return Search::bad_table;
     bool is_stale = false;
-    for (std::uint64_t i = 0; i <= table.mask; ++i) {
+    for (std::uint64_t i = 0; i <= table.mask && !is_stale; ++i) {
       NameCell& cell = table.cells[(hash + i) & table.mask];
-      const std::uint64_t found = cell.hash.load(std::memory_order_acquire);
-      if (found == 0) break;
-      if (found != hash) continue;
+      const std::uint64_t here = cell.hash.load(std::memory_order_acquire);
+      if (here == 0) break;
+      if (here != hash) continue;
       const std::uint64_t record = cell.record.load(std::memory_order_acquire);
-      if ((record & kOffsetMask) == 0) continue;
-      const bool is_read = copy_record(record & kOffsetMask, copy);
+      found.offset = record & kOffsetMask;
+      if (found.offset == 0) continue;
+      const bool is_read = copy_head(found.offset, found.head);
+      const bool is_it =
+          is_read && found.head.name_bytes == name.size() && has_name(found.offset, name);
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (cell.record.load(std::memory_order_relaxed) != record) {
-        is_stale = true;
-        break;
-      }
-      if (names.root.load(std::memory_order_relaxed) != root) break;
-      if (!is_read) {
-        return fail(Code::corrupt,
-                    fmt::format("heap: the record of a name is at {:#x}", record & kOffsetMask));
-      }
-      if (copy.name() == name) {
-        copy.cell = &cell;
-        return {};
-      }
+      is_stale = cell.record.load(std::memory_order_relaxed) != record ||
+                 names.root.load(std::memory_order_relaxed) != root;
+      if (is_stale) break;
+      found.cell = &cell;
+      if (!is_read) return Search::bad_record;
+      if (is_it) return Search::found;
     }
     // The table that was searched may have been freed, and filled with something else, meanwhile.
     std::atomic_thread_fence(std::memory_order_acquire);
     if (!is_stale && names.root.load(std::memory_order_relaxed) == root) break;
   }
-  return fail(Code::not_found, fmt::format("find '{}': no object of that name", name));
+  return Search::not_found;
 }
 
-Result<void*> HeapCore::checked_object(const NameCopy& copy, const TypeTag* type) const {
-  if (type != nullptr && (copy.head.layout_hash != type->layout_hash ||
-                          copy.type() != type->name.substr(0, kMaxTypeNameBytes))) {
+Status HeapCore::search_error(Search how, std::string_view name) const {
+  if (how == Search::bad_table) {
+    return Status(Code::corrupt,
+                  fmt::format("heap: the table of names is at {:#x}", header().names.root.load()));
+  }
+  if (how == Search::bad_record) {
+    return Status(Code::corrupt,
+                  fmt::format("find '{}': its record is not in this heap, or is none", name));
+  }
+  return Status(Code::not_found, fmt::format("find '{}': no object of that name", name));
+}
+
+// not_found, or corrupt where a record cannot be read although nobody is changing it.
+Result<void> HeapCore::look_up(std::string_view name, NameCopy& copy) const {
+  STRATA_TRY(check_object_name(name));
+  NameFound found;
+  if (const Search how = search(name, hash_of(name), found); how != Search::found) {
+    return unexpected(search_error(how, name));
+  }
+  if (!copy_record(found.offset, copy)) {
+    return unexpected(search_error(Search::bad_record, name));
+  }
+  copy.cell = found.cell;
+  return {};
+}
+
+Result<void*> HeapCore::checked_object(const NameFound& found, std::string_view name,
+                                       const TypeTag* type) const {
+  const NameRecord& head = found.head;
+  // The hash covers the whole name of the type.
+  if (type != nullptr && head.layout_hash != type->layout_hash) [[unlikely]] {
+    NameCopy copy;
+    if (!copy_record(found.offset, copy)) copy.head.type_bytes = 0;
     return fail(Code::invalid_argument,
                 fmt::format("find '{}': it is a {} of {} bytes (layout {:016x}), and not a {} of "
                             "{} bytes (layout {:016x})",
-                            copy.name(), copy.type(), copy.head.bytes, copy.head.layout_hash,
-                            type->name, type->bytes, type->layout_hash));
+                            name, copy.type(), head.bytes, head.layout_hash, type->name,
+                            type->bytes, type->layout_hash));
   }
-  std::byte* const object = at(copy.head.object, copy.head.bytes);
-  if (object == nullptr || (type != nullptr && copy.head.object % type->align_bytes != 0) ||
-      copy.head.object < kUnitBytes * region_.meta_units()) {
-    return fail(Code::corrupt, fmt::format("find '{}': the object is at {:#x}, {} bytes",
-                                           copy.name(), copy.head.object, copy.head.bytes));
+  std::byte* const object = at(head.object, head.bytes);
+  if (object == nullptr || (type != nullptr && head.object % type->align_bytes != 0) ||
+      head.object < found.offset + sizeof(NameRecord)) [[unlikely]] {
+    return fail(Code::corrupt,
+                fmt::format("find '{}': the object is at {:#x}, {} bytes, its record at {:#x}",
+                            name, head.object, head.bytes, found.offset));
   }
   return object;
 }
 
 Result<void*> HeapCore::find_object(std::string_view name, const TypeTag& type) const {
-  NameCopy copy;
-  STRATA_TRY(look_up(name, copy));
-  return checked_object(copy, &type);
+  NameFound found;
+  if (name.empty() || name.size() > kMaxObjectNameBytes) [[unlikely]]
+    return unexpected(check_object_name(name).error());
+  if (const Search how = search(name, hash_of(name), found); how != Search::found) [[unlikely]]
+    return unexpected(search_error(how, name));
+  return checked_object(found, name, &type);
 }
 
 ObjectInfo HeapCore::info_of(const NameCopy& copy) {
@@ -299,8 +358,7 @@ Result<void> HeapCore::ensure_room() {
 Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
-  if (slot.object.load(std::memory_order_relaxed) != 0 ||
-      slot.record.load(std::memory_order_relaxed) != 0) {
+  if (slot.record.load(std::memory_order_relaxed) != 0) {
     return fail(Code::failed_precondition,
                 fmt::format("make '{}': this thread is making or destroying another object", name));
   }
@@ -311,16 +369,15 @@ Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type)
   } else if (found.error().code() != Code::not_found) {
     return unexpected(found.error());
   }
+  // One block: the record with the name, the object, the type's name.
   const std::string_view type_name = type.name.substr(0, kMaxTypeNameBytes);
-  STRATA_TRY(allocate_to(slot.object, type.bytes, std::max(type.align_bytes, 16u)));
-  const std::uint64_t object = slot.object.load(std::memory_order_relaxed);
-  const std::size_t text_bytes = name.size() + type_name.size();
-  if (auto made = allocate_to(slot.record, sizeof(NameRecord) + align_up(text_bytes, 8), 16);
-      !made) {
-    STRATA_TRY(free_from(slot.object));
-    return unexpected(made.error());
-  }
-  NameRecord head{.object = object,
+  const std::uint64_t align = std::max<std::uint64_t>(type.align_bytes, kCacheLineBytes);
+  const std::uint64_t object_at =
+      align_up(sizeof(NameRecord) + align_up(name.size(), 8), type.align_bytes);
+  const std::uint64_t type_name_at = align_up(object_at + type.bytes, 8);
+  STRATA_TRY(allocate_to(slot.record, type_name_at + align_up(type_name.size(), 8), align));
+  const std::uint64_t record = slot.record.load(std::memory_order_relaxed);
+  NameRecord head{.object = record + object_at,
                   .bytes = type.bytes,
                   .layout_hash = type.layout_hash,
                   .align_bytes = type.align_bytes,
@@ -328,23 +385,14 @@ Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type)
                   .type_bytes = static_cast<std::uint16_t>(type_name.size()),
                   .crc32c = 0,
                   .reserved = 0};
-  std::array<char, kMaxObjectNameBytes + kMaxTypeNameBytes + 8> text{};
-  std::memcpy(text.data(), name.data(), name.size());
-  std::memcpy(text.data() + name.size(), type_name.data(), type_name.size());
-  head.crc32c = record_crc(head, {text.data(), text_bytes});
-  const std::uint64_t record = slot.record.load(std::memory_order_relaxed);
-  std::array<std::uint64_t, sizeof(NameRecord) / 8> words;
-  std::memcpy(words.data(), &head, sizeof(head));
-  for (std::size_t i = 0; i < words.size(); ++i)
-    store_word(base_ + record + i * 8, words[i]);
-  for (std::size_t i = 0; i < text_bytes; i += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + i, 8);
-    store_word(base_ + record + sizeof(NameRecord) + i, word);
-  }
-  flush(base_ + record, sizeof(NameRecord) + align_up(text_bytes, 8));
+  head.crc32c = record_crc(head, name, type_name);
+  store_text(base_ + record, {reinterpret_cast<const char*>(&head), sizeof(head)});
+  store_text(base_ + record + sizeof(NameRecord), name);
+  store_text(base_ + record + type_name_at, type_name);
+  flush(base_ + record, sizeof(NameRecord) + align_up(name.size(), 8));
+  flush(base_ + record + type_name_at, type_name.size());
   STRATA_STEP("make: record written");
-  return base_ + object;
+  return base_ + record + object_at;
 }
 
 // What begin_object made gets its name.
@@ -404,41 +452,36 @@ Result<void> HeapCore::publish_object() {
   drain();
   STRATA_STEP("publish: published");
   names.live.fetch_add(1);
-  // The object first: a record alone is looked for among the names before it is freed.
-  slot.object.store(0, std::memory_order_release);
-  STRATA_STEP("publish: object let go");
   slot.record.store(0, std::memory_order_release);
   flush(&slot, sizeof(Slot));
   unlock_names(*mine);
   return {};
 }
 
-// Takes the name away; object and record belong to the slot then.
+// Takes the name away; its block belongs to the slot then.
 Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
-  if (slot.object.load(std::memory_order_relaxed) != 0 ||
-      slot.record.load(std::memory_order_relaxed) != 0) {
+  if (slot.record.load(std::memory_order_relaxed) != 0) {
     return fail(
         Code::failed_precondition,
         fmt::format("destroy '{}': this thread is making or destroying another object", name));
   }
   STRATA_TRY(lock_names(*mine));
-  NameCopy copy;
-  auto found = look_up(name, copy);
-  auto object = found ? checked_object(copy, type) : unexpected(found.error());
+  NameFound found;
+  const Search how = search(name, hash_of(name), found);
+  auto object = how == Search::found ? checked_object(found, name, type)
+                                     : Result<void*>(unexpected(search_error(how, name)));
   if (!object) {
     unlock_names(*mine);
     return object;
   }
-  slot.record.store(copy.offset);
-  STRATA_STEP("withdraw: record noted");
-  slot.object.store(copy.head.object);
+  slot.record.store(found.offset);
   flush(&slot, sizeof(Slot));
   drain();
-  STRATA_STEP("withdraw: object noted");
-  copy.cell->record.store((copy.cell->record.load() & ~kOffsetMask) + kVersionStep);
-  flush(copy.cell, sizeof(NameCell));
+  STRATA_STEP("withdraw: record noted");
+  found.cell->record.store((found.cell->record.load() & ~kOffsetMask) + kVersionStep);
+  flush(found.cell, sizeof(NameCell));
   drain();
   STRATA_STEP("withdraw: withdrawn");
   header().names.live.fetch_sub(1);
@@ -450,8 +493,6 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
 Result<void> HeapCore::discard_object() {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
-  if (slot.object.load() != 0) STRATA_TRY(free_from(slot.object));
-  STRATA_STEP("discard: object freed");
   if (slot.record.load() != 0) STRATA_TRY(free_from(slot.record));
   return {};
 }
@@ -469,13 +510,9 @@ Result<void> HeapCore::resolve_object(ThreadCache& mine, Slot& dead) {
   Result<void> result;
   const std::uint64_t record = dead.record.load();
   if (record != 0 && is_published(record)) {
-    dead.object.store(0);
-    STRATA_STEP("resolve object: object let go");
     dead.record.store(0);
-  } else {
-    if (dead.object.load() != 0) result = free_from(dead.object);
-    STRATA_STEP("resolve object: object freed");
-    if (result && record != 0) result = free_from(dead.record);
+  } else if (record != 0) {
+    result = free_from(dead.record);
   }
   flush(&dead, sizeof(Slot));
   unlock_names(mine);

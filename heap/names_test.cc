@@ -119,7 +119,7 @@ TEST_CASE("the_names_agree_with_a_reference_through_growth_and_deletion") {
   INFO(report.to_string());
   CHECK(report.is_clean());
   CHECK(report.names == reference.size());
-  CHECK(report.allocated_blocks == 2 * reference.size() + 1);
+  CHECK(report.allocated_blocks == reference.size() + 1);
 }
 
 TEST_CASE("readers_see_whole_objects_while_names_come_and_go") {

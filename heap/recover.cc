@@ -83,12 +83,7 @@ Result<RecoveryReport> HeapCore::recover_now(ThreadCache* mine, bool may_lock_na
 void HeapCore::recover_slot(std::uint32_t number, ThreadCache* mine, bool may_lock_names,
                             RecoveryReport& report) {
   Slot& dead = slot(number);
-  const bool has_object = dead.object.load() != 0 || dead.record.load() != 0;
-  if (has_object && !may_lock_names) {
-    ++report.deferred_slots;
-    return;
-  }
-  if (dead.object.load() != 0 || dead.record.load() != 0) {
+  if (dead.record.load() != 0) {
     if (!may_lock_names || !resolve_object(*mine, dead)) {
       ++report.deferred_slots;
       return;
