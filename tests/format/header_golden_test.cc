@@ -1,14 +1,12 @@
 // The bytes of a header page, held against a committed file: a change of layout is a change of
 // version, never an accident. docs/format/header.md is the text of the same contract.
 
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
+#include <algorithm>
 
 #include "segment/handle.h"
 #include "segment/new_segment.h"
 #include "tests/catch.h"
+#include "tests/format/golden.h"
 
 using namespace strata;
 
@@ -66,24 +64,6 @@ std::array<std::byte, kHandleBytes> golden_handle() {
   handle.descriptor_count = 1;
   handle.name = "mesh";
   return encode(handle).value();
-}
-
-std::string read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// Compares, or with STRATA_WRITE_GOLDEN=FOLDER writes the file anew.
-void check_golden(std::span<const std::byte> bytes, const std::string& name) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (const char* folder = std::getenv("STRATA_WRITE_GOLDEN")) {
-    std::ofstream(std::string(folder) + "/" + name, std::ios::binary) << text;
-  }
-  const std::string golden = read("tests/format/" + name);
-  REQUIRE(golden.size() == text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (golden[i] != text[i]) FAIL(name << " differs at byte " << i);
-  }
 }
 
 }  // namespace
