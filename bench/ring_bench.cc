@@ -1,6 +1,7 @@
 // Rings beside Boost's message_queue and a pipe: one producer process, one consumer process.
 // The producer writes each message from a buffer of its own; the consumer looks at every cache
-// line of it. "In place" both do that in the ring's slot; the peers copy in and out.
+// line of it. "In place" the consumer does that in the ring's slot; the peers copy in and out.
+// Last, what one message costs one process that is its own consumer.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ struct Sizes {
   double goal;  // times as fast as Boost
 };
 constexpr Sizes kSizes[] = {
-    {8, 50'000, 1024, 20},  {64, 50'000, 1024, 20}, {1024, 20'000, 256, 7},
+    {8, 100'000, 1024, 20}, {64, 100'000, 1024, 20}, {1024, 20'000, 256, 7},
     {4096, 10'000, 256, 4}, {65536, 1'000, 64, 2},
 };
 
@@ -107,7 +108,38 @@ class Ways {
             task(&Ways::pass_boost), task(&Ways::pass_pipe)};
   }
 
+  // One process, each message received at once.
+  double pass_alone() {
+    const Party both(file_);
+    auto producer = SpscProducer::open(spsc(), both.one.context);
+    auto consumer = SpscConsumer::open(spsc(), both.other.context);
+    need(producer.has_value() && consumer.has_value(), "open");
+    const Deadline deadline = Deadline::after_ms(600'000);
+    return timed_ns([&] {
+      for (std::uint64_t i = 0; i < size_.messages; ++i) {
+        need(producer->send(message(), deadline).has_value(), "send");
+        const auto got = consumer->receive(deadline);
+        need(got.has_value(), "receive");
+        look_at(*got);
+        need(consumer->release().has_value(), "release");
+      }
+    });
+  }
+  double pass_boost_alone() {
+    return timed_ns([&] {
+      for (std::uint64_t i = 0; i < size_.messages; ++i) {
+        queue_->send(from_.data, size_.bytes, 0);
+        receive_boost();
+      }
+    });
+  }
+
  private:
+  // Two owners in one process, without spinning: who waits here waits for itself.
+  struct Party {
+    explicit Party(const test::LockFile& file) : one(file, 3, 1, 0), other(file, 4, 1, 0) {}
+    test::Party one, other;
+  };
   struct Memory {
     alignas(64) std::byte spsc[kRingBytes];
     alignas(64) std::byte mpmc[kRingBytes];
@@ -172,11 +204,14 @@ class Ways {
         queue_->send(from_.data, size_.bytes, 0);
         continue;
       }
-      std::size_t got = 0;
-      unsigned priority = 0;
-      queue_->receive(into_.data, size_.bytes, got, priority);
-      look_at({into_.data, got});
+      receive_boost();
     }
+  }
+  void receive_boost() {
+    std::size_t got = 0;
+    unsigned priority = 0;
+    queue_->receive(into_.data, size_.bytes, got, priority);
+    look_at({into_.data, got});
   }
 
   void pass_pipe(bool is_producer) {
@@ -224,6 +259,11 @@ void compare_size(PairedBench& bench, const Sizes& size, const std::vector<int>&
                 way(Ways::shared), way(Ways::boost));
   bench.compare({.name = name("ring with copies"), .peer = "pipe", .operations = size.messages},
                 way(Ways::copied), way(Ways::pipes));
+  bench.compare(
+      {.name = name("ring in place, one process"),
+       .peer = "Boost queue",
+       .operations = size.messages},
+      [&] { return ways->pass_alone(); }, [&] { return ways->pass_boost_alone(); });
 }
 
 int run(int argc, char** argv) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -36,10 +37,13 @@ Result<RingGeometry> plan_ring(const RingOptions& options, RingKind kind) {
   plan.slots = options.slots;
   plan.message_bytes = options.message_bytes;
   if (kind == RingKind::spsc) {
-    // Small messages share cache lines: the one producer writes them in order anyway.
-    const std::uint64_t bytes = sizeof(SpscSlot) + options.message_bytes;
-    plan.stride_bytes = round_up(bytes, bytes <= kLineBytes ? 8 : kLineBytes);
-    plan.slots_offset_bytes = sizeof(SpscBlock);
+    // Small messages share cache lines, as the one producer writes them in order anyway, but none
+    // lies across two.
+    const std::uint64_t bytes = options.message_bytes;
+    plan.stride_bytes = bytes < kLineBytes ? std::max<std::uint64_t>(std::bit_ceil(bytes), 8)
+                                           : round_up(bytes, kLineBytes);
+    plan.slots_offset_bytes =
+        round_up(sizeof(SpscBlock) + options.slots * sizeof(std::uint32_t), kLineBytes);
   } else {
     plan.stride_bytes = round_up(sizeof(MpmcSlot) + options.message_bytes, kLineBytes);
     plan.slots_offset_bytes =
@@ -55,12 +59,8 @@ Result<void> format_ring(std::span<std::byte> bytes, const RingOptions& options,
                 fmt::format("ring: {} bytes aligned to {} are needed, {} were given",
                             plan.total_bytes(), kLineBytes, bytes.size()));
   }
-  // Only what operations read before they write it: slots' bytes may be anything.
+  // Only what operations read before they write it: messages' bytes may be anything.
   std::memset(bytes.data(), 0, plan.slots_offset_bytes);
-  for (std::uint32_t slot = 0; slot < plan.slots; ++slot) {
-    std::memset(bytes.data() + plan.slots_offset_bytes + slot * plan.stride_bytes, 0,
-                kind == RingKind::spsc ? sizeof(SpscSlot) : sizeof(MpmcSlot));
-  }
   auto* header = reinterpret_cast<RingHeader*>(bytes.data());
   header->version = kRingVersion;
   header->slots = plan.slots;
@@ -68,6 +68,10 @@ Result<void> format_ring(std::span<std::byte> bytes, const RingOptions& options,
   header->stride_bytes = plan.stride_bytes;
   header->slots_offset_bytes = plan.slots_offset_bytes;
   if (kind == RingKind::mpmc) {
+    for (std::uint32_t slot = 0; slot < plan.slots; ++slot) {
+      std::memset(bytes.data() + plan.slots_offset_bytes + slot * plan.stride_bytes, 0,
+                  sizeof(MpmcSlot));
+    }
     auto* entries = reinterpret_cast<SharedWord<std::uint64_t>*>(bytes.data() + sizeof(MpmcBlock));
     for (std::uint32_t i = 0; i < plan.slots; ++i)
       entries[i].store(mpmc_entry::awaiting(i), std::memory_order_relaxed);

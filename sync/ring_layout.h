@@ -36,7 +36,7 @@ struct RingHeader {
 };
 static_assert(sizeof(RingHeader) == 64);
 
-inline constexpr std::uint32_t kRingVersion = 1;
+inline constexpr std::uint32_t kRingVersion = 2;
 
 // A checked copy in private memory.
 struct RingGeometry {

@@ -192,8 +192,8 @@ TEST_CASE("hostile_positions_and_lengths_of_a_ring_are_corrupt") {
   block->published.position.store(5, std::memory_order_relaxed);
   CHECK(consumer->receive(soon()).error().code() == Code::corrupt);
   block->published.position.store(1, std::memory_order_relaxed);
-  auto* slot = reinterpret_cast<SpscSlot*>(bytes.data + sizeof(SpscBlock));
-  slot->message_bytes.store(9, std::memory_order_relaxed);
+  auto* lengths = reinterpret_cast<SharedWord<std::uint32_t>*>(bytes.data + sizeof(SpscBlock));
+  lengths[0].store(9, std::memory_order_relaxed);
   CHECK(consumer->receive(soon()).error().code() == Code::corrupt);
 }
 

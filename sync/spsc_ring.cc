@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "os/fence.h"
+
 namespace strata {
 namespace {
+
+constexpr std::uint32_t kMostPauses = 16;  // well below the time that a sleep and a wake-up take
 
 Unexpected bad_positions(std::uint64_t published, std::uint64_t released, std::uint32_t slots) {
   return fail(Code::corrupt, fmt::format("ring: {} published, {} released, with {} slots",
@@ -24,12 +29,25 @@ Result<void> format_spsc_ring(std::span<std::byte> bytes, const RingOptions& opt
   return format_ring(bytes, options, RingKind::spsc);
 }
 
+SpscEnd::SpscEnd(const Opened& opened, const SyncContext& context)
+    : block_(opened.block),
+      lengths_(reinterpret_cast<SharedWord<std::uint32_t>*>(block_ + 1)),
+      slots_(reinterpret_cast<std::byte*>(block_) + opened.geometry.slots_offset_bytes),
+      role_(opened.role),
+      geometry_(opened.geometry),
+      context_(context),
+      how_(opened.how),
+      answers_fences_(answer_fences()) {}
+
 SpscEnd::SpscEnd(SpscEnd&& other) noexcept
     : block_(other.block_),
+      lengths_(other.lengths_),
+      slots_(other.slots_),
       role_(std::exchange(other.role_, nullptr)),
       geometry_(other.geometry_),
       context_(other.context_),
-      how_(other.how_) {}
+      how_(other.how_),
+      answers_fences_(other.answers_fences_) {}
 
 SpscEnd::~SpscEnd() {
   if (role_ != nullptr) (void)role_->unlock(context_);
@@ -52,14 +70,20 @@ Result<SpscEnd::Opened> SpscEnd::take_role(std::span<std::byte> bytes, const Syn
 
 Result<std::uint64_t> SpscEnd::wait_beyond(std::uint64_t seen, SpscBlock::Side& other,
                                            const RobustMutex& other_role, Deadline deadline) const {
-  for (std::uint32_t spin = 0; spin <= context_.spins(); ++spin) {
+  // Each look takes the line from the other side, which needs it for every message: so they
+  // become rarer, and it gets ahead meanwhile.
+  std::uint32_t pauses = 1;
+  for (std::uint32_t paused = 0; paused <= context_.spins(); paused += pauses) {
     const std::uint64_t position = other.position.load(std::memory_order_acquire);
     if (position != seen) return position;
-    relax_cpu();
+    for (std::uint32_t i = 0; i < pauses; ++i)
+      relax_cpu();
+    pauses = std::min(pauses * 2, kMostPauses);
   }
   SlicedWait slices(deadline);
   for (;;) {
     const std::uint32_t ticket = other.sleeper.prepare();
+    fence_others();
     const std::uint64_t position = other.position.load(std::memory_order_seq_cst);
     if (position != seen) return position;
     if (slices.expired()) {
@@ -104,6 +128,15 @@ Unexpected SpscProducer::bad_publish(std::size_t message_bytes) const {
   }
   return fail(Code::failed_precondition, "ring: publish without a loan");
 }
+
+// Where both sides share one CPU, they share its cache. Messages that share a line are no reason to
+// give it away.
+SpscConsumer::SpscConsumer(const Opened& opened, const SyncContext& context, std::uint64_t head,
+                           std::uint64_t tail)
+    : SpscEnd(opened, context),
+      head_(head),
+      tail_seen_(tail),
+      hands_back_(context.spins() > 0 && opened.geometry.stride_bytes >= 64) {}
 
 Result<SpscConsumer> SpscConsumer::open(std::span<std::byte> bytes, const SyncContext& context) {
   STRATA_ASSIGN(const Opened opened, take_role(bytes, context, &SpscBlock::consumer));
