@@ -310,8 +310,9 @@ class HeapChecker {
     }
     const LockReport lock = names.lock.report();
     if (lock.token == 0 && !lock.is_unrepaired && names.live.load() != report_.names) {
-      found(Kind::name, offset_of(&names.live), "{} names are counted, {} are there",
-            names.live.load(), report_.names);
+      const bool is_current = names.generation.load() == core_.names_generation();
+      found(is_current ? Kind::name : Kind::hint, offset_of(&names.live),
+            "{} names are counted, {} are there", names.live.load(), report_.names);
     }
   }
 

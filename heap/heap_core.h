@@ -305,6 +305,8 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
 
   // names.cc
   Result<void> lock_names(ThreadCache& cache);
+  // Never 0, which is what a new heap has.
+  std::uint64_t names_generation() const { return memory_->generation() << 1 | 1; }
   void unlock_names(ThreadCache& cache);
   Result<void> repair_names(ThreadCache& cache);
   Result<void> settle_intents_on(ThreadCache& cache, const Word& place);

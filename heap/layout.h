@@ -79,7 +79,8 @@ struct NamesBlock {
   Word old;          // 80: the table that `next` has replaced or will, freed through this word
   Word live;         // 88: names, a derived count
   Word used;         // 96: cells that are not empty (names and tombstones), a derived count
-  std::array<std::uint64_t, 3> reserved;
+  Word generation;   // 104: in which the counts were made; of another one they may lag
+  std::array<std::uint64_t, 2> reserved;
 };
 static_assert(sizeof(NamesBlock) == 128);
 

@@ -238,10 +238,14 @@ Result<void> HeapCore::lock_names(ThreadCache& cache) {
   STRATA_ASSIGN(const Acquired how, lock.lock_for_ms(*sync_, kLockTimeoutMs));
   STRATA_STEP("names locked");
   cache.holds_names_lock = true;
-  if (how == Acquired::owner_died) {
-    const auto repaired = repair_names(cache);
+  // A power failure leaves no dead owner, but counts that lag, and perhaps a table half-made.
+  const bool is_first = header().names.generation.load() != names_generation();
+  if (how == Acquired::owner_died || is_first) {
+    auto repaired = repair_names(cache);
+    if (repaired) header().names.generation.store(names_generation());
     STRATA_STEP("names repaired");
-    const auto marked = repaired ? lock.mark_repaired(*sync_) : repaired;
+    const auto marked =
+        repaired && how == Acquired::owner_died ? lock.mark_repaired(*sync_) : repaired;
     if (!marked) {
       unlock_names(cache);
       return marked;

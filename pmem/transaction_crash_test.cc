@@ -1,0 +1,285 @@
+// Power failures of shared transactions in a pool, at cache-line granularity: the persistence
+// domain of the segment is a shadow that receives only what was flushed and drained (and, by
+// chance, lines that the cache wrote back of its own accord). At every drain that image becomes
+// the segment of another pool, which is opened as the next start would, and asked for every
+// transaction that was acknowledged. Programs with planted bugs must be found out.
+#include <fcntl.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "heap/heap.h"
+#include "heap/transaction_map.h"
+#include "pmem/backend.h"
+#include "pmem/testing.h"
+#include "segment/shadow_durability.h"
+#include "tests/catch.h"
+#include "tests/verified.h"
+
+using namespace strata;
+using strata::test::make_pool;
+using strata::test::TempDir;
+
+namespace {
+
+constexpr std::uint64_t kAccounts = 32;
+constexpr std::uint64_t kNotes = 6;
+constexpr std::uint64_t kTransfers = 40;
+constexpr std::int64_t kFirstBalance = 1000;
+
+struct alignas(256) Account {
+  std::int64_t balance;
+};
+
+struct Note {
+  Offset<Note> next;
+  std::uint64_t number;
+  std::array<std::uint8_t, 100> text;
+};
+
+struct Bank {
+  RobustMutex lock;
+  std::uint64_t done = 0;
+  Offset<Note> newest;
+  TransactionMap visits;
+  std::array<Account, kAccounts> accounts{};
+};
+
+// What a program can get wrong.
+enum class Bug : std::uint8_t {
+  none,
+  missing_flush,     // of some of what the log asks for
+  missing_drain,     // every second one
+  missing_range,     // an account changed beside the transaction, and never flushed
+  missing_snapshot,  // flushed and drained, but not to be undone
+  wrong_order,       // changed in place before its snapshot
+};
+
+struct Transfer {
+  std::uint64_t from, to;
+  std::int64_t amount;
+  std::string visitor() const { return "visitor " + std::to_string((from * 7 + to) % 11); }
+};
+
+Transfer transfer_of(std::uint64_t number) {
+  return {number * 7 % kAccounts, (number * 7 + 1 + number % 5) % kAccounts,
+          static_cast<std::int64_t>(number % 9 + 1)};
+}
+
+Result<void> add_note(Transaction& tx, Bank& bank, std::uint64_t number) {
+  STRATA_ASSIGN(const Offset<Note> fresh, tx.allocate<Note>());
+  Note* const note = tx.get(fresh);
+  *note = {tx.read(bank.newest), number, {}};
+  note->text.fill(static_cast<std::uint8_t>(number));
+  STRATA_TRY(tx.write(bank.newest, fresh));
+  Note* last = note;
+  for (std::uint64_t i = 1; i < kNotes && tx.read(last->next); ++i)
+    last = tx.get(tx.read(last->next));
+  const Offset<Note> oldest = tx.read(last->next);
+  if (!oldest) return {};
+  STRATA_TRY(tx.free(oldest));
+  return tx.write(last->next, Offset<Note>{});
+}
+
+Result<void> transfer(Transaction& tx, Durability& durability, Bank& bank, std::uint64_t number,
+                      Bug bug) {
+  const Transfer what = transfer_of(number);
+  std::int64_t& from = bank.accounts[what.from].balance;
+  std::int64_t& to = bank.accounts[what.to].balance;
+  if (bug == Bug::wrong_order) to += what.amount;
+  if (bug != Bug::missing_range && bug != Bug::missing_snapshot) STRATA_TRY(tx.snapshot(to));
+  if (bug != Bug::wrong_order) to += what.amount;
+  if (bug == Bug::missing_snapshot) STRATA_TRY(durability.persist(&to, sizeof to));
+  STRATA_TRY(tx.write(from, tx.read(from) - what.amount));
+  STRATA_TRY(add_note(tx, bank, number));
+  STRATA_TRY(bank.visits.add(tx, what.visitor(), 1));
+  return tx.write(bank.done, number);
+}
+
+std::string wrong_accounts(const Bank& bank) {
+  std::array<std::int64_t, kAccounts> balances;
+  balances.fill(kFirstBalance);
+  for (std::uint64_t number = 1; number <= bank.done; ++number) {
+    const Transfer what = transfer_of(number);
+    balances[what.from] -= what.amount;
+    balances[what.to] += what.amount;
+  }
+  for (std::uint64_t i = 0; i < kAccounts; ++i) {
+    if (bank.accounts[i].balance != balances[i]) return "an account is wrong";
+  }
+  return {};
+}
+
+std::string wrong_notes(const Heap& heap, const Bank& bank) {
+  std::uint64_t number = bank.done;
+  std::uint64_t count = 0;
+  for (Offset<Note> at = bank.newest; at; --number, ++count) {
+    const Note* const note = heap.get(at);
+    if (note == nullptr || count == kNotes || note->number != number ||
+        note->text.front() != static_cast<std::uint8_t>(number) ||
+        note->text.back() != note->text.front()) {
+      return "a note is wrong";
+    }
+    at = note->next;
+  }
+  return count == std::min(bank.done, kNotes) ? "" : "a note is missing";
+}
+
+std::string wrong_visits(Heap& heap, Bank& bank) {
+  std::map<std::string, std::uint64_t> expected, found;
+  for (std::uint64_t number = 1; number <= bank.done; ++number)
+    ++expected[transfer_of(number).visitor()];
+  const auto read = heap.transact(bank.lock, [&](Transaction& tx) {
+    return bank.visits.for_each(
+        tx, [&](std::string_view key, std::uint64_t value) { found.emplace(key, value); });
+  });
+  if (!read) return read.error().to_string();
+  return found == expected ? "" : "the map is wrong";
+}
+
+// Opens the segment as the next start would. What is wrong, or nothing.
+std::string verdict(Os& os, const SegmentUri& uri, std::uint64_t acknowledged) {
+  PmemBackend backend(os);
+  auto segment = backend.attach(uri, {});
+  if (!segment) return segment.error().to_string();
+  auto heap = Heap::open(*segment);
+  if (!heap) return heap.error().to_string();
+  if (const auto log = heap->transactions(); !log) return log.error().to_string();
+  const auto bank = heap->find<Bank>("bank");
+  if (!bank) return bank.error().to_string();
+  if ((*bank)->done < acknowledged) return "an acknowledged transfer is lost";
+  if ((*bank)->done > acknowledged + 1) return "a transfer is done that never was begun";
+  for (std::string wrong :
+       {wrong_accounts(**bank), wrong_notes(*heap, **bank), wrong_visits(*heap, **bank)}) {
+    if (!wrong.empty()) return wrong;
+  }
+  // The next start can go on working.
+  if (const auto made = heap->make<std::uint64_t>("after"); !made) return made.error().to_string();
+  if (heap->name_count() != 2) return "the names are counted wrong";
+  const auto report = heap->check();
+  if (!report) return report.error().to_string();
+  return report->is_consistent() ? "" : report->to_string();
+}
+
+// In front of the shadow, as a persistence domain with a bug would be.
+class Careless final : public Durability {
+ public:
+  Careless(ShadowDurability& shadow, Bug bug, unsigned seed)
+      : shadow_(shadow), bug_(bug), random_(seed) {}
+  bool is_volatile() const override { return false; }
+  std::size_t granularity_bytes() const override { return shadow_.granularity_bytes(); }
+  void flush(const void* address, std::size_t bytes) override {
+    if (bug_ != Bug::missing_flush || random_() % 4 != 0) shadow_.flush(address, bytes);
+  }
+  Result<void> drain() override {
+    if (bug_ == Bug::missing_drain && ++drains_ % 2 == 0) return {};
+    return shadow_.drain();
+  }
+
+ private:
+  ShadowDurability& shadow_;
+  const Bug bug_;
+  std::mt19937 random_;
+  int drains_ = 0;
+};
+
+struct Outcome {
+  std::uint64_t images = 0;
+  std::set<std::string> verdicts;
+};
+
+Result<Bank*> make_bank(Heap& heap) {
+  STRATA_ASSIGN(Bank* const bank, heap.make<Bank>("bank"));
+  // So small that checkpoints are frequent.
+  STRATA_TRY(heap.make_transaction_log({.slot_count = 2, .slot_bytes = KiB(16)}));
+  STRATA_TRY(heap.transact(bank->lock, [&](Transaction& tx) -> Result<void> {
+    for (Account& account : bank->accounts)
+      STRATA_TRY(tx.write(account.balance, kFirstBalance));
+    return {};
+  }));
+  return bank;
+}
+
+Outcome run(const ShadowOptions& options, Bug bug) {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  const Pool pool = make_pool(os, dir / "live", MiB(8));
+  const SegmentUri live{"pmem", dir / "live", "bank"}, image{"pmem", dir / "image", "bank"};
+  std::unique_ptr<ShadowDurability> shadow;
+  std::uint64_t file_offset = 0;
+  PmemBackend backend(
+      os,
+      {.wrap_durability = [&](Domain& domain, const std::string&, std::uint64_t file_offset_bytes) {
+        shadow = std::make_unique<ShadowDurability>(os, domain.bytes(), options);
+        file_offset = file_offset_bytes;
+        return std::make_unique<Careless>(*shadow, bug, static_cast<unsigned>(options.seed));
+      }});
+  REQUIRE(backend.create(live, {.payload_bytes = KiB(512)}));
+  Outcome outcome;
+  {
+    Segment segment = backend.attach(live, {}).value();
+    Heap heap = Heap::create(segment).value();
+    Bank* const bank = make_bank(heap).value();
+    std::uint64_t acknowledged = 0;
+    std::filesystem::copy_file(live.container, image.container);
+    const Fd file = os.open(image.container, O_RDWR).value();
+    shadow->watch([&](std::span<std::byte> bytes) {
+      REQUIRE(os.pwrite(file.get(), bytes, file_offset).has_value());
+      if (auto wrong = verdict(os, image, acknowledged); !wrong.empty())
+        outcome.verdicts.insert(std::move(wrong));
+    });
+    while (acknowledged < kTransfers) {
+      const std::uint64_t number = acknowledged + 1;
+      const auto attempt = [&](Transaction& tx) {
+        return transfer(tx, segment.durability(), *bank, number, bug);
+      };
+      if (number % 8 == 0 && bug == Bug::none) {  // one that is undone
+        REQUIRE_FALSE(heap.transact(bank->lock, [&](Transaction& tx) -> Result<void> {
+          STRATA_TRY(attempt(tx));
+          return fail(Code::failed_precondition, "changed its mind");
+        }));
+      }
+      const auto done = heap.transact(bank->lock, attempt);
+      INFO((done ? "" : done.error().to_string()));
+      REQUIRE(done);
+      acknowledged = number;
+      if (number % 16 == 0) REQUIRE(heap.transactions().value()->checkpoint());
+    }
+    shadow->examine();
+    outcome.images = shadow->images();
+    shadow->watch({});
+  }
+  return outcome;
+}
+
+void every_seed_finds(Bug bug, unsigned evict_per_mille) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    CHECK(!run({.evict_per_mille = evict_per_mille, .seed = seed}, bug).verdicts.empty());
+}
+
+}  // namespace
+
+TEST_CASE("every_crash_image_of_transactions_in_a_pool_has_all_that_was_acknowledged") {
+  std::uint64_t images = 0;
+  for (const unsigned evict_per_mille : {0u, 300u}) {
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+      const Outcome outcome = run({.evict_per_mille = evict_per_mille, .seed = seed}, Bug::none);
+      INFO("evict " << evict_per_mille << " seed " << seed);
+      CHECK(outcome.verdicts == std::set<std::string>());
+      images += outcome.images;
+    }
+  }
+  CHECK(images > 200);
+  report_verified(images, "crash images");
+}
+
+TEST_CASE("a_missing_flush_is_found") { every_seed_finds(Bug::missing_flush, 0); }
+
+TEST_CASE("a_missing_drain_is_found") { every_seed_finds(Bug::missing_drain, 300); }
+
+TEST_CASE("a_range_beside_the_transaction_is_found") { every_seed_finds(Bug::missing_range, 0); }
+
+TEST_CASE("a_missing_snapshot_is_found") { every_seed_finds(Bug::missing_snapshot, 0); }
+
+TEST_CASE("a_change_before_its_snapshot_is_found") { every_seed_finds(Bug::wrong_order, 300); }
