@@ -92,10 +92,12 @@ Result<Placement> parse_placement(std::string_view text) {
     placement.kind = Kind::interleave;
   } else if (word == "weighted") {
     placement.kind = Kind::weighted;
+  } else if (word == "split") {
+    placement.kind = Kind::split;
   } else {
     return bad(text,
                "one of local, node:N, preferred:N,…, interleave:N,…, weighted:N=W,…, "
-               "near-pci:ADDRESS, tier:NAME, with ! behind it for strict");
+               "split:N,…, near-pci:ADDRESS, tier:NAME, with ! behind it for strict");
   }
   STRATA_TRY(parse_nodes(text, argument, placement.kind == Kind::weighted, placement));
   if (placement.kind == Kind::node && placement.nodes.size() != 1) {

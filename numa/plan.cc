@@ -156,7 +156,7 @@ Result<void> Planner::prefer(const std::vector<int>& ranked) {
   return {};
 }
 
-// Dealt out over several nodes, by the kernel page by page or in stripes of ours.
+// Dealt out over several nodes, by the kernel page by page or in ranges of ours.
 Result<void> Planner::spread(Mode mode) {
   STRATA_TRY(check_nodes());
   plan.mode = mode;
@@ -168,6 +168,8 @@ Result<void> Planner::spread(Mode mode) {
                   placement.to_string() + ": each node needs a weight of at least 1");
     }
     plan.weights = placement.weights;
+  }
+  if (mode != Mode::interleave) {
     for (const int node : plan.nodes)
       plan.expected.push_back({node, 0});
     for (const NodeExtent& extent : extents(plan)) {
@@ -357,6 +359,7 @@ Result<void> Planner::run() {
       return prefer(placement.nodes);
     case Kind::interleave: return spread(Mode::interleave);
     case Kind::weighted: return spread(Mode::weighted);
+    case Kind::split: return spread(Mode::split);
     case Kind::near_pci: return plan_near_pci();
     case Kind::tier: return plan_tier();
   }
@@ -381,6 +384,7 @@ std::string Plan::mode_name() const {
     case Mode::preferred: return "preferred";
     case Mode::interleave: return "interleave";
     case Mode::weighted: return "weighted";
+    case Mode::split: return "split";
   }
   return "?";
 }
@@ -424,6 +428,18 @@ std::vector<NodeExtent> extents(const Plan& plan) {
     for (const NodePages& share : plan.expected) {
       const std::uint64_t bytes = std::min(share.pages * kPageBytes, total_bytes - offset_bytes);
       cut.push_back({offset_bytes, bytes, share.node});
+      offset_bytes += bytes;
+    }
+    return cut;
+  }
+  if (plan.mode == Mode::split) {
+    const std::uint64_t part_bytes =
+        align_up((total_bytes + plan.nodes.size() - 1) / plan.nodes.size(),
+                 std::max(plan.page_bytes, kSplitUnitBytes));
+    for (const int node : plan.nodes) {
+      const std::uint64_t bytes = std::min(part_bytes, total_bytes - offset_bytes);
+      if (bytes == 0) break;
+      cut.push_back({offset_bytes, bytes, node});
       offset_bytes += bytes;
     }
     return cut;

@@ -38,6 +38,7 @@ struct Plan {
     preferred,   // expected[i] in this order; the kernel goes elsewhere where one is full
     interleave,  // page by page over nodes
     weighted,    // stripes of weights[i] units on nodes[i]
+    split,       // one part on each of nodes
   };
   Mode mode = Mode::local;
   std::vector<int> nodes;
@@ -82,8 +83,11 @@ struct NodeExtent {
 // 1 GiB at weights 3 and 1 goes in stripes of 3 and 1 MiB.
 inline constexpr std::uint64_t kMaxStripes = 1024;
 
-// The ranges of a weighted or preferred plan, in order; empty for the other modes, whose pages
-// the kernel deals out.
+// The parts of a split plan are multiples of this.
+inline constexpr std::uint64_t kSplitUnitBytes = 64 * 1024;
+
+// The ranges of a weighted, split or preferred plan, in order; empty for the other modes, whose
+// pages the kernel deals out.
 std::vector<NodeExtent> extents(const Plan& plan);
 
 std::uint64_t page_size_bytes(PageSize page_size);  // 4 KiB for base, 2 MiB for thp

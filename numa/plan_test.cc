@@ -64,7 +64,7 @@ using Catch::Matchers::Contains;
 TEST_CASE("a_placement_survives_the_way_to_text_and_back") {
   for (const char* text :
        {"local", "local!", "node:1", "preferred:3,0", "interleave:0,1!", "weighted:0=3,1=1",
-        "near-pci:0000:3b:00.0", "tier:bandwidth", "tier:latency!", "tier:capacity"}) {
+        "split:1,0", "near-pci:0000:3b:00.0", "tier:bandwidth", "tier:latency!", "tier:capacity"}) {
     const auto parsed = parse_placement(text);
     REQUIRE(parsed);
     CHECK(parsed->to_string() == text);
@@ -72,9 +72,10 @@ TEST_CASE("a_placement_survives_the_way_to_text_and_back") {
 }
 
 TEST_CASE("a_bad_placement_text_names_the_rule_it_breaks") {
-  for (const char* text : {"", "!", "node", "node:", "node:x", "node:-1", "node:0,1", "node:1024",
-                           "interleave:0,,1", "interleave:0=1", "weighted:0", "weighted:0=0",
-                           "weighted:0=70000", "near-pci:", "tier:fast", "tier:", "Local"}) {
+  for (const char* text :
+       {"", "!", "node", "node:", "node:x", "node:-1", "node:0,1", "node:1024", "interleave:0,,1",
+        "interleave:0=1", "weighted:0", "weighted:0=0", "weighted:0=70000", "split:0=1",
+        "split:", "near-pci:", "tier:fast", "tier:", "Local"}) {
     const auto parsed = parse_placement(text);
     REQUIRE(!parsed);
     CHECK(parsed.error().code() == Code::invalid_argument);
@@ -156,6 +157,23 @@ TEST_CASE("weighted_stripes_cover_the_payload_once_and_stay_bounded") {
     CHECK(at == align_up(bytes, kPageBytes));
     CHECK(plan.expected[0].pages == on_0 / kPageBytes);
     if (bytes >= GiB(1)) CHECK(on_0 == bytes / 4 * 3);
+  }
+}
+
+TEST_CASE("a_split_gives_each_node_one_part_that_a_heap_can_use") {
+  for (const std::uint64_t bytes : {kPageBytes, MiB(3) + kPageBytes, GiB(1) + KiB(64)}) {
+    const Plan plan = plan_of(two_nodes(GiB(10), GiB(10)), "split:1,0", bytes).value();
+    const auto cut = extents(plan);
+    CHECK(cut.size() == (bytes > kSplitUnitBytes ? 2 : 1));
+    std::uint64_t at = 0;
+    for (std::size_t i = 0; i < cut.size(); ++i) {
+      CHECK(cut[i].offset_bytes == at);
+      CHECK(cut[i].offset_bytes % kSplitUnitBytes == 0);
+      CHECK(cut[i].node == plan.nodes[i]);
+      CHECK(plan.expected[i].pages == cut[i].bytes / kPageBytes);
+      at += cut[i].bytes;
+    }
+    CHECK(at == align_up(bytes, kPageBytes));
   }
 }
 

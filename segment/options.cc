@@ -35,6 +35,7 @@ std::string Placement::to_string() const {
     case Kind::interleave: text = "interleave:" + join(nodes, nullptr); break;
     case Kind::weighted: text = "weighted:" + join(nodes, &weights); break;
     case Kind::near_pci: text = "near-pci:" + pci_address; break;
+    case Kind::split: text = "split:" + join(nodes, nullptr); break;
     case Kind::tier: text = "tier:" + std::string(tier_name(tier)); break;
   }
   return is_strict ? text + '!' : text;

@@ -34,6 +34,7 @@ struct Placement {
     weighted = 5,    // weights[i] pages on nodes[i], in turn
     near_pci = 6,    // the node nearest to a PCI device
     tier = 7,        // the nodes with the best `tier` attribute
+    split = 8,       // a contiguous part on each of `nodes`, equal but for the last
   };
   Kind kind = Kind::local;
   std::vector<int> nodes = {};
@@ -56,6 +57,12 @@ inline Placement interleaved(std::vector<int> nodes) {
           .nodes = std::move(nodes),
           .weights = {},
           .pci_address = {}};
+}
+
+// For structures that keep each node's share together: see numa/heap_nodes.h.
+inline Placement split_over(std::vector<int> nodes) {
+  return {
+      .kind = Placement::Kind::split, .nodes = std::move(nodes), .weights = {}, .pci_address = {}};
 }
 
 // Whether the pages are there when create() returns. Sparse memory can fail with SIGBUS at the

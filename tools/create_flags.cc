@@ -64,6 +64,9 @@ void CreateFlags::add_placement(CLI::App& app) {
   where->add_option("--weighted", weighted_, "so many pages on each node, in turn")
       ->delimiter(',')
       ->type_name("N=W,N=W");
+  where->add_option("--split", split_, "an equal part, in one piece, on each of these nodes")
+      ->delimiter(',')
+      ->type_name("N,N");
   where->add_option("--prefer", prefer_, "these nodes in order, others when they are full")
       ->delimiter(',')
       ->type_name("N,N");
@@ -99,6 +102,9 @@ Result<Placement> CreateFlags::placement() const {
   } else if (!interleave_.empty()) {
     placement.kind = Kind::interleave;
     placement.nodes = interleave_;
+  } else if (!split_.empty()) {
+    placement.kind = Kind::split;
+    placement.nodes = split_;
   } else if (!prefer_.empty()) {
     placement.kind = Kind::preferred;
     placement.nodes = prefer_;

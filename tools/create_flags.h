@@ -27,6 +27,7 @@ class CreateFlags {
 
   int node_ = -1;
   std::vector<int> interleave_;
+  std::vector<int> split_;
   std::vector<int> prefer_;
   std::vector<std::string> weighted_;
   std::string tier_;
