@@ -2,6 +2,7 @@
 #include <thread>
 #include <vector>
 
+#include "sync/placed_shards.h"
 #include "sync/published.h"
 #include "sync/seq_lock.h"
 #include "sync/sharded.h"
@@ -194,4 +195,59 @@ TEST_CASE("a_sharded_mutex_locks_what_is_hashed_alike_and_nothing_else") {
     used += ShardedMutex<16>::shard_of(i) != ShardedMutex<16>::shard_of(1) ? 1 : 0;
   CHECK(used > 8);
   CHECK(mutexes.of(2).lock(us.context, soon()));
+}
+
+TEST_CASE("placed_shards_give_each_cpu_one_of_the_range_near_to_it") {
+  struct alignas(64) Memory {
+    std::byte bytes[6 * 64] = {};
+  };
+  Memory memory;
+  const std::span<std::byte> all(memory.bytes);
+  const int of_0[] = {0, 2}, of_1[] = {1, 3, 5};
+  const ShardRange ranges[] = {{all.first(2 * 64), of_0},
+                               {all.subspan(2 * 64, 3 * 64), of_1},
+                               {all.subspan(5 * 64, 64), {}}};  // a node without processors
+  const auto shards = PlacedShards<SharedWord<std::int64_t>>::open(ranges);
+  REQUIRE(shards);
+  const auto shard_of = [&](std::size_t cpu) {
+    return (reinterpret_cast<std::byte*>(&shards->of_cpu(cpu)) - all.data()) / 64;
+  };
+  CHECK(std::array{shard_of(0), shard_of(2)} == std::array{0l, 1l});
+  CHECK(std::array{shard_of(1), shard_of(3), shard_of(5)} == std::array{2l, 3l, 4l});
+  // CPUs that nobody named, known to the table or beyond it.
+  CHECK((shard_of(4) < 2 && shard_of(1000) < 2));
+  for (std::uint64_t hash = 0; hash < 100; ++hash) {
+    const auto* const at = reinterpret_cast<std::byte*>(&shards->of(1, hash));
+    REQUIRE((at >= all.data() + 2 * 64 && at < all.data() + 5 * 64));
+  }
+  using Shards = PlacedShards<RobustMutex>;
+  CHECK(Shards::open({}).error().code() == Code::invalid_argument);
+  for (const std::span<std::byte> wrong : {all.first(0), all.first(100), all.subspan(8, 64)}) {
+    const ShardRange range[] = {{wrong, of_0}};
+    CHECK(Shards::open(range).error().code() == Code::invalid_argument);
+  }
+}
+
+TEST_CASE("a_placed_counter_sums_what_all_processes_added_on_all_ranges") {
+  struct Memory {
+    alignas(64) std::byte first[4 * 64];
+    alignas(64) std::byte second[4 * 64];
+  };
+  const Shared<Memory> memory;
+  const std::vector<int> cpus = RealOs().get_affinity().value();
+  const std::span<const int> some(cpus.data(), 1);
+  const ShardRange ranges[] = {{memory->first, some}, {memory->second, std::span(cpus).subspan(1)}};
+  constexpr std::int64_t kAdds = 20'000;
+  std::vector<pid_t> children;
+  for (int i = 0; i < 3; ++i) {
+    children.push_back(start_child([&] {
+      auto counter = PlacedCounter::open(ranges);
+      if (!counter) _exit(1);
+      for (std::int64_t n = 0; n < kAdds; ++n)
+        counter->add(n % 2 == 0 ? 3 : -1);
+    }));
+  }
+  for (const pid_t child : children)
+    CHECK(wait_for(child) == 0);
+  CHECK(PlacedCounter::open(ranges)->total() == 3 * kAdds);
 }
