@@ -134,7 +134,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool is_volatile() const { return is_volatile_; }
 
   // The bytes [offset, offset + bytes), or null where they are not all there.
-  std::byte* at(std::uint64_t offset_bytes, std::uint64_t bytes) const;
+  std::byte* at(std::uint64_t offset_bytes, std::uint64_t bytes) const {
+    const std::uint64_t limit = mapped_bytes_.load(std::memory_order_relaxed);
+    if (offset_bytes > limit || bytes > limit - offset_bytes) [[unlikely]]
+      return at_after_growth(offset_bytes, bytes);
+    return base_ + offset_bytes;
+  }
 
   Result<Offset<std::byte>> allocate(std::uint64_t bytes, std::uint64_t align);
   Result<void> free(std::uint64_t offset_bytes);
@@ -277,6 +282,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   int node_of_unit(std::uint64_t unit) const;
   int preferred_node() const;
   std::uint64_t refresh_mapped() const;
+  std::byte* at_after_growth(std::uint64_t offset_bytes, std::uint64_t bytes) const;
 
   Result<std::uint64_t> take_large(ThreadCache& cache, std::uint64_t bytes, Taking taking,
                                    Word* destination);
@@ -312,6 +318,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> settle_intents_on(ThreadCache& cache, const Word& place);
   Result<void> ensure_room();
   bool is_published(std::uint64_t record_offset) const;
+  void let_go_elsewhere(const ThreadCache& mine, std::uint64_t record);
   Result<void> resolve_object(ThreadCache& mine, heap_layout::Slot& dead);
   struct NameTable {
     heap_layout::NameCell* cells;
@@ -344,6 +351,8 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Search search(std::string_view name, std::uint64_t hash, NameFound& found) const;
   Status search_error(Search how, std::string_view name) const;
   Result<void> look_up(std::string_view name, NameCopy& copy) const;
+  std::byte* object_of(const NameFound& found, std::uint32_t align_bytes) const;
+  Result<void*> find_slowly(std::string_view name, const TypeTag& type) const;
   Result<void*> checked_object(const NameFound& found, std::string_view name,
                                const TypeTag* type) const;
   static ObjectInfo info_of(const NameCopy& copy);

@@ -401,6 +401,38 @@ TEST_CASE(
   CHECK(published > 0);
 }
 
+// Makes or destroys "a" in a process that dies at each step; others then destroy what is there and
+// use its memory, before anybody cleans up.
+static void kill_then_destroy_and_reuse(const Operation& operation) {
+  std::uint64_t found = 0;
+  for (std::uint64_t n = 1;; ++n) {
+    INFO(operation.name << " killed at step " << n);
+    World world(operation);
+    if (!run_and_kill(world.host, operation, n).was_killed) break;
+    ++total.kill_points;
+    if (!world.heap.destroy<int>("a")) continue;
+    ++found;
+    std::vector<Block> blocks;
+    for (int i = 0; i < 600; ++i)
+      blocks.push_back(world.heap.allocate(64).value());
+    REQUIRE(world.heap.recover());
+    for (const Block block : blocks)
+      CHECK(world.heap.block_actions().state(block.bytes).value() == BlockState::allocated);
+    CHECK(world.heap.check().value().is_clean());
+  }
+  CHECK(found > 0);
+}
+
+TEST_CASE("a_name_destroyed_after_a_kill_is_not_freed_by_the_recovery_of_the_dead") {
+  const auto any = [](Heap&) { return Expected{-2, 2}; };
+  const auto make = [](Heap& heap) { must(heap.make<int>("a", 1).has_value()); };
+  kill_then_destroy_and_reuse({.name = "make", .run = make, .expected = any});
+  kill_then_destroy_and_reuse({.name = "destroy",
+                               .prepare = make,
+                               .run = [](Heap& heap) { must(heap.destroy<int>("a").has_value()); },
+                               .expected = any});
+}
+
 TEST_CASE("a_kill_at_any_step_of_free_from_frees_once_or_not_at_all") {
   kill_everywhere(free_from("free_from 64", 64));
   kill_everywhere(free_from("free_from 60000", 60'000));

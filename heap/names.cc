@@ -31,6 +31,12 @@ std::uint64_t load_word(const std::byte* address, std::memory_order order) {
       .load(order);
 }
 
+std::uint64_t read_8(const char* text) {
+  std::uint64_t word;
+  std::memcpy(&word, text, 8);
+  return word;
+}
+
 void store_word(std::byte* address, std::uint64_t value) {
   std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(address))
       .store(value, std::memory_order_relaxed);
@@ -84,14 +90,22 @@ bool HeapCore::table_of(std::uint64_t root, NameTable& table) const {
 
 // Copies the record at `offset` word by word, since it may be freed and filled with something else
 // meanwhile. False where it cannot be one.
-bool HeapCore::copy_head(std::uint64_t offset, NameRecord& head) const {
+inline bool HeapCore::copy_head(std::uint64_t offset, NameRecord& head) const {
   if (offset % sizeof(std::uint64_t) != 0) return false;
   const std::byte* const from = at(offset, sizeof(NameRecord));
   if (from == nullptr) return false;
-  std::array<std::uint64_t, sizeof(NameRecord) / 8> words;
-  for (std::size_t i = 0; i < words.size(); ++i)
-    words[i] = load_word(from + i * 8, std::memory_order_relaxed);
-  std::memcpy(&head, words.data(), sizeof(NameRecord));
+  const auto word = [&](std::size_t i) {
+    return load_word(from + i * 8, std::memory_order_relaxed);
+  };
+  head.object = word(0);
+  head.bytes = word(1);
+  head.layout_hash = word(2);
+  const std::uint64_t sizes = word(3), sum = word(4);
+  head.align_bytes = static_cast<std::uint32_t>(sizes);
+  head.name_bytes = static_cast<std::uint16_t>(sizes >> 32);
+  head.type_bytes = static_cast<std::uint16_t>(sizes >> 48);
+  head.crc32c = static_cast<std::uint32_t>(sum);
+  head.reserved = static_cast<std::uint32_t>(sum >> 32);
   return head.name_bytes <= kMaxObjectNameBytes && head.type_bytes <= kMaxTypeNameBytes;
 }
 
@@ -112,17 +126,23 @@ bool HeapCore::copy_record(std::uint64_t offset, NameCopy& copy) const {
 }
 
 // Whether that is the name behind the record, whose head says that it has as many bytes.
-bool HeapCore::has_name(std::uint64_t offset, std::string_view name) const {
+inline bool HeapCore::has_name(std::uint64_t offset, std::string_view name) const {
   const std::byte* const text = at(offset + sizeof(NameRecord), align_up(name.size(), 8));
   if (text == nullptr) return false;
-  for (std::size_t i = 0; i < name.size(); i += 8) {
-    const std::size_t bytes = std::min<std::size_t>(name.size() - i, 8);
-    std::uint64_t wanted = 0;
-    std::memcpy(&wanted, name.data() + i, bytes);
-    const std::uint64_t word = load_word(text + i, std::memory_order_relaxed);
-    if ((word ^ wanted) << (64 - 8 * bytes) != 0) return false;
+  const std::size_t rest = name.size() % 8, whole = name.size() - rest;
+  for (std::size_t i = 0; i < whole; i += 8) {
+    if (load_word(text + i, std::memory_order_relaxed) != read_8(name.data() + i)) return false;
   }
-  return true;
+  if (rest == 0) return true;
+  std::uint64_t wanted = 0;
+  if (whole != 0) {
+    wanted = read_8(name.data() + name.size() - 8) >> (64 - 8 * rest);
+  } else {
+    for (std::size_t i = 0; i < rest; ++i)
+      wanted |= std::uint64_t{static_cast<unsigned char>(name[i])} << 8 * i;
+  }
+  const std::uint64_t found = load_word(text + whole, std::memory_order_relaxed);
+  return (found ^ wanted) << (64 - 8 * rest) == 0;
 }
 
 HeapCore::Search HeapCore::search(std::string_view name, std::uint64_t hash,
@@ -186,6 +206,15 @@ Result<void> HeapCore::look_up(std::string_view name, NameCopy& copy) const {
   return {};
 }
 
+// Null where the record says what cannot be.
+inline std::byte* HeapCore::object_of(const NameFound& found, std::uint32_t align_bytes) const {
+  const NameRecord& head = found.head;
+  if (head.object % align_bytes != 0 || head.object < found.offset + sizeof(NameRecord)) {
+    return nullptr;
+  }
+  return at(head.object, head.bytes);
+}
+
 Result<void*> HeapCore::checked_object(const NameFound& found, std::string_view name,
                                        const TypeTag* type) const {
   const NameRecord& head = found.head;
@@ -199,9 +228,8 @@ Result<void*> HeapCore::checked_object(const NameFound& found, std::string_view 
                             name, copy.type(), head.bytes, head.layout_hash, type->name,
                             type->bytes, type->layout_hash));
   }
-  std::byte* const object = at(head.object, head.bytes);
-  if (object == nullptr || (type != nullptr && head.object % type->align_bytes != 0) ||
-      head.object < found.offset + sizeof(NameRecord)) [[unlikely]] {
+  std::byte* const object = object_of(found, type == nullptr ? 1 : type->align_bytes);
+  if (object == nullptr) {
     return fail(Code::corrupt,
                 fmt::format("find '{}': the object is at {:#x}, {} bytes, its record at {:#x}",
                             name, head.object, head.bytes, found.offset));
@@ -211,10 +239,23 @@ Result<void*> HeapCore::checked_object(const NameFound& found, std::string_view 
 
 Result<void*> HeapCore::find_object(std::string_view name, const TypeTag& type) const {
   NameFound found;
-  if (name.empty() || name.size() > kMaxObjectNameBytes) [[unlikely]]
-    return unexpected(check_object_name(name).error());
-  if (const Search how = search(name, hash_of(name), found); how != Search::found) [[unlikely]]
+  if (name.size() - 1 < kMaxObjectNameBytes &&
+      search(name, hash_of(name), found) == Search::found &&
+      found.head.layout_hash == type.layout_hash) [[likely]] {
+    if (std::byte* const object = object_of(found, type.align_bytes)) [[likely]]
+      return object;
+  }
+  return find_slowly(name, type);
+}
+
+// Looks once more, to say what is wrong. Apart, so that the common path has no strings about it.
+[[gnu::noinline]] Result<void*> HeapCore::find_slowly(std::string_view name,
+                                                      const TypeTag& type) const {
+  STRATA_TRY(check_object_name(name));
+  NameFound found;
+  if (const Search how = search(name, hash_of(name), found); how != Search::found) {
     return unexpected(search_error(how, name));
+  }
   return checked_object(found, name, &type);
 }
 
@@ -462,6 +503,20 @@ Result<void> HeapCore::publish_object() {
   return {};
 }
 
+// With the lock held and the record published: whoever else names it was killed before it took the
+// name away, or after it gave it. That is nothing to clean up after, and once the block was freed
+// and used for something else, cleaning up would free that.
+void HeapCore::let_go_elsewhere(const ThreadCache& mine, std::uint64_t record) {
+  const auto high = std::min<std::uint64_t>(header().slot_high.load(), kSlotCount);
+  for (std::uint32_t number = 1; number <= high; ++number) {
+    Slot& other = slot(number);
+    if (number == mine.slot_number || other.record.load() != record) continue;
+    other.record.store(0);
+    flush(&other, sizeof(Slot));
+    STRATA_STEP("withdraw: let go in a dead slot");
+  }
+}
+
 // Takes the name away; its block belongs to the slot then.
 Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
@@ -480,6 +535,7 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
     unlock_names(*mine);
     return object;
   }
+  let_go_elsewhere(*mine, found.offset);
   slot.record.store(found.offset);
   flush(&slot, sizeof(Slot));
   drain();

@@ -30,13 +30,10 @@ std::uint64_t HeapCore::refresh_mapped() const {
   return mapped_bytes_.load(std::memory_order_relaxed);
 }
 
-std::byte* HeapCore::at(std::uint64_t offset_bytes, std::uint64_t bytes) const {
-  std::uint64_t limit = mapped_bytes_.load(std::memory_order_relaxed);
-  if (offset_bytes > limit || bytes > limit - offset_bytes) [[unlikely]] {
-    if (offset_bytes >= memory_->max_bytes()) return nullptr;
-    limit = refresh_mapped();
-    if (offset_bytes > limit || bytes > limit - offset_bytes) return nullptr;
-  }
+std::byte* HeapCore::at_after_growth(std::uint64_t offset_bytes, std::uint64_t bytes) const {
+  if (offset_bytes >= memory_->max_bytes()) return nullptr;
+  const std::uint64_t limit = refresh_mapped();
+  if (offset_bytes > limit || bytes > limit - offset_bytes) return nullptr;
   return base_ + offset_bytes;
 }
 
