@@ -243,7 +243,8 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool claim_hinted_on(ThreadCache& cache, unsigned size_class, int node);
   bool claim_any(ThreadCache& cache, unsigned size_class, std::uint32_t min_free);
   void use_span(ThreadCache& cache, const Span& span);
-  bool use_kept(ThreadCache& cache, std::uint64_t unit, std::uint32_t min_free);
+  bool use_kept(ThreadCache& cache, std::uint64_t unit, unsigned size_class,
+                std::uint32_t min_free);
   bool use_kept_with_room(ThreadCache& cache, unsigned size_class);
   bool use_any_kept(ThreadCache& cache, unsigned size_class);
   void keep_current(ThreadCache& cache, unsigned size_class);

@@ -266,6 +266,33 @@ TEST_CASE("threads_allocate_and_free_each_others_blocks") {
   CHECK(heap.check().value().allocated_blocks == 0);
 }
 
+// Opening recovers before it has a slot: without one it owns nothing, so that somebody else may
+// take at any time what it would be giving back.
+TEST_CASE("opening_gives_the_empty_spans_of_the_dead_to_others_and_no_units_back") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  CHECK(was_killed(in_child([&] {
+    Opened mine(host);
+    for (int i = 0; i < 3000; ++i)
+      STRATA_CHECK(mine.heap.allocate(64).has_value());
+    die();
+  })));
+  const std::vector<BlockInfo> blocks = heap.blocks().value();
+  REQUIRE(blocks.size() == 3000);
+  for (const BlockInfo& block : blocks)
+    REQUIRE(heap.free(Offset<std::byte>{block.offset_bytes}));
+  const std::uint64_t bytes = heap.inspect().value().span_bytes;
+  CHECK(bytes >= 3 * KiB(64));
+  {
+    const Opened other(host);
+    CHECK(heap.inspect().value().span_bytes == bytes);
+    CHECK(heap.inspect().value().threads == 1);
+  }
+  CHECK(heap.recover().value().units > 0);
+  CHECK(heap.check().value().is_clean());
+  CHECK(heap.inspect().value().span_bytes == 0);
+}
+
 TEST_CASE("reserved_blocks_are_not_handed_out_and_go_through_the_states_of_a_transaction") {
   HeapHost host;
   Heap heap = Heap::create(host.segment()).value();

@@ -85,10 +85,11 @@ bool HeapCore::has_other_hint(std::uint64_t unit, unsigned size_class) const {
   return false;
 }
 
-// Makes a span that nobody owns findable, or gives its units back.
+// Makes a span that nobody owns findable, or gives its units back. A caller without a slot (0)
+// cannot own it meanwhile, and leaves that to others.
 void HeapCore::settle_unowned(const Span& span, std::uint32_t slot_number) {
   const std::uint32_t free = count_free(span);
-  if (free == span.blocks &&
+  if (free == span.blocks && slot_number != 0 &&
       (span.size_class == kLargeClass || has_other_hint(span.unit, span.size_class))) {
     if (retire_if_empty(span.unit, slot_number)) return;
   }
@@ -128,14 +129,15 @@ void HeapCore::use_span(ThreadCache& cache, const Span& span) {
 }
 
 // Allocates from a span that was kept, if it has that many free blocks.
-bool HeapCore::use_kept(ThreadCache& cache, std::uint64_t unit, std::uint32_t min_free) {
+bool HeapCore::use_kept(ThreadCache& cache, std::uint64_t unit, unsigned size_class,
+                        std::uint32_t min_free) {
   Span span;
-  // Others can write the descriptor: it has to say what it said when the span was kept.
+  // It may have been given back since it was listed, and taken again for another class.
   if (!span_at(unit, span) || UnitState::of(span.state).owner != cache.slot_number ||
-      span.size_class == kLargeClass) {
+      span.size_class != size_class) {
     return false;
   }
-  std::vector<std::uint64_t>& kept = cache.classes[span.size_class].kept;
+  std::vector<std::uint64_t>& kept = cache.classes[size_class].kept;
   const auto found = std::find(kept.begin(), kept.end(), unit);
   descriptor(unit).is_listed.store(0, std::memory_order_relaxed);
   descriptor(unit).has_news.store(0);
@@ -150,11 +152,13 @@ bool HeapCore::use_kept_with_room(ThreadCache& cache, unsigned size_class) {
   while (!mine.room.empty()) {
     const std::uint64_t unit = mine.room.back();
     mine.room.pop_back();
-    if (use_kept(cache, unit, 1)) return true;
+    if (use_kept(cache, unit, size_class, 1)) return true;
   }
   for (std::size_t i = 0; i < mine.kept.size(); ++i) {
     if (descriptor(mine.kept[i]).has_news.load(std::memory_order_relaxed) == 0) continue;
-    if (use_kept(cache, mine.kept[i], kClasses[size_class].blocks / 16 + 1)) return true;
+    if (use_kept(cache, mine.kept[i], size_class, kClasses[size_class].blocks / 16 + 1)) {
+      return true;
+    }
   }
   return false;
 }
@@ -163,7 +167,7 @@ bool HeapCore::use_kept_with_room(ThreadCache& cache, unsigned size_class) {
 bool HeapCore::use_any_kept(ThreadCache& cache, unsigned size_class) {
   const std::vector<std::uint64_t> kept = cache.classes[size_class].kept;
   return std::any_of(kept.begin(), kept.end(),
-                     [&](std::uint64_t unit) { return use_kept(cache, unit, 1); });
+                     [&](std::uint64_t unit) { return use_kept(cache, unit, size_class, 1); });
 }
 
 // The span that a thread allocates from has no room: it is kept, and the oldest perhaps given up.
@@ -330,7 +334,7 @@ bool HeapCore::retire_if_empty(std::uint64_t unit, std::uint32_t slot_number) {
   Span span;
   if (!span_at(unit, span) || !is_empty(span)) return false;
   UnitState state = UnitState::of(span.state);
-  if (state.owner != 0) return false;
+  if (state.owner != 0 || slot_number == 0) return false;
   state.owner = slot_number;
   state.sequence = (state.sequence + 1) & 0xFFFF;
   std::uint64_t expected = span.state;
