@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "numa/hugetlb.h"
 #include "numa/smaps.h"
 #include "os/os.h"
 
@@ -45,6 +46,10 @@ Result<MappedStretches> look(Os& os, std::span<std::byte> range) {
 bool map_present(Os& os, std::byte* start, std::uint64_t bytes) {
   const auto present = os.mincore(start, bytes);
   if (!present) return false;
+  if (std::find(present->begin(), present->end(), false) != present->end() &&
+      map_whole_hugetlb_files(os, {start, bytes})) {
+    return true;
+  }
   bool has_mapped = false;
   for (std::size_t i = 0; i < present->size();) {
     std::size_t end = i;

@@ -33,7 +33,9 @@ struct PlacementReport {
 };
 
 // Asks about every page. Pages that other processes made and this one has not touched yet are
-// mapped first; pages that do not exist are counted as absent and not made.
+// mapped first; pages that do not exist are counted as absent and not made. Of a hugetlb file
+// that lacks some of its pages, those that only others have mapped count as absent too: the
+// kernel does not tell which they are.
 Result<PlacementReport> report(Os& os, std::span<std::byte> range);
 
 // Errors: failed_precondition with asked and got where the plan is strict and they differ.

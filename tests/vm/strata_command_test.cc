@@ -152,13 +152,31 @@ TEST_CASE("segments_lie_where_create_was_told_and_map_says_the_same") {
   }
 }
 
-TEST_CASE("segments_of_hugetlb_pages_lie_where_create_was_told") {
-  // Without the map: Linux 6.1 tells a process only of hugetlb pages that it has mapped itself.
+TEST_CASE("segments_of_hugetlb_pages_lie_where_create_was_told_and_map_says_the_same") {
   const Made made("--node 1 --huge 2M --strict");
   INFO(made.created.output);
   REQUIRE(made.created.status == 0);
+  // First: the command has nothing of it mapped, and finds what another process made.
+  CHECK(to_string(mapped()) == to_string({{1, kPages}}));
   CHECK(to_string(made.found()) == to_string({{1, kPages}}));
-  count_verified_placements(kPages);
+  const Ran ran = strata("migrate shm:vm_cli --node 2");
+  INFO(ran.output);
+  REQUIRE(ran.status == 0);
+  CHECK(to_string(mapped()) == to_string({{2, kPages}}));
+  CHECK(to_string(made.found()) == to_string({{2, kPages}}));
+  count_verified_placements(2 * kPages);
+}
+
+TEST_CASE("the_map_of_hugetlb_pages_that_do_not_exist_makes_none") {
+  const Made made("--node 1 --huge 2M --sparse");
+  INFO(made.created.output);
+  REQUIRE(made.created.status == 0);
+  const char* const kFree =
+      "/sys/devices/system/node/node1/hugepages/hugepages-2048kB/"
+      "free_hugepages";
+  const std::string free_before = content_of(kFree);
+  CHECK(to_string(mapped()) == to_string({}));
+  CHECK(content_of(kFree) == free_before);
 }
 
 TEST_CASE("the_map_is_drawn") {
