@@ -1,5 +1,6 @@
 """The `strata` command as a shell sees it: results, JSON, and exit codes."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -322,6 +323,25 @@ def test_migrate_reports_where_the_pages_are(segment):
     moved = as_json("migrate", segment, "--node", "0")
     assert moved["nodes"] == [{"node": 0, "bytes": 1 << 20}]
     assert strata("migrate", segment, "--node", "4000").returncode == USAGE
+
+
+def test_migrate_waits_for_whoever_changes_the_segment_and_names_them(segment):
+    with open(shm_path(segment), "r+b") as file:
+        # The lock that grow, seal and gc take too: segment/lease.h.
+        change_byte, write_lock, f_ofd_setlk = (1 << 48) + 3, 1, 37
+        lock = struct.pack("hhqqi4x", write_lock, os.SEEK_SET, change_byte, 1, 0)
+        fcntl.fcntl(file, f_ofd_setlk, lock)
+        error = refusal(FAILED, "migrate", segment, "--node", "0", "--timeout-ms", "50")
+        assert error["code"] == "timed_out"
+        assert f"pid {os.getpid()}" in error["message"]
+    assert as_json("migrate", segment, "--node", "0")["recorded"]
+
+
+def test_migrate_of_a_sealed_segment_says_that_it_records_nothing(segment):
+    ok("seal", segment)
+    moved = as_json("migrate", segment, "--node", "0")
+    assert not moved["recorded"]
+    assert "sealed" in moved["notes"][0]
 
 
 @pytest.mark.parametrize("at", [0, 8, 20, 48, 64, 152, 1020])
