@@ -71,6 +71,17 @@ Result<std::uint64_t> check_obj_header(std::span<const std::byte> head, std::uin
   return root;
 }
 
+// Pools are made without holes, but a copy by a program that leaves zeros out has some; a store
+// into one would be the end of the process once the disk is full.
+Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path) {
+  constexpr std::uint64_t kStatBlockBytes = 512;
+  const auto file_bytes = static_cast<std::uint64_t>(facts.st_size);
+  if (static_cast<std::uint64_t>(facts.st_blocks) * kStatBlockBytes >= file_bytes) return {};
+  const auto filled = os.fallocate(fd, 0, 0, file_bytes);
+  if (filled || filled.error().code() == Code::unsupported) return {};
+  return unexpected(filled.error().in(path + ": fill the holes of the file"));
+}
+
 }  // namespace
 
 std::uint32_t hash_name(std::string_view name) {
@@ -177,6 +188,7 @@ Result<PoolFile> PoolFile::open(Os& os, const std::string& path, Access access) 
                             starts_as_pool ? "all that is left of a pool" : "no pool"));
   }
   STRATA_ASSIGN(file.directory_offset_bytes, check_obj_header(head, file.file_bytes, path));
+  if (access == Access::read_write) STRATA_TRY(fill_holes(os, file.fd.get(), facts, path));
   return file;
 }
 
