@@ -1,161 +1,22 @@
-// Power failures of pool operations: at every msync, ours and libpmemobj's, an image that holds
-// only what was synced until then (and, by chance, pages or words that the kernel wrote out of
-// its own accord) is opened by a process of its own, which must find the old state or the new.
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstdio>
+// Power failures of pool operations: at every sync and every drain, ours and libpmemobj's, what is
+// left of the pool must be its old state or its new one.
+//
+// STRATA_CRASH_ONE_IMAGE_IN=8 looks at every eighth image only, where machines are slow.
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <optional>
-#include <random>
 
 #include "pmem/backend.h"
 #include "pmem/checkpoint.h"
+#include "pmem/crash_medium.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 
 using namespace strata;
+using strata::test::CrashMedium;
 using strata::test::make_pool;
 using strata::test::TempDir;
-
-namespace {
-
-// The medium: what of the pool would be left after a power failure.
-class Medium {
- public:
-  Medium(const std::string& pool_path, const std::string& image_path, unsigned evict_per_mille,
-         unsigned seed)
-      : image_path_(image_path), evict_per_mille_(evict_per_mille), random_(seed) {
-    const int fd = ::open(pool_path.c_str(), O_RDWR);
-    struct stat facts {};
-    REQUIRE(::fstat(fd, &facts) == 0);
-    inode_ = facts.st_ino;
-    bytes_ = static_cast<std::size_t>(facts.st_size);
-    live_ = static_cast<char*>(::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, fd, 0));
-    ::close(fd);
-    image_.assign(live_, live_ + bytes_);
-  }
-  ~Medium() { ::munmap(live_, bytes_); }
-
-  void acknowledge(long value) { acknowledged_ = value; }
-  std::uint64_t images() const { return images_; }
-  std::uint64_t bad() const { return bad_; }
-  bool is_inside() const { return is_inside_; }
-  ino_t inode() const { return inode_; }
-
-  void sync_address(const char* address, std::size_t bytes) {
-    const auto offset = offset_of(address);
-    if (offset) sync(*offset, bytes);
-  }
-  // The power fails right after the sync has taken effect; or, where something is written out
-  // early, right before.
-  void sync(std::size_t offset, std::size_t bytes) {
-    is_inside_ = true;
-    const std::size_t begin = offset & ~std::size_t{4095};
-    const std::size_t end = std::min(bytes_, (offset + bytes + 4095) & ~std::size_t{4095});
-    // A sync of what is there already makes no new image.
-    if (std::memcmp(image_.data() + begin, live_ + begin, end - begin) != 0) {
-      if (evict_per_mille_ != 0) examine();
-      std::memcpy(image_.data() + begin, live_ + begin, end - begin);
-      if (evict_per_mille_ == 0) examine();
-    }
-    is_inside_ = false;
-  }
-  void sync_all() { sync(0, bytes_); }
-
- private:
-  // Where in the pool the mapping at `address` stands.
-  std::optional<std::size_t> offset_of(const char* address) {
-    std::FILE* maps = std::fopen("/proc/self/maps", "r");
-    std::optional<std::size_t> found;
-    char line[4400];
-    while (!found && std::fgets(line, sizeof line, maps) != nullptr) {
-      std::size_t begin = 0, end = 0, offset = 0;
-      unsigned long inode = 0;
-      char flags[8];
-      if (std::sscanf(line, "%zx-%zx %7s %zx %*s %lu", &begin, &end, flags, &offset, &inode) != 5) {
-        continue;
-      }
-      const auto at = reinterpret_cast<std::size_t>(address);
-      if (at >= begin && at < end && inode == inode_) found = offset + (at - begin);
-    }
-    std::fclose(maps);
-    return found;
-  }
-
-  void examine() {
-    // What is written out early differs each time: every fourth image is enough.
-    if (evict_per_mille_ != 0 && ++skipped_ % 4 != 0) return;
-    std::vector<char> crashed = image_;
-    if (evict_per_mille_ != 0) {
-      for (std::size_t page = 0; page < bytes_; page += 4096) {
-        if (std::memcmp(crashed.data() + page, live_ + page, 4096) == 0) continue;
-        for (std::size_t at = page; at < page + 4096; at += 8) {
-          if (random_() % 1000 < evict_per_mille_) std::memcpy(crashed.data() + at, live_ + at, 8);
-        }
-      }
-    }
-    const int fd = ::open(image_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600);
-    (void)!::write(fd, crashed.data(), crashed.size());
-    ::close(fd);
-    const char* oracle = std::getenv("STRATA_CRASH_ORACLE");
-    const std::string acknowledged = std::to_string(acknowledged_);
-    const char* depth = images_ % 16 == 0 ? "thorough" : "quick";
-    const pid_t child = ::vfork();
-    if (child == 0) {
-      ::execl(oracle, oracle, image_path_.c_str(), acknowledged.c_str(), depth, nullptr);
-      ::_exit(127);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ++images_;
-    if (status != 0) {
-      ++bad_;
-      std::fprintf(stderr, "image %lu after %ld is inconsistent (status %#x)\n", images_,
-                   acknowledged_, status);
-    }
-  }
-
-  std::string image_path_;
-  unsigned evict_per_mille_;
-  std::mt19937 random_;
-  ino_t inode_ = 0;
-  std::size_t bytes_ = 0;
-  char* live_ = nullptr;
-  std::vector<char> image_;
-  long acknowledged_ = -1;
-  std::uint64_t images_ = 0;
-  std::uint64_t bad_ = 0;
-  std::uint64_t skipped_ = 0;
-  bool is_inside_ = false;
-};
-
-Medium* medium = nullptr;  // the interposed calls below have no other way to it
-
-bool is_pool(int fd) {
-  struct stat facts {};
-  return ::fstat(fd, &facts) == 0 && facts.st_ino == medium->inode();
-}
-
-}  // namespace
-
-// Every way to the medium that Strata and libpmemobj use on ordinary files.
-extern "C" int msync(void* address, size_t bytes, int flags) {
-  static const auto real = reinterpret_cast<int (*)(void*, size_t, int)>(dlsym(RTLD_NEXT, "msync"));
-  if (medium != nullptr && !medium->is_inside()) {
-    medium->sync_address(static_cast<char*>(address), bytes);
-  }
-  return real(address, bytes, flags);
-}
-
-extern "C" int fdatasync(int fd) {
-  static const auto real = reinterpret_cast<int (*)(int)>(dlsym(RTLD_NEXT, "fdatasync"));
-  if (medium != nullptr && !medium->is_inside() && is_pool(fd)) medium->sync_all();
-  return real(fd);
-}
 
 namespace {
 
@@ -170,7 +31,7 @@ Result<void> put_pair(const Pool& pool, long value) {
   return pool.publish(pair);
 }
 
-void work(const Pool& pool, PmemBackend& backend, Medium& watched) {
+void work(const Pool& pool, PmemBackend& backend, CrashMedium& watched) {
   const auto uri = [&](const char* name) { return SegmentUri{"pmem", pool.path(), name}; };
   for (long value = 0; value < 2; ++value) {
     REQUIRE(put_pair(pool, value));
@@ -192,30 +53,50 @@ void work(const Pool& pool, PmemBackend& backend, Medium& watched) {
   REQUIRE(pool.trim("m", 0));
 }
 
-std::uint64_t run(unsigned evict_per_mille, unsigned seed) {
+unsigned one_image_in() {
+  const char* const asked = std::getenv("STRATA_CRASH_ONE_IMAGE_IN");
+  return std::max(1U, asked == nullptr ? 1U : static_cast<unsigned>(std::atoi(asked)));
+}
+
+struct Run {
+  std::uint64_t images = 0;
+  std::uint64_t bad = 0;
+  std::uint64_t drains = 0;
+};
+
+Run run(test::CrashMediumOptions options) {
   RealOs os;
   const TempDir dir("/dev/shm");
   const Pool pool = make_pool(os, dir / "p", MiB(8));
   PmemBackend backend(os);
-  Medium watched(pool.path(), dir / "image", evict_per_mille, seed);
-  medium = &watched;
+  options.one_image_in *= one_image_in();
+  CrashMedium watched(pool.path(), dir / "image", options);
   work(pool, backend, watched);
-  medium = nullptr;
-  CHECK(watched.bad() == 0);
-  return watched.images();
+  return {watched.images(), watched.bad(), watched.drains()};
 }
 
 }  // namespace
 
 TEST_CASE("every_crash_image_of_every_pool_operation_is_the_old_state_or_the_new") {
   REQUIRE(std::getenv("STRATA_CRASH_ORACLE") != nullptr);
-  const std::uint64_t images = run(0, 1);
-  CHECK(images > 100);
-  strata::report_verified(images, "crash images");
+  const Run done = run({});
+  CHECK(done.bad == 0);
+  CHECK(done.images > 100 / one_image_in());
+  // What was asked for by the environment is what was tested.
+  const char* const granularity = std::getenv("STRATA_CRASH_GRANULARITY");
+  if (granularity != nullptr) CHECK((done.drains > 0) == (granularity == std::string("line")));
+  strata::report_verified(done.images, "crash images");
 }
 
 TEST_CASE("crash_images_with_words_that_were_written_out_early_are_sound_too") {
-  const std::uint64_t images = run(300, 7);
-  CHECK(images > 50);
-  strata::report_verified(images, "crash images");
+  // What is written out early differs each time: every fourth image is enough.
+  const Run done = run({.evict_per_mille = 300, .seed = 7, .one_image_in = 4});
+  CHECK(done.bad == 0);
+  CHECK(done.images > 50 / one_image_in());
+  strata::report_verified(done.images, "crash images");
+}
+
+TEST_CASE("the_oracle_finds_it_when_syncs_are_missing") {
+  const Run done = run({.one_image_in = 4, .forget_one_in = 5});
+  CHECK(done.bad > 0);
 }
