@@ -124,7 +124,11 @@ class SpscProducer : public SpscEnd {
     if (message_bytes > geometry_.message_bytes || tail_ - head_seen_ >= geometry_.slots) {
       return bad_publish(message_bytes);
     }
-    length(tail_).store(static_cast<std::uint32_t>(message_bytes), std::memory_order_relaxed);
+    // Left alone where it is right already: so both sides keep the lengths of messages that are all
+    // of one size.
+    SharedWord<std::uint32_t>& bytes = length(tail_);
+    if (bytes.load(std::memory_order_relaxed) != message_bytes)
+      bytes.store(static_cast<std::uint32_t>(message_bytes), std::memory_order_relaxed);
     advance(block_->published, ++tail_);
     return {};
   }
