@@ -11,7 +11,7 @@
 //             restore, verify: not_found; corrupt with the first bad block; failed_precondition
 //             for a version without checksums, where they are asked for.
 //   Cost:     checkpoint reads the source once, and writes the blocks whose hash differs from
-//             the version that it replaces in the ring of kept versions.
+//             the spare version that it writes over.
 //   Persists: a checkpoint is there wholly or not at all.
 // The source must hold still meanwhile: seal it, hold its lock, or own it.
 #pragma once
@@ -36,7 +36,8 @@ using ProgressFn = std::function<void(std::uint64_t bytes)>;
 
 struct CheckpointOptions {
   std::uint32_t block_bytes = kDefaultBlockBytes;
-  // Older versions to keep. With 0 there is never a version to start from, and all is written.
+  // Older versions to keep, whatever becomes of this checkpoint. One more stays as a spare, which
+  // the next checkpoint writes over; with 0 there is none, and all is written every time.
   std::uint32_t keep_versions = 2;
   unsigned threads = 0;  // 0: one for each processor, at most 8
   ProgressFn progress = {};

@@ -1,5 +1,6 @@
 // The life of data: checkpoints, restores, snapshots, growth, backups, checks, repairs.
 #include <fcntl.h>
+#include <signal.h>
 
 #include <cstring>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include "tests/verified.h"
 
 using namespace strata;
+using strata::test::in_child;
 using strata::test::make_pool;
 using strata::test::TempDir;
 
@@ -91,15 +93,44 @@ TEST_CASE("a_checkpoint_writes_only_blocks_that_differ_from_the_version_it_recyc
   CHECK(checkpoint(content, pool, "m", keep_one).value().blocks_written == 32);
   content[0] ^= std::byte{1};
   CHECK(checkpoint(content, pool, "m", keep_one).value().blocks_written == 32);
+  CHECK(checkpoint(content, pool, "m", keep_one).value().blocks_written == 32);
   content[MiB(1)] ^= std::byte{1};
-  const auto third = checkpoint(content, pool, "m", keep_one).value();
-  CHECK(third.is_incremental);
-  CHECK(third.version == 3);
-  CHECK(third.blocks_written == 2);  // differs from version 1 in two blocks
+  const auto fourth = checkpoint(content, pool, "m", keep_one).value();
+  CHECK(fourth.is_incremental);
+  CHECK(fourth.version == 4);
+  CHECK(fourth.blocks_written == 2);  // differs from version 1 in two blocks
   CHECK(restored(pool, "m") == content);
   content[MiB(1)] ^= std::byte{1};
-  CHECK(restored(pool, "m", 2) == content);
+  CHECK(restored(pool, "m", 3) == content);
   CHECK(check_pool(os, pool.path()).value().is_sound());
+}
+
+TEST_CASE("a_checkpoint_that_is_killed_costs_none_of_the_versions_to_keep") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p", MiB(32));
+  std::vector<std::vector<std::byte>> versions;
+  const auto make = [&](ProgressFn progress) {
+    return checkpoint(versions.back(), pool, "m",
+                      {.keep_versions = 2, .threads = 1, .progress = std::move(progress)});
+  };
+  for (unsigned i = 0; i < 5; ++i) {
+    versions.push_back(noise(MiB(1), 40 + i));
+    REQUIRE(make({}));
+  }
+  versions.push_back(noise(MiB(1), 50));
+  const int status = in_child([&] {
+    (void)make([](std::uint64_t) { ::raise(SIGKILL); });
+    return 0;
+  });
+  REQUIRE((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+  REQUIRE(pool.sweep());
+  for (const std::uint64_t version : {3u, 4u, 5u})
+    CHECK(restored(pool, "m", version) == versions[version - 1]);
+  CHECK(check_pool(os, pool.path()).value().is_sound());
+  REQUIRE(make({}));
+  CHECK(restored(pool, "m") == versions.back());
+  CHECK(restored(pool, "m", 4) == versions[3]);
 }
 
 TEST_CASE("a_reader_keeps_the_version_that_it_attached_while_many_checkpoints_follow") {

@@ -57,8 +57,9 @@ struct StageOptions {
   // Previous versions to keep when this one is replaced by the next.
   std::uint32_t keep_versions = 0;
   bool zeroed = true;  // false: the caller writes every byte
-  // Take over the room of the version that publishing this one would drop, with the bytes and
-  // checksums that stand there, if it has the same shape and nobody is attached to it.
+  // Leave one version more than those to keep, a spare, and take over its room, with the bytes
+  // and checksums that stand there, if there is one of the same shape that nobody is attached to.
+  // So a staged version that is never published costs none of those to keep.
   bool recycle = false;
   // The version that it will have; 0: one more than the newest.
   std::uint64_t version = 0;
@@ -93,6 +94,7 @@ class StagedSegment {
   std::uint32_t slot_ = 0;
   DirectoryEntry entry_{};
   bool is_recycled_ = false;
+  bool leaves_spare_ = false;
   bool is_payload_durable_ = false;
   SegmentState state_ = SegmentState::ready;  // when it is published
   std::optional<std::array<std::uint8_t, 16>> taken_uuid_;

@@ -95,11 +95,11 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
   return staged;
 }
 
-// The oldest version that publishing would drop, if its room fits and nobody looks at it.
+// The spare: the version beyond those that are kept, if its room fits and nobody looks at it.
 Result<std::optional<std::uint32_t>> Pool::find_recyclable(const DirectoryChange& change,
                                                            const StageOptions& options) const {
   const std::vector<std::uint32_t> previous = previous_versions(change, options.name);
-  if (!options.recycle || options.keep_versions == 0 || previous.size() < options.keep_versions) {
+  if (!options.recycle || options.keep_versions == 0 || previous.size() <= options.keep_versions) {
     return std::nullopt;
   }
   const DirectoryEntry& oldest = change.entry(previous.back());
@@ -127,6 +127,7 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   STRATA_ASSIGN(const bool locked,
                 os_->try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
   if (!locked) return fail(Code::not_ready, "somebody still looks at the slot: try again");
+  staged.leaves_spare_ = options.recycle && options.keep_versions != 0;
   DirectoryEntry& entry = staged.entry_;
   if (recyclable) {
     entry = change.entry(*recyclable);
@@ -231,7 +232,7 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
   entry.keep_versions = staged.final_keep_versions_.value_or(keep);
   entry.uuid = staged.taken_uuid_.value_or(entry.uuid);
   STRATA_TRY(change.put(staged.slot_, entry));
-  STRATA_TRY(trim_versions(change, staged.name_, keep));
+  STRATA_TRY(trim_versions(change, staged.name_, staged.leaves_spare_ ? keep + 1 : keep));
   staged.entry_ = entry;
   return {};
 }
