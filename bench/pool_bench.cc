@@ -1,4 +1,5 @@
 // Pools beside what one would use without them: libpmemobj's open, memcpy, msync.
+#include <fcntl.h>
 #include <libpmemobj.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "bench/paired.h"
+#include "heap/heap.h"
 #include "pmem/backend.h"
 #include "pmem/checkpoint.h"
 #include "pmem/pool.h"
@@ -103,6 +105,48 @@ void bench_persist(PairedBench& bench, Setup& setup) {
       });
 }
 
+struct Ledger {
+  RobustMutex lock;
+  std::array<std::byte, MiB(1)> entries;
+};
+
+// One commit is one sync, beside the least that makes as many bytes durable on the same disk.
+void bench_commit(PairedBench& bench, Setup& setup) {
+  const std::string path = setup.directory + "/commit.pool";
+  const Pool pool = Pool::create(setup.os, path, {.bytes = MiB(32)}).value();
+  PmemBackend backend(setup.os);
+  Segment segment = backend.create({"pmem", path, "x"}, {.payload_bytes = MiB(16)}).value();
+  Heap heap = Heap::create(segment).value();
+  Ledger* const ledger = heap.make<Ledger>("ledger").value();
+  keep(heap.transactions().has_value());
+  const std::vector<std::byte> zeros(MiB(8));
+  const Fd raw = setup.os.open(setup.directory + "/raw", O_RDWR | O_CREAT, 0600).value();
+  keep(setup.os.pwrite(raw.get(), zeros, 0).has_value());
+  ::fsync(raw.get());
+  std::uint64_t at = 0, entry = 0;
+  bench.compare(
+      {.name = "transaction of 64 B in a pool on this file system",
+       .peer = "pwrite + fdatasync",
+       .goal = at_most(1.3)},
+      [&] {
+        return timed_ns_each(20, [&] {
+          entry = (entry + 6151 * 64) % MiB(1);
+          keep(heap.transact(ledger->lock,
+                             [&](Transaction& tx) {
+                               return tx.write_bytes(&ledger->entries[entry], zeros.data(), 64);
+                             })
+                   .has_value());
+        });
+      },
+      [&] {
+        return timed_ns_each(20, [&] {
+          keep(setup.os.pwrite(raw.get(), std::span(zeros).first(144), at).has_value());
+          ::fdatasync(raw.get());
+          at = (at + 144) % MiB(4);
+        });
+      });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -112,9 +156,10 @@ int main(int argc, char** argv) {
     bench_attach(bench, disk, MiB(64), "attach in a pool of 64 MiB");
     bench_attach(bench, disk, GiB(2), "attach in a pool of 2 GiB");
     bench_persist(bench, disk);
+    bench_commit(bench, disk);
   }
   Setup memory("/dev/shm");
   bench_copies(bench, memory);
-  bench.note("LMDB and LevelDB are not compared: transactions are the heap's, not the pool's");
+  bench.note("LMDB, SQLite and LevelDB are not compared yet");
   return bench.finish();
 }
