@@ -37,6 +37,8 @@ CUT_DURING_RECOVERY = 0.2
 CUT_DURING_OPEN = 0.1
 # How often a slow process is waited for: one that promises seldom would else never do so.
 WAIT_FOR_SLOW = 0.3
+# How often the whole of the pool is checked as well; always after the last cut.
+THOROUGH = 0.1
 
 
 class Broken(Exception):
@@ -81,7 +83,8 @@ class PowerLoop:
         """Recovers, checks, runs and cuts the power; raises Broken or MachineError."""
         with machine.Machine(
                 self._arguments, self.work_dir, restore_from=self._snapshot) as guest_machine:
-            guest_machine.send("recover")
+            is_thorough = self.random.random() < THOROUGH or last
+            guest_machine.send("recover thorough" if is_thorough else "recover")
             moment = self.random.random()
             if not last and moment < CUT_DURING_RECOVERY:
                 time.sleep(self.random.uniform(0, LONGEST_RUN_S))

@@ -36,7 +36,7 @@ while read -r command argument; do
     format) format "$argument" && echo "@@FORMATTED" ;;
     recover)
       mount_both && echo "@@MOUNTED"
-      each_medium recover
+      each_medium recover "$argument"
       echo "@@RECOVERED"
       ;;
     run)

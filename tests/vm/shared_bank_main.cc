@@ -1,194 +1,104 @@
-// The bank once more, on the library: a segment of a pool that three processes change together
-// through shared transactions, while a fourth publishes new versions of another segment.
+// Three processes that do transfers in a SharedBank, while a fourth checkpoints a segment into the
+// same pool, version after version.
 //
 // usage: shared_bank_program create PATH LABEL SEED
-//        shared_bank_program recover PATH LABEL
+//        shared_bank_program recover PATH LABEL [thorough]
 //        shared_bank_program run PATH LABEL none|early_acknowledgement
 //
-// The same words to the host as bank_main.cc. The publisher counts as process 3.
+// The same words to the host as bank_main.cc. The one that checkpoints counts as process 3.
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "heap/transaction.h"
-#include "os/os.h"
-#include "pmem/backend.h"
+#include "pmem/check.h"
+#include "pmem/checkpoint.h"
 #include "pmem/pool.h"
-#include "sync/context.h"
-#include "tests/vm/transfers.h"
+#include "tests/vm/shared_bank.h"
 
 namespace strata::test {
 namespace {
 
-constexpr std::uint64_t kPoolBytes = MiB(32);
-constexpr std::uint64_t kVersionBytes = KiB(64);
-constexpr int kGroups = 8;  // of accounts, each with a lock
+constexpr std::uint64_t kBlockBytes = KiB(4);
+constexpr std::uint64_t kVersionBlocks = 16;
+constexpr std::uint64_t kChangesEvery = 4;  // versions, a block
 constexpr int kTransfersPerCheckpoint = 97;
-// Emulated CPUs on a busy machine: what takes a millisecond elsewhere may take seconds.
-constexpr std::uint64_t kTimeoutMs = 60'000;
-
-// The payload; the log follows at the next page.
-struct SharedBank {
-  std::uint64_t seed;
-  std::array<std::uint8_t, 56> reserved;
-  std::array<RobustMutex, kGroups + kBankProcesses> locks;  // the last ones: of `done`
-  std::array<std::uint64_t, kBankProcesses> done;
-  std::array<std::int64_t, kAccounts> balances;
-};
-constexpr std::uint64_t kLogOffset = (sizeof(SharedBank) + 4095) / 4096 * 4096;
-
-// A bank without an allocator: transactions here change values only.
-class NoBlocks final : public BlockActions {
- public:
-  explicit NoBlocks(std::span<std::byte> payload) : payload_(payload) {}
-  std::span<std::byte> payload() override { return payload_; }
-  Result<std::uint64_t> reserve(std::uint64_t, std::uint64_t) override { return none(); }
-  void cancel(std::uint64_t) override {}
-  Result<BlockState> state(std::uint64_t) override { return none(); }
-  Result<std::uint64_t> usable_bytes(std::uint64_t) override { return none(); }
-  Result<bool> change(std::uint64_t, BlockState, BlockState) override { return none(); }
-  std::span<const std::byte> state_bytes(std::uint64_t) override { return {}; }
-  Result<void> release_leftovers() override { return {}; }
-
- private:
-  static Unexpected none() { return fail(Code::invalid_argument, "no blocks here"); }
-  std::span<std::byte> payload_;
-};
-
-// The bank as one process has it open.
-class OpenBank {
- public:
-  static Result<std::unique_ptr<OpenBank>> open(const std::string& path) {
-    auto bank = std::unique_ptr<OpenBank>(new OpenBank(path));
-    STRATA_ASSIGN(Segment segment,
-                  bank->backend_.attach({"pmem", path, "bank"}, {.timeout_ms = kTimeoutMs}));
-    bank->segment_ = std::make_unique<Segment>(std::move(segment));
-    STRATA_ASSIGN(Participant* const self, bank->segment_->participant());
-    bank->context_ =
-        std::make_unique<SyncContext>(bank->os_, *self, bank->segment_->generation().load());
-    STRATA_ASSIGN(const std::span<std::byte> payload, bank->segment_->writable_bytes());
-    bank->blocks_ = std::make_unique<NoBlocks>(payload);
-    STRATA_ASSIGN(bank->log_, TransactionLog::open({.log_offset = kLogOffset,
-                                                    .blocks = *bank->blocks_,
-                                                    .durability = bank->segment_->durability(),
-                                                    .context = *bank->context_}));
-    return bank;
-  }
-
-  SharedBank& data() { return *reinterpret_cast<SharedBank*>(blocks_->payload().data()); }
-  TransactionLog& log() { return *log_; }
-  std::size_t granularity_bytes() { return segment_->durability().granularity_bytes(); }
-
- private:
-  explicit OpenBank(const std::string& path) : backend_(os_, {.pools = {path}}) {}
-
-  RealOs os_;
-  PmemBackend backend_;
-  std::unique_ptr<Segment> segment_;
-  std::unique_ptr<SyncContext> context_;
-  std::unique_ptr<NoBlocks> blocks_;
-  std::unique_ptr<TransactionLog> log_;
-};
 
 Result<void> create(const std::string& path, std::uint64_t seed) {
   RealOs os;
-  STRATA_ASSIGN(const Pool pool, Pool::create(os, path, {.bytes = kPoolBytes}));
-  PmemBackend backend(os, {.pools = {path}});
-  const TransactionLogOptions log;
-  CreateOptions options;
-  options.payload_bytes = kLogOffset + log.log_bytes();
-  STRATA_ASSIGN(Segment segment, backend.create({"pmem", path, "bank"}, options));
-  STRATA_ASSIGN(const std::span<std::byte> payload, segment.writable_bytes());
-  auto& bank = *reinterpret_cast<SharedBank*>(payload.data());
-  bank.seed = seed;
-  bank.balances.fill(kOpeningBalance);
-  STRATA_TRY(segment.durability().persist(payload.data(), kLogOffset));
-  return TransactionLog::format(payload, kLogOffset, log, segment.durability());
+  STRATA_TRY(Pool::create(os, path, {.bytes = kBankPoolBytes}));
+  return SharedBank::create(path, seed);
 }
 
-// The number of the current version, whose every word must be that number. 0: none yet.
-Result<std::uint64_t> current_version(const std::string& path) {
-  RealOs os;
-  PmemBackend backend(os, {.pools = {path}});
-  const auto segment = backend.attach({"pmem", path, "version"},
-                                      {.access = Access::read_only, .timeout_ms = kTimeoutMs});
-  if (!segment && segment.error().code() == Code::not_found) return 0;
-  if (!segment) return unexpected(segment.error());
-  STRATA_ASSIGN(const std::span<const std::byte> bytes, segment->host_bytes());
-  const auto* words = reinterpret_cast<const std::uint64_t*>(bytes.data());
-  const std::uint64_t count = bytes.size() / sizeof(std::uint64_t);
-  for (std::uint64_t i = 1; i < count; ++i) {
-    if (words[i] != words[0]) return fail(Code::corrupt, "a version is torn");
+// Every word of block `block` in version `version`: a quarter of the blocks differs from the
+// version before.
+std::uint64_t word_of(std::uint64_t version, std::uint64_t block) {
+  return version - std::min(version, (version + block) % kChangesEvery);
+}
+
+std::vector<std::byte> content_of(std::uint64_t version) {
+  std::vector<std::byte> bytes(kVersionBlocks * kBlockBytes);
+  auto* words = reinterpret_cast<std::uint64_t*>(bytes.data());
+  for (std::uint64_t block = 0; block < kVersionBlocks; ++block) {
+    words = std::fill_n(words, kBlockBytes / sizeof(std::uint64_t), word_of(version, block));
   }
-  return words[0];
+  return bytes;
 }
 
-Result<void> publish_version(const Pool& pool, std::uint64_t number) {
-  STRATA_ASSIGN(StagedSegment staged, pool.stage({.name = "version",
-                                                  .payload_bytes = kVersionBytes,
-                                                  .zeroed = false,
-                                                  .deadline = Deadline::after_ms(kTimeoutMs)}));
-  const std::span<std::byte> payload = staged.payload();
-  auto* words = reinterpret_cast<std::uint64_t*>(payload.data());
-  std::fill_n(words, payload.size() / sizeof(std::uint64_t), number);
-  STRATA_TRY(staged.durability().persist(payload.data(), payload.size()));
-  return pool.publish_one(std::move(staged), Deadline::after_ms(kTimeoutMs));
+// The number of the current version, whose checksums and words must be right. 0: none yet.
+Result<std::uint64_t> current_version(const Pool& pool) {
+  std::vector<std::byte> found(kVersionBlocks * kBlockBytes);
+  const auto restored = restore(pool, "version", 0, found,
+                                {.threads = 1, .deadline = Deadline::after_ms(kTimeoutMs)});
+  if (!restored && restored.error().code() == Code::not_found) return 0;
+  if (!restored) return unexpected(restored.error());
+  if (found != content_of(restored->version)) {
+    return fail(Code::corrupt, fmt::format("version {} is torn", restored->version));
+  }
+  return restored->version;
 }
 
-Result<void> publish_until_power_fails(const std::string& path, const char* label) {
+Result<void> checkpoint_until_power_fails(const std::string& path, const char* label) {
   RealOs os;
   STRATA_ASSIGN(const Pool pool, Pool::open(os, path));
-  STRATA_ASSIGN(std::uint64_t number, current_version(path));
+  STRATA_ASSIGN(std::uint64_t version, current_version(pool));
   for (;;) {
-    STRATA_TRY(publish_version(pool, ++number));
-    acknowledge(label, kBankProcesses, number);
+    STRATA_ASSIGN(const CheckpointReport report,
+                  checkpoint(content_of(version + 1), pool, "version",
+                             {.block_bytes = kBlockBytes,
+                              .keep_versions = 1,
+                              .threads = 1,
+                              .deadline = Deadline::after_ms(kTimeoutMs)}));
+    if (report.version != ++version) {
+      return fail(Code::corrupt, fmt::format("version {} came after {}", report.version, version));
+    }
+    acknowledge(label, kBankProcesses, version);
   }
 }
 
-Result<void> transfer(OpenBank& bank, int process, bool tells_early, const char* label) {
-  SharedBank& data = bank.data();
-  const std::uint64_t number = data.done[process];
-  const Transfer transfer = transfer_number(data.seed, process, number);
-  std::vector<RobustMutex*> locks = {&data.locks[kGroups + process],
-                                     &data.locks[transfer.account[0] % kGroups]};
-  if (transfer.account[1] % kGroups != transfer.account[0] % kGroups) {
-    locks.push_back(&data.locks[transfer.account[1] % kGroups]);
-  }
-  STRATA_TRY(transact(bank.log(), locks,
-                      [&](Transaction& tx) -> Result<void> {
-                        auto& from = data.balances[transfer.account[0]];
-                        auto& to = data.balances[transfer.account[1]];
-                        STRATA_TRY(tx.write(from, tx.read(from) - transfer.amount));
-                        STRATA_TRY(tx.write(to, tx.read(to) + transfer.amount));
-                        if (tells_early) acknowledge(label, process, number + 1);
-                        return tx.write(data.done[process], number + 1);
-                      },
-                      {.timeout_ms = kTimeoutMs}));
-  if (!tells_early) acknowledge(label, process, number + 1);
-  return {};
-}
-
-Result<void> transfer_until_power_fails(const std::string& path, int process, bool tells_early,
-                                        const char* label) {
-  STRATA_ASSIGN(const auto bank, OpenBank::open(path));
+Result<void> transfer_until_power_fails(const std::string& path, int process,
+                                        SharedBank::Tells when, const char* label) {
+  STRATA_ASSIGN(const auto bank, SharedBank::open(path));
+  const auto tell = [&](std::uint64_t number) { acknowledge(label, process, number); };
   for (int i = 1;; ++i) {
-    STRATA_TRY(transfer(*bank, process, tells_early, label));
-    if (i % kTransfersPerCheckpoint == 0) STRATA_TRY(bank->log().checkpoint());
+    if (auto done = bank->transfer(process, when, tell); !done) {
+      return unexpected(done.error().in("with " + bank->describe_heap()));
+    }
+    if (i % kTransfersPerCheckpoint == 0) STRATA_TRY(bank->checkpoint_log());
   }
 }
 
-int run(const std::string& path, const char* label, bool tells_early) {
+int run(const std::string& path, const char* label, SharedBank::Tells when) {
   for (int process = 0; process <= kBankProcesses; ++process) {
     if (fork() != 0) continue;
     const Result<void> ended = process == kBankProcesses
-                                   ? publish_until_power_fails(path, label)
-                                   : transfer_until_power_fails(path, process, tells_early, label);
+                                   ? checkpoint_until_power_fails(path, label)
+                                   : transfer_until_power_fails(path, process, when, label);
     _exit(tell_broken(label,
                       "process " + std::to_string(process) + ": " + ended.error().to_string()));
   }
@@ -196,23 +106,36 @@ int run(const std::string& path, const char* label, bool tells_early) {
   return 1;
 }
 
-int recover(const std::string& path, const char* label) {
-  const auto bank = OpenBank::open(path);
-  if (!bank) return tell_broken(label, bank.error().to_string());
-  // The labels are promises too: a DAX suite on a paged file would prove nothing.
-  const bool is_dax = std::strcmp(label, "dax") == 0;
-  if (((*bank)->granularity_bytes() == 64) != is_dax) {
-    return tell_broken(label, "granularity " + std::to_string((*bank)->granularity_bytes()));
+// What `strata pool check` does.
+Result<void> check_whole_pool(const std::string& path) {
+  RealOs os;
+  STRATA_ASSIGN(const CheckReport report, check_pool(os, path, {.threads = 1}));
+  for (const CheckItem& item : report.items) {
+    if (item.outcome == CheckOutcome::damaged) {
+      return fail(Code::corrupt, "pool check: " + item.what + ": " + item.detail);
+    }
   }
-  const SharedBank& data = (*bank)->data();
-  const std::string wrong = compare_balances(data.balances, balances_after(data.seed, data.done));
-  if (!wrong.empty()) return tell_broken(label, wrong);
-  const auto version = current_version(path);
-  if (!version) return tell_broken(label, version.error().to_string());
-  std::vector<std::uint64_t> done(data.done.begin(), data.done.end());
-  done.push_back(*version);
-  tell_done(label, done);
-  return 0;
+  return {};
+}
+
+Result<std::vector<std::uint64_t>> recovered(const std::string& path, bool is_thorough) {
+  STRATA_ASSIGN(const auto bank, SharedBank::open(path));
+  STRATA_TRY(bank->check());
+  RealOs os;
+  STRATA_ASSIGN(const Pool pool, Pool::open(os, path));
+  STRATA_ASSIGN(const std::uint64_t version, current_version(pool));
+  if (is_thorough) STRATA_TRY(check_whole_pool(path));
+  std::vector<std::uint64_t> done(bank->data().done.begin(), bank->data().done.end());
+  done.push_back(version);
+  return done;
+}
+
+// The labels are promises too: a DAX suite on a paged file would prove nothing.
+Result<void> check_label(const std::string& path, const char* label) {
+  STRATA_ASSIGN(const auto bank, SharedBank::open(path));
+  const bool is_dax = std::strcmp(label, "dax") == 0;
+  if ((bank->granularity_bytes() == 64) == is_dax) return {};
+  return fail(Code::corrupt, fmt::format("granularity {}", bank->granularity_bytes()));
 }
 
 }  // namespace
@@ -221,14 +144,23 @@ int recover(const std::string& path, const char* label) {
 int main(int argc, char** argv) {
   using namespace strata::test;
   if (argc < 4) return 2;
-  const std::string command = argv[1];
-  if (command == "create" && argc == 5) {
-    const auto created = create(argv[2], std::strtoull(argv[4], nullptr, 0));
-    return created ? 0 : tell_broken(argv[3], created.error().to_string());
+  const std::string command = argv[1], path = argv[2];
+  const char* const label = argv[3];
+  const std::string argument = argc > 4 ? argv[4] : "";
+  if (command == "create") {
+    auto created = create(path, std::strtoull(argument.c_str(), nullptr, 0));
+    if (created) created = check_label(path, label);
+    return created ? 0 : tell_broken(label, created.error().to_string());
   }
-  if (command == "recover") return recover(argv[2], argv[3]);
-  if (command == "run" && argc == 5) {
-    return run(argv[2], argv[3], std::strcmp(argv[4], "early_acknowledgement") == 0);
+  if (command == "recover") {
+    const auto done = recovered(path, argument == "thorough");
+    if (!done) return tell_broken(label, done.error().to_string());
+    tell_done(label, *done);
+    return 0;
+  }
+  if (command == "run") {
+    const bool is_early = argument == "early_acknowledgement";
+    return run(path, label, is_early ? SharedBank::Tells::too_early : SharedBank::Tells::when_safe);
   }
   return 2;
 }
