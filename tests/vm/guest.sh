@@ -43,8 +43,8 @@ check_fails() {
 # the host, so that each of its cases counts.
 run_tests() { run_tests_in /tmp "$@"; }
 
-# run_tests_in DIRECTORY PROGRAM [ARGUMENT...]: the same with DIRECTORY for a /tmp, so that the
-# test's files lie there. Of /mnt/dax the cases are named PROGRAM@dax.CASE.
+# run_tests_in DIRECTORY PROGRAM [ARGUMENT...]: the same with DIRECTORY for /tmp and /dev/shm, so
+# that the test's files lie there. Of /mnt/dax the cases are named PROGRAM@dax.CASE.
 run_tests_in() {
   directory=$1
   program=$2
@@ -54,10 +54,11 @@ run_tests_in() {
   if [ "$directory" != /tmp ]; then
     label=$program@${directory##*/}
     mount --bind "$directory" /tmp
+    mount --bind "$directory" /dev/shm
   fi
   XML_OUTPUT_FILE=/run/junit.xml TEST_TMPDIR=/tmp timeout 400 "/payload/$program" "$@"
   program_rc=$?
-  if [ "$directory" != /tmp ]; then umount /tmp; fi
+  if [ "$directory" != /tmp ]; then umount /tmp /dev/shm; fi
   if [ -s /run/junit.xml ]; then
     sed "s/^/@@JUNIT $label /" /run/junit.xml
     if [ "$program_rc" != 0 ]; then failures=$((failures + 1)); fi
