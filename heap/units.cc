@@ -227,6 +227,10 @@ Result<std::uint64_t> HeapCore::take_units(ThreadCache& cache, unsigned size_cla
   (void)recover_now(&cache, !cache.holds_names_lock);
   (void)give_back_all_empty(cache);
   (void)retire_all_empty(cache.slot_number);
+  // A power failure takes hints and heads back to different moments, and nobody died with the lock.
+  STRATA_TRY(lock_units());
+  repair_units();
+  unlock_units();
   unit = try_once();
   while (unit && *unit == 0) {
     STRATA_TRY(grow_for(units));
