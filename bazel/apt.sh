@@ -11,8 +11,8 @@ packages=(
   libexpected-dev libfmt-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
   # tests, benchmarks and the peers that they are measured against
   catch2 libbenchmark-dev libboost-dev python3-pytest
-  # the emulated machine of tests/vm; its kernel is fetched by tests/vm/kernel.py
-  qemu-system-x86 busybox-static e2fsprogs
+  # the emulated machine of tests/vm (its kernel is fetched by tests/vm/kernel.py) and file systems
+  qemu-system-x86 busybox-static e2fsprogs xfsprogs
   # style
   clang-format clang-tidy
   # fuzzing: GCC has no libFuzzer

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -158,6 +159,36 @@ def test_snapshot_says_how_it_was_made_and_goes_its_own_way(pool, tmp_path):
     assert get(tmp_path / "before.pool", tmp_path) == b"before"
     assert get(pool, tmp_path) == b"behind"
     assert all(i["outcome"] == "sound" for i in outcomes(tmp_path / "before.pool").values())
+
+
+@pytest.fixture
+def xfs(tmp_path):
+    """A directory on XFS, which copies by reference."""
+    mkfs = shutil.which("mkfs.xfs", path="/usr/sbin:/sbin:/usr/bin")
+    if mkfs is None:
+        pytest.skip("no mkfs.xfs (Debian: xfsprogs)")
+    image, directory = tmp_path / "xfs.img", tmp_path / "xfs"
+    image.touch()
+    os.truncate(image, 320 << 20)
+    directory.mkdir()
+    subprocess.run([mkfs, "-q", "-m", "reflink=1", image], check=True, timeout=60)
+    mounted = subprocess.run(["mount", "-o", "loop", image, directory],
+                             capture_output=True, text=True, timeout=60)
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount XFS here: {mounted.stderr.strip()}")
+    yield directory
+    subprocess.run(["umount", directory], check=True, timeout=60)
+
+
+def test_a_snapshot_on_xfs_takes_no_room_until_one_of_the_two_changes(xfs, tmp_path):
+    pool, content = xfs / "run.pool", os.urandom(4 << 20)
+    ok("pool", "create", pool, "--size", "64M")
+    put(pool, tmp_path, content)
+    free = shutil.disk_usage(xfs).free
+    assert as_json("pool", "snapshot", pool, xfs / "before.pool")["method"] == "reflink"
+    assert free - shutil.disk_usage(xfs).free < 4 << 20
+    put(pool, tmp_path, b"behind")
+    assert get(xfs / "before.pool", tmp_path) == content
 
 
 def test_a_backup_becomes_the_same_pool_elsewhere(pool, tmp_path):
