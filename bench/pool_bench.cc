@@ -160,6 +160,5 @@ int main(int argc, char** argv) {
   }
   Setup memory("/dev/shm");
   bench_copies(bench, memory);
-  bench.note("LMDB, SQLite and LevelDB are not compared yet");
   return bench.finish();
 }
