@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "os/deadline.h"
 #include "os/fd.h"
 #include "os/os.h"
 #include "sync/context.h"

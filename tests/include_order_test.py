@@ -39,7 +39,7 @@ def folder_of(path):
 
 def is_test(path):
     """Unit tests, and what they share, sit beside the code; they may also use tests/."""
-    return bool(re.search(r"(_test|_bench|_fuzz|/testing)\.(cc|h)$", path))
+    return bool(re.search(r"(_test|_bench|_fuzz|[/_]testing)\.(cc|h)$", path))
 
 
 def violations(root):
