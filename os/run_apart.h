@@ -1,7 +1,8 @@
 // Runs a function in a child process, so that a crash in it is a result and not the end.
 //   Threads:  any; the child has only the calling thread, so that `body` must not wait for others.
 //   Errors:   exhausted where there can be no more processes; timed_out, the child then killed;
-//             corrupt with the signal where it died of one.
+//             corrupt with the signal where it died of one; failed_precondition where somebody
+//             killed it (SIGKILL), which says nothing of `body`.
 //   Cost:     a fork: some hundred microseconds and more for much mapped memory.
 #pragma once
 

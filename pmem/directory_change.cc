@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/step.h"
+#include "pmem/rehearsal.h"
 #include "segment/header.h"
 
 namespace strata {
@@ -54,6 +55,7 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::freeze(Os& os, const s
 
 Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std::string& path,
                                                                Deadline deadline) {
+  STRATA_TRY(rehearse_first_change(os, path));
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));

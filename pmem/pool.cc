@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "base/step.h"
-#include "os/run_apart.h"
 #include "pmem/directory_change.h"
 #include "pmem/object_pool.h"
+#include "pmem/rehearsal.h"
 #include "segment/new_segment.h"
 #include "segment/uri.h"
 
@@ -19,25 +19,11 @@ namespace {
 constexpr std::uint64_t kRetryNs = 200'000;
 // A change takes some 10 ms: a directory that stays odd for longer may have lost its changer.
 constexpr std::uint64_t kSuspectAfterNs = 20'000'000;
-constexpr std::uint64_t kProbeTimeoutMs = 10'000;
 constexpr std::uint64_t kZeroByStoresBytes = KiB(64);
 
 // As many as make the root object large enough that libpmemobj takes whole chunks for it, see
 // ObjectPool::class_for.
 constexpr std::uint32_t kDefaultSlots = 2944;
-
-// libpmemobj may die of a damaged heap: let it try in a child first, on a private copy.
-Result<void> recover_guarded(Os& os, const std::string& path) {
-  const auto tried = run_apart(
-      [&] {
-        use_copy_on_write();
-        const auto opened = ObjectPool::open(os, path, kPoolLayoutName, Deadline::after_ms(0));
-        return std::string(opened ? "" : code_name(opened.error().code()));
-      },
-      Deadline::after_ms(kProbeTimeoutMs));
-  if (!tried) return unexpected(tried.error().in("recover " + path));
-  return recover_directory(os, path, Deadline::after_ms(0));
-}
 
 }  // namespace
 
@@ -95,7 +81,8 @@ auto Pool::read(Access access, Deadline deadline, Read read_from) const
         monotonic_ns() - started_ns > kSuspectAfterNs && file.is_changing().value_or(false);
     if (code == Code::corrupt || is_suspect) {
       // libpmemobj's lock tells whether the changer is alive: it cannot be taken from it.
-      const auto recovered = recover_guarded(*os_, path_);
+      Result<void> recovered = rehearse_change(*os_, path_);
+      if (recovered) recovered = recover_directory(*os_, path_, Deadline::after_ms(0));
       if (!recovered && recovered.error().code() != Code::timed_out) {
         if (code == Code::corrupt) return outcome;
         return fail(Code::failed_precondition,
