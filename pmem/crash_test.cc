@@ -9,6 +9,7 @@
 #include "pmem/backend.h"
 #include "pmem/checkpoint.h"
 #include "pmem/crash_medium.h"
+#include "pmem/snapshot.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
@@ -49,6 +50,8 @@ void work(const Pool& pool, PmemBackend& backend, CrashMedium& watched) {
     REQUIRE(checkpoint(content, pool, "m", {.block_bytes = 4096, .keep_versions = 1}));
   }
   REQUIRE(pool.rollback("m", 0));
+  REQUIRE(snapshot_pool(pool, pool.path() + ".copy"));
+  REQUIRE(clone_segment(pool, "m", 0, "n"));
   REQUIRE(backend.remove(uri("d"), {}));
   REQUIRE(pool.trim("m", 0));
 }
