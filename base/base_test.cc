@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/result.h"
+#include "base/stream_copy.h"
 #include "tests/catch.h"
 
 using namespace strata;
@@ -80,4 +81,23 @@ TEST_CASE("an_errno_becomes_the_code_that_the_caller_can_act_on") {
   CHECK(status_from_errno(ENOSPC, "x").code() == Code::exhausted);
   CHECK(status_from_errno(EACCES, "x").code() == Code::permission_denied);
   CHECK(status_from_errno(ENOENT, "x").sys_errno() == ENOENT);
+}
+
+TEST_CASE("a_stream_copy_is_a_copy_at_every_alignment_and_length") {
+  constexpr std::size_t kRoom = 512;
+  std::vector<std::byte> source(kRoom);
+  for (std::size_t i = 0; i < kRoom; ++i)
+    source[i] = static_cast<std::byte>(i * 7 + 1);
+  for (const std::size_t to : {0u, 1u, 15u, 16u, 63u, 64u}) {
+    for (const std::size_t from : {0u, 3u, 16u}) {
+      for (std::size_t bytes = 0; bytes < 300; ++bytes) {
+        std::vector<std::byte> target(kRoom), expected(kRoom);
+        stream_copy(target.data() + to, source.data() + from, bytes);
+        for (std::size_t i = 0; i < bytes; ++i)
+          expected[to + i] = source[from + i];
+        INFO("to " << to << ", from " << from << ", bytes " << bytes);
+        REQUIRE(target == expected);
+      }
+    }
+  }
 }

@@ -1,7 +1,6 @@
 #include "pmem/checkpoint.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +8,8 @@
 #include <mutex>
 
 #include "base/crc32c.h"
+#include "base/stream_copy.h"
+#include "pmem/block_hash.h"
 #include "pmem/parallel.h"
 
 namespace strata {
@@ -16,10 +17,6 @@ namespace {
 
 constexpr std::size_t kReportedBlocks = 100;
 constexpr std::uint64_t kPieceBytes = MiB(4);
-
-std::uint64_t hash_block(std::span<const std::byte> block) {
-  return XXH3_64bits(block.data(), block.size());
-}
 
 std::uint64_t blocks_in_piece(std::uint64_t block_bytes) {
   return std::max<std::uint64_t>(1, kPieceBytes / block_bytes);
@@ -50,27 +47,33 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
   const std::span<std::uint64_t> checksums = staged.checksums();
   report.blocks = checksums.size();
   std::atomic<std::uint64_t> blocks_written{0}, bytes_written{0};
+  const bool is_new = !staged.is_recycled();
+  // Lines are flushed by the thread that stored them. Pages are left to publish, which syncs all of
+  // them at once.
+  const bool flushes_lines = staged.domain().granularity() != Granularity::page;
   const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
-    std::uint64_t bytes = 0;
+    const std::uint64_t begin = first * options.block_bytes;
+    const std::uint64_t end = std::min<std::uint64_t>(last * options.block_bytes, from.size());
+    if (is_new) STRATA_TRY(staged.domain().fault_in(staged.payload().subspan(begin, end - begin)));
     for (std::uint64_t i = first; i < last; ++i) {
       const std::uint64_t at = i * options.block_bytes;
-      const auto block =
-          from.subspan(at, std::min<std::uint64_t>(options.block_bytes, from.size() - at));
-      bytes += block.size();
+      const auto block = from.subspan(at, std::min<std::uint64_t>(options.block_bytes, end - at));
       const std::uint64_t hash = hash_block(block);
-      if (staged.is_recycled() && checksums[i] == hash) continue;
-      std::memcpy(staged.payload().data() + at, block.data(), block.size());
+      if (!is_new && checksums[i] == hash) continue;
+      const auto place = staged.payload().subspan(at, block.size());
+      if (!is_new) STRATA_TRY(staged.domain().fault_in(place));
+      stream_copy(place.data(), block.data(), block.size());
       checksums[i] = hash;
-      staged.durability().flush(staged.payload().data() + at, block.size());
+      if (flushes_lines) staged.durability().flush(place.data(), place.size());
       blocks_written += 1;
       bytes_written += block.size();
     }
-    if (options.progress) options.progress(bytes);
-    return staged.durability().drain();
+    if (options.progress) options.progress(end - begin);
+    return flushes_lines ? staged.durability().drain() : Result<void>();
   };
   STRATA_TRY(
       for_pieces(report.blocks, blocks_in_piece(options.block_bytes), options.threads, copy));
-  staged.set_payload_durable();
+  if (flushes_lines) staged.set_payload_durable();
   report.blocks_written = blocks_written;
   report.bytes_written = bytes_written;
   STRATA_TRY(pool.publish(std::span(&staged, 1), options.deadline));
@@ -154,15 +157,43 @@ Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) co
     return fail(Code::invalid_argument,
                 fmt::format("{}: has {} blocks, not {}", what_, block_count(), index + 1));
   }
-  const std::uint64_t at = index * block_bytes();
-  const auto bytes =
-      unverified().subspan(at, std::min<std::uint64_t>(block_bytes(), this->bytes() - at));
-  if (hash_block(bytes) != checksums_[index]) {
-    return fail(Code::corrupt, fmt::format("{}: block {} ({} bytes at {}) differs from its "
-                                           "checksum",
-                                           what_, index, bytes.size(), at));
-  }
+  const auto bytes = unverified().subspan(index * block_bytes(), bytes_of_block(index));
+  STRATA_TRY(verify(index, bytes));
   return bytes;
+}
+
+Result<std::span<const std::byte>> VerifiedReader::block_if_verifiable(std::uint64_t index) const {
+  if (has_checksums()) return block(index);
+  return unverified().subspan(index * block_bytes(), bytes_of_block(index));
+}
+
+std::uint64_t VerifiedReader::bytes_of_block(std::uint64_t index) const {
+  return std::min(block_bytes(), bytes() - index * block_bytes());
+}
+
+Result<void> VerifiedReader::verify(std::uint64_t index, std::span<const std::byte> bytes) const {
+  if (hash_block(bytes) == checksums_[index]) return {};
+  return fail(Code::corrupt, fmt::format("{}: block {} ({} bytes at {}) differs from its checksum",
+                                         what_, index, bytes.size(), index * block_bytes()));
+}
+
+Result<void> VerifiedReader::copy_blocks(std::uint64_t first, std::uint64_t last,
+                                         std::span<std::byte> into) const {
+  const std::uint64_t begin = first * block_bytes();
+  const std::uint64_t end = std::min(last * block_bytes(), bytes());
+  if (first >= last || last > block_count() || into.size() != end - begin) {
+    return fail(Code::invalid_argument, fmt::format("{}: blocks {} to {} are not {} bytes", what_,
+                                                    first, last, into.size()));
+  }
+  if (auto there = domain_->fault_in(unverified().subspan(begin, end - begin)); !there) {
+    return unexpected(there.error().in(fmt::format("{}: bytes {} to {}", what_, begin, end)));
+  }
+  for (std::uint64_t i = first; i < last; ++i) {
+    // Verified block by block, so that the copy finds it in the cache.
+    STRATA_ASSIGN(const auto source, block_if_verifiable(i));
+    stream_copy(into.data() + (i * block_bytes() - begin), source.data(), source.size());
+  }
+  return {};
 }
 
 Result<void> VerifiedReader::read(std::uint64_t offset_bytes, std::span<std::byte> into) const {
@@ -206,19 +237,10 @@ Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::ui
   }
   const std::uint64_t block_bytes = reader.block_bytes();
   const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
-    std::uint64_t bytes = 0;
-    for (std::uint64_t i = first; i < last; ++i) {
-      const std::uint64_t at = i * block_bytes;
-      std::span<const std::byte> source;
-      if (reader.has_checksums()) {
-        STRATA_ASSIGN(source, reader.block(i));
-      } else {
-        source = reader.unverified().subspan(at, std::min(block_bytes, reader.bytes() - at));
-      }
-      std::memcpy(to.data() + at, source.data(), source.size());
-      bytes += source.size();
-    }
-    if (options.progress) options.progress(bytes);
+    const std::uint64_t begin = first * block_bytes;
+    const std::uint64_t end = std::min(last * block_bytes, reader.bytes());
+    STRATA_TRY(reader.copy_blocks(first, last, to.subspan(begin, end - begin)));
+    if (options.progress) options.progress(end - begin);
     return {};
   };
   STRATA_TRY(for_pieces(reader.block_count(), blocks_in_piece(block_bytes), options.threads, copy));

@@ -112,6 +112,12 @@ class VerifiedReader {
   std::uint64_t block_count() const;
   // The bytes of one block. Errors: corrupt, with the block; nothing is returned unverified.
   Result<std::span<const std::byte>> block(std::uint64_t index) const;
+  // The same, but the bytes as they are in a version without checksums.
+  Result<std::span<const std::byte>> block_if_verifiable(std::uint64_t index) const;
+  // Copies the blocks [first, last) into `into`, which is as long, verifying each where there are
+  // checksums. Errors: corrupt, with the block; `into` is then unspecified.
+  Result<void> copy_blocks(std::uint64_t first, std::uint64_t last,
+                           std::span<std::byte> into) const;
   // Copies [offset, offset + into.size()), verifying each block that it touches.
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) const;
   const DirectoryEntry& entry() const { return entry_; }
@@ -122,6 +128,8 @@ class VerifiedReader {
 
  private:
   Result<void> map(Os& os, int fd);
+  Result<void> verify(std::uint64_t index, std::span<const std::byte> bytes) const;
+  std::uint64_t bytes_of_block(std::uint64_t index) const;
 
   PoolFile file_;  // holds the lease, if there is one
   DirectoryEntry entry_{};

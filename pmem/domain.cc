@@ -218,6 +218,18 @@ Result<void> Domain::deep_flush(const void* address, std::size_t bytes) {
   return {};
 }
 
+Result<void> Domain::fault_in(std::span<const std::byte> range) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data()) & ~(kPageBytes - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(range.data()) + range.size();
+  const int advice = access_ == Access::read_write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  const auto done = os_.madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+  if (done) return {};
+  const int error = done.error().sys_errno();
+  if (error != EFAULT && error != EHWPOISON) return {};
+  return fail(Code::corrupt, fmt::format("{} bytes of the medium cannot be {}", range.size(),
+                                         access_ == Access::read_write ? "written" : "read"));
+}
+
 Result<void> Domain::freeze() {
   STRATA_TRY(os_.mprotect(bytes_.data(), bytes_.size(), PROT_READ));
   access_ = Access::read_only;

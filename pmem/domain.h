@@ -57,6 +57,11 @@ class Domain final : public Durability {
   // platform works. Slow; meant for moments such as the end of a checkpoint.
   Result<void> deep_flush(const void* address, std::size_t bytes);
 
+  // Maps the pages of a range in one step, where each would else cost a fault: for writing where
+  // the mapping is. Does nothing where the kernel cannot (before Linux 5.14).
+  // Errors: corrupt where the medium cannot give a page, which an access would be killed for.
+  Result<void> fault_in(std::span<const std::byte> range);
+
   // Makes the mapping unwritable for good.
   Result<void> freeze();
 

@@ -60,11 +60,7 @@ Result<void> copy_one(const VerifiedReader& reader, const Pool& to) {
   const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
     for (std::uint64_t i = first; i < last; ++i) {
       const std::uint64_t at = i * reader.block_bytes();
-      std::span<const std::byte> block =
-          reader.unverified().subspan(at, std::min(reader.block_bytes(), reader.bytes() - at));
-      if (reader.has_checksums()) {
-        STRATA_ASSIGN(block, reader.block(i));
-      }
+      STRATA_ASSIGN(const auto block, reader.block_if_verifiable(i));
       std::memcpy(staged.payload().data() + at, block.data(), block.size());
     }
     return {};

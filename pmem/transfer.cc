@@ -82,11 +82,7 @@ Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std
     const auto save = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
       for (std::uint64_t i = first; i < last; ++i) {
         const std::uint64_t at = i * reader->block_bytes();
-        std::span<const std::byte> block =
-            reader->unverified().subspan(at, std::min(reader->block_bytes(), reader->bytes() - at));
-        if (reader->has_checksums()) {
-          STRATA_ASSIGN(block, reader->block(i));
-        }
+        STRATA_ASSIGN(const auto block, reader->block_if_verifiable(i));
         STRATA_TRY(os.pwrite(fd, block, at));
         if (options.progress) options.progress(block.size());
       }

@@ -1,0 +1,51 @@
+#include "base/stream_copy.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "base/bytes.h"
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+namespace strata {
+
+#if defined(__x86_64__)
+
+void stream_copy(void* to, const void* from, std::size_t bytes) {
+  auto* target = static_cast<std::byte*>(to);
+  const auto* source = static_cast<const std::byte*>(from);
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(target) % kCacheLineBytes;
+  const std::size_t head = std::min(bytes, misaligned == 0 ? 0 : kCacheLineBytes - misaligned);
+  std::memcpy(target, source, head);
+  target += head;
+  source += head;
+  std::size_t left = bytes - head;
+  for (; left >= kCacheLineBytes; left -= kCacheLineBytes) {
+    const auto* in = reinterpret_cast<const __m128i*>(source);
+    auto* out = reinterpret_cast<__m128i*>(target);
+    const __m128i a = _mm_loadu_si128(in);
+    const __m128i b = _mm_loadu_si128(in + 1);
+    const __m128i c = _mm_loadu_si128(in + 2);
+    const __m128i d = _mm_loadu_si128(in + 3);
+    _mm_stream_si128(out, a);
+    _mm_stream_si128(out + 1, b);
+    _mm_stream_si128(out + 2, c);
+    _mm_stream_si128(out + 3, d);
+    target += kCacheLineBytes;
+    source += kCacheLineBytes;
+  }
+  std::memcpy(target, source, left);
+  // Without it these stores could be seen after later ones.
+  _mm_sfence();
+}
+
+#else
+
+void stream_copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+
+#endif
+
+}  // namespace strata

@@ -1,0 +1,15 @@
+// A copy that goes past the caches, for ranges that are larger than them.
+//   Cost:     reads and writes each byte once; an ordinary copy below its library's threshold of
+//             some MiB also reads what it overwrites. Slower than memcpy for what stays in a cache.
+//   Persists: what is copied is on its way to memory, not in a cache: on persistent memory a fence
+//             behind it (it has one) is all that is missing.
+#pragma once
+
+#include <cstddef>
+
+namespace strata {
+
+// The ranges must not overlap.
+void stream_copy(void* to, const void* from, std::size_t bytes);
+
+}  // namespace strata
