@@ -7,11 +7,9 @@
 //                  program would that wants them to commit side by side; the stores have one writer
 //                  at a time, whatever the program wants.
 #include <fmt/format.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <array>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -24,6 +22,7 @@
 #include "heap/transaction_map.h"
 #include "pmem/pool.h"
 #include "strata.h"
+#include "tests/temp_dir.h"
 
 using namespace strata;
 
@@ -41,21 +40,6 @@ T must(Result<T> result) {
   }
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
-
-class Folder {
- public:
-  explicit Folder(const std::string& parent) : path_(parent + "/strata-bench-XXXXXX") {
-    if (::mkdtemp(path_.data()) == nullptr) must<void>(fail(Code::internal, "mkdtemp " + path_));
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 class StrataStore final : public Store {
  public:
@@ -158,7 +142,7 @@ int main(int argc, char** argv) {
       const std::string name = fmt::format("durable commit, {} beside {}",
                                            threads == 1 ? "one thread" : "four threads", peer.name);
       if (!bench.wants(name)) continue;
-      const Folder ours(parent), theirs(parent);
+      const test::TempDir ours(parent), theirs(parent);
       const std::unique_ptr<Store> store = peer.open(theirs.path());
       if (store == nullptr) {
         bench.note(fmt::format("{}: not installed, left out", peer.name));

@@ -25,14 +25,16 @@
 
 namespace strata {
 
-// What the ratio of times, ours over the peer's, should be.
+// What the ratio of times, ours over the peer's, should be; or our time by itself.
 struct Goal {
   std::optional<double> time_ratio_at_most;
+  std::optional<double> our_ns_at_most;
 };
 inline Goal no_goal() { return {}; }
-inline Goal at_most(double time_ratio) { return {time_ratio}; }
+inline Goal at_most(double time_ratio) { return {time_ratio, {}}; }
+inline Goal at_most_us(double our_us) { return {{}, our_us * 1e3}; }
 // "Ours is at least `factor` times as fast."
-inline Goal faster_by(double factor) { return {1.0 / factor}; }
+inline Goal faster_by(double factor) { return {1.0 / factor, {}}; }
 
 struct PairedCase {
   std::string name;

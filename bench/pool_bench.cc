@@ -1,48 +1,53 @@
 // Pools beside what one would use without them: libpmemobj's open, memcpy, msync.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <libpmemobj.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 #include <vector>
 
+#include "base/stream_copy.h"
 #include "bench/paired.h"
 #include "heap/heap.h"
 #include "pmem/backend.h"
 #include "pmem/checkpoint.h"
 #include "pmem/pool.h"
+#include "tests/temp_dir.h"
 
 namespace {
 
 using namespace strata;
 
-constexpr std::uint64_t kCheckpointBytes = MiB(64);
+constexpr std::uint64_t kCheckpointBytes = MiB(256);
+
+template <typename T>
+void must(const Result<T>& result) {
+  if (result) return;
+  fmt::print(stderr, "pool_bench: {}\n", result.error().to_string());
+  std::exit(1);
+}
 
 struct Setup {
-  explicit Setup(const std::string& parent) {
-    std::string pattern = parent + "/strata-bench-XXXXXX";
-    directory = ::mkdtemp(pattern.data());
-  }
-  ~Setup() {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory, ignored);
-  }
+  explicit Setup(const std::string& parent) : directory(parent) {}
   RealOs os;
-  std::string directory;
+  const test::TempDir directory;
 };
 
 void bench_attach(PairedBench& bench, Setup& setup, std::uint64_t pool_bytes,
                   const std::string& name) {
   if (!bench.wants(name)) return;
-  const std::string path = setup.directory + "/attach.pool";
+  const std::string path = setup.directory / "attach.pool";
   const Pool pool = Pool::create(setup.os, path, {.bytes = pool_bytes}).value();
   PmemBackend backend(setup.os);
   const SegmentUri uri{"pmem", path, "mesh"};
   { backend.create(uri, {.payload_bytes = MiB(1)}).value(); }
   bench.compare(
-      {.name = name, .peer = "pmemobj_open", .goal = at_most(50.0 / 9000.0)},
+      {.name = name, .peer = "pmemobj_open", .goal = at_most_us(50)},
       [&] {
         return timed_ns_each(16, [&] {
           const auto segment = backend.attach(uri, {.access = Access::read_only});
@@ -53,38 +58,49 @@ void bench_attach(PairedBench& bench, Setup& setup, std::uint64_t pool_bytes,
   std::filesystem::remove(path);
 }
 
-void bench_copies(PairedBench& bench, Setup& setup) {
-  const std::string path = setup.directory + "/copy.pool";
-  const Pool pool = Pool::create(setup.os, path, {.bytes = 6 * kCheckpointBytes}).value();
+using Copy = void (*)(void* to, const void* from, std::size_t bytes);
+
+double copy_by_threads(Copy copy, std::span<std::byte> to, std::span<const std::byte> from,
+                       unsigned threads) {
+  return timed_ns([&] {
+    const std::size_t part = to.size() / threads;
+    std::vector<std::thread> others;
+    for (unsigned i = 1; i < threads; ++i)
+      others.emplace_back(copy, to.data() + i * part, from.data() + i * part, part);
+    copy(to.data(), from.data(), part);
+    for (std::thread& other : others)
+      other.join();
+  });
+}
+
+void plain_copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+
+// Beside the copy of as many bytes from one warm place to another by as many threads, in both ways.
+void bench_restore(PairedBench& bench, Setup& setup, const std::string& where) {
+  const Pool pool =
+      Pool::create(setup.os, setup.directory / "copy.pool", {.bytes = 2 * kCheckpointBytes})
+          .value();
   std::vector<std::byte> source(kCheckpointBytes, std::byte{1}), target(kCheckpointBytes);
-  if (!checkpoint(source, pool, "model", {.keep_versions = 1})) return;
-  bench.compare(
-      {.name = "restore 64 MiB, verified, 1 thread",
-       .peer = "memcpy",
-       .goal = at_most(1 / 0.95),
-       .bytes = kCheckpointBytes},
-      [&] {
-        return timed_ns(
-            [&] { keep(restore(pool, "model", 0, target, {.threads = 1}).has_value()); });
-      },
-      [&] { return timed_ns([&] { std::memcpy(target.data(), source.data(), source.size()); }); });
-  bench.compare(
-      {.name = "checkpoint 64 MiB, nothing changed",
-       .ours = "incremental",
-       .peer = "all written",
-       .bytes = kCheckpointBytes},
-      [&] {
-        return timed_ns(
-            [&] { keep(checkpoint(source, pool, "model", {.keep_versions = 1}).has_value()); });
-      },
-      [&] {
-        return timed_ns(
-            [&] { keep(checkpoint(source, pool, "other", {.keep_versions = 0}).has_value()); });
-      });
+  must(checkpoint(source, pool, "model", {.keep_versions = 0}));
+  for (const unsigned threads : {1u, 2u}) {
+    const auto ours = [&] {
+      return timed_ns([&] { must(restore(pool, "model", 0, target, {.threads = threads})); });
+    };
+    const std::string name = fmt::format("restore 256 MiB from {}, verified, {} thread{}", where,
+                                         threads, threads == 1 ? "" : "s");
+    bench.compare(
+        {.name = name, .peer = "memcpy", .goal = at_most(1 / 0.95), .bytes = kCheckpointBytes},
+        ours, [&] { return copy_by_threads(plain_copy, target, source, threads); });
+    bench.compare({.name = name + ", beside the fastest copy",
+                   .peer = "past the cache",
+                   .goal = at_most(1 / 0.95),
+                   .bytes = kCheckpointBytes},
+                  ours, [&] { return copy_by_threads(stream_copy, target, source, threads); });
+  }
 }
 
 void bench_persist(PairedBench& bench, Setup& setup) {
-  const std::string path = setup.directory + "/persist.pool";
+  const std::string path = setup.directory / "persist.pool";
   const Pool pool = Pool::create(setup.os, path, {.bytes = MiB(16)}).value();
   PmemBackend backend(setup.os);
   Segment segment = backend.create({"pmem", path, "x"}, {.payload_bytes = MiB(1)}).value();
@@ -105,6 +121,43 @@ void bench_persist(PairedBench& bench, Setup& setup) {
       });
 }
 
+// Beside as many bytes written to a file that is there, which must be on the disk afterwards, too.
+void bench_checkpoint(PairedBench& bench, Setup& setup, const std::string& where) {
+  const Pool pool =
+      Pool::create(setup.os, setup.directory / "full.pool", {.bytes = 3 * kCheckpointBytes})
+          .value();
+  std::vector<std::byte> source(kCheckpointBytes, std::byte{1});
+  const Fd raw = setup.os.open(setup.directory / "raw", O_RDWR | O_CREAT, 0600).value();
+  keep(setup.os.pwrite(raw.get(), source, 0).has_value());
+  ::fsync(raw.get());
+  const auto all_written = [&] {
+    source[0] ^= std::byte{1};
+    return timed_ns([&] { must(checkpoint(source, pool, "all", {.keep_versions = 0})); });
+  };
+  bench.compare({.name = fmt::format("checkpoint 256 MiB to {}, all written", where),
+                 .peer = "pwrite + fdatasync",
+                 .goal = at_most(1 / 0.95),
+                 .bytes = kCheckpointBytes},
+                all_written, [&] {
+                  return timed_ns([&] {
+                    keep(setup.os.pwrite(raw.get(), source, 0).has_value());
+                    ::fdatasync(raw.get());
+                  });
+                });
+  const Pool second =
+      Pool::create(setup.os, setup.directory / "part.pool", {.bytes = 4 * kCheckpointBytes})
+          .value();
+  bench.compare(
+      {.name = fmt::format("checkpoint 256 MiB to {}, nothing changed", where),
+       .ours = "incremental",
+       .peer = "all written",
+       .bytes = kCheckpointBytes},
+      [&] {
+        return timed_ns([&] { must(checkpoint(source, second, "part", {.keep_versions = 1})); });
+      },
+      all_written);
+}
+
 struct Ledger {
   RobustMutex lock;
   std::array<std::byte, MiB(1)> entries;
@@ -112,7 +165,7 @@ struct Ledger {
 
 // One commit is one sync, beside the least that makes as many bytes durable on the same disk.
 void bench_commit(PairedBench& bench, Setup& setup) {
-  const std::string path = setup.directory + "/commit.pool";
+  const std::string path = setup.directory / "commit.pool";
   const Pool pool = Pool::create(setup.os, path, {.bytes = MiB(32)}).value();
   PmemBackend backend(setup.os);
   Segment segment = backend.create({"pmem", path, "x"}, {.payload_bytes = MiB(16)}).value();
@@ -120,7 +173,7 @@ void bench_commit(PairedBench& bench, Setup& setup) {
   Ledger* const ledger = heap.make<Ledger>("ledger").value();
   keep(heap.transactions().has_value());
   const std::vector<std::byte> zeros(MiB(8));
-  const Fd raw = setup.os.open(setup.directory + "/raw", O_RDWR | O_CREAT, 0600).value();
+  const Fd raw = setup.os.open(setup.directory / "raw", O_RDWR | O_CREAT, 0600).value();
   keep(setup.os.pwrite(raw.get(), zeros, 0).has_value());
   ::fsync(raw.get());
   std::uint64_t at = 0, entry = 0;
@@ -157,8 +210,11 @@ int main(int argc, char** argv) {
     bench_attach(bench, disk, GiB(2), "attach in a pool of 2 GiB");
     bench_persist(bench, disk);
     bench_commit(bench, disk);
+    bench_restore(bench, disk, "a disk's pages");
+    bench_checkpoint(bench, disk, "a disk");
   }
   Setup memory("/dev/shm");
-  bench_copies(bench, memory);
+  bench_restore(bench, memory, "tmpfs");
+  bench_checkpoint(bench, memory, "tmpfs");
   return bench.finish();
 }
