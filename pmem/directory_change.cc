@@ -55,7 +55,7 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::freeze(Os& os, const s
 
 Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std::string& path,
                                                                Deadline deadline) {
-  STRATA_TRY(rehearse_first_change(os, path));
+  STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName));
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));

@@ -1,9 +1,12 @@
 #include "pmem/persistent.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <libpmemobj.h>
 
+#include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
+#include "pmem/rehearsal.h"
 
 namespace strata::pmem {
 namespace {
@@ -65,6 +68,17 @@ Result<void> free(const Oid& oid) {
   }
   if (pmemobj_tx_xfree(to_pmemoid(oid), POBJ_XFREE_NO_ABORT) == 0) return {};
   return fail(Code::invalid_argument, fmt::format("free: {}", pmemobj_errormsg()));
+}
+
+Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string& layout,
+                             Deadline deadline) {
+  {
+    STRATA_ASSIGN(const Fd fd, os.open(path, O_RDWR));
+    STRATA_ASSIGN(const struct stat facts, os.fstat(fd.get()));
+    STRATA_TRY(fill_holes(os, fd.get(), facts, path));
+  }
+  STRATA_TRY(rehearse_first_change(os, path, layout));
+  return ObjectPool::open(os, path, layout.c_str(), deadline);
 }
 
 Result<Oid> root_of(ObjectPool& pool, const std::string& layout, std::size_t bytes) {

@@ -13,10 +13,12 @@
 //             belongs to its thread.
 //   Lifetime: persistent pointers outlive the program; what they point to is mapped while the
 //             pool is open.
-//   Errors:   open: timed_out with the holder named; a transaction whose function returns an
-//             error is undone and returns that error; exhausted when the pool is full. p<T>
-//             outside of a transaction is a fault of the program and aborts.
-//   Cost:     that of libpmemobj: an empty transaction takes 0.3 µs, opening 10 ms.
+//   Errors:   open: timed_out with the holder named; corrupt where libpmemobj cannot work with
+//             the pool's heap, which a child tries first; exhausted where the file has holes and
+//             the disk no room for them. A transaction whose function returns an error is undone
+//             and returns that error; exhausted when the pool is full. p<T> outside of a
+//             transaction is a fault of the program and aborts.
+//   Cost:     that of libpmemobj: an empty transaction takes 0.3 µs, opening 20 ms.
 //   Persists: what a transaction that returned success has changed, wholly.
 // Objects are laid out as by libpmemobj-cpp: a persistent_ptr is libpmemobj's PMEMoid, a p<T> is
 // its T, and the root is libpmemobj's root. In a Strata pool (layout "strata") that root is the
@@ -54,6 +56,9 @@ bool is_in_transaction();
 void snapshot(const void* address, std::size_t bytes);
 Result<Oid> allocate(std::size_t bytes, std::uint64_t type);
 Result<void> free(const Oid& oid);
+// Opens it after what could end the process within libpmemobj has been looked for.
+Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string& layout,
+                             Deadline deadline);
 Result<Oid> root_of(ObjectPool& pool, const std::string& layout, std::size_t bytes);
 }  // namespace detail
 
@@ -130,7 +135,7 @@ class pool : public pool_base {
  public:
   static Result<pool> open(Os& os, const std::string& path, const std::string& layout,
                            Deadline deadline = Deadline::after_ms(10'000)) {
-    STRATA_ASSIGN(ObjectPool opened, ObjectPool::open(os, path, layout.c_str(), deadline));
+    STRATA_ASSIGN(ObjectPool opened, detail::open_pool(os, path, layout, deadline));
     return pool(std::move(opened), layout);
   }
   // Pools of layout "strata" are made by Pool::create.

@@ -55,6 +55,7 @@ Result<Pool> Pool::create(Os& os, const std::string& path, const PoolCreateOptio
   if (auto synced = os.fsync(fd->get()); !synced) return give_up(synced.error());
   if (auto named = os.link_fd(fd->get(), path); !named) return give_up(named.error());
   (void)os.unlink(unfinished);
+  trust_new_pool(os, path);
   return Pool(os, path);
 }
 
@@ -81,7 +82,7 @@ auto Pool::read(Access access, Deadline deadline, Read read_from) const
         monotonic_ns() - started_ns > kSuspectAfterNs && file.is_changing().value_or(false);
     if (code == Code::corrupt || is_suspect) {
       // libpmemobj's lock tells whether the changer is alive: it cannot be taken from it.
-      Result<void> recovered = rehearse_change(*os_, path_);
+      Result<void> recovered = rehearse_change(*os_, path_, kPoolLayoutName);
       if (recovered) recovered = recover_directory(*os_, path_, Deadline::after_ms(0));
       if (!recovered && recovered.error().code() != Code::timed_out) {
         if (code == Code::corrupt) return outcome;

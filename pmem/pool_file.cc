@@ -71,8 +71,8 @@ Result<std::uint64_t> check_obj_header(std::span<const std::byte> head, std::uin
   return root;
 }
 
-// Pools are made without holes, but a copy by a program that leaves zeros out has some; a store
-// into one would be the end of the process once the disk is full.
+}  // namespace
+
 Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path) {
   constexpr std::uint64_t kStatBlockBytes = 512;
   const auto file_bytes = static_cast<std::uint64_t>(facts.st_size);
@@ -81,8 +81,6 @@ Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::str
   if (filled || filled.error().code() == Code::unsupported) return {};
   return unexpected(filled.error().in(path + ": fill the holes of the file"));
 }
-
-}  // namespace
 
 std::uint32_t hash_name(std::string_view name) {
   const std::uint32_t hash = crc32c(std::as_bytes(std::span(name.data(), name.size())));

@@ -68,6 +68,11 @@ struct PoolFile {
 // The last slot's locks must lie within off_t.
 static_assert((std::uint64_t{INT64_MAX} - kLockBaseBytes) / kLockRangeBytes > kMaxSlots);
 
+// Gives a pool file that has holes all its blocks. Pools are made without, but a copy by a program
+// that leaves zeros out has some, and a store into one is the end of the process once the disk is
+// full. Errors: exhausted.
+Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path);
+
 std::uint32_t hash_name(std::string_view name);
 std::string_view entry_state_name(EntryState state);
 

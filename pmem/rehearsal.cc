@@ -8,7 +8,6 @@
 #include "os/deadline.h"
 #include "os/run_apart.h"
 #include "pmem/object_pool.h"
-#include "pmem/pool_format.h"
 
 namespace strata {
 namespace {
@@ -17,9 +16,9 @@ constexpr std::uint64_t kTimeoutMs = 10'000;
 // From a run of pages, from a run of its own, whole chunks.
 constexpr std::uint64_t kObjectBytes[] = {KiB(4), KiB(512), MiB(4)};
 
-void rehearse(Os& os, const std::string& path) {
+void rehearse(Os& os, const std::string& path, const std::string& layout) {
   use_copy_on_write();
-  auto pool = ObjectPool::open(os, path, kPoolLayoutName, Deadline::after_ms(0));
+  auto pool = ObjectPool::open(os, path, layout.c_str(), Deadline::after_ms(0));
   if (!pool) return;
   (void)pool->objects();
   if (!pool->begin()) return;
@@ -30,12 +29,34 @@ void rehearse(Os& os, const std::string& path) {
   pool->abort();
 }
 
+// The files that need no rehearsal any more.
+class Trusted {
+ public:
+  bool has(const struct stat& facts) {
+    const std::lock_guard lock(mutex_);
+    return files_.contains({facts.st_dev, facts.st_ino});
+  }
+  void add(const struct stat& facts) {
+    const std::lock_guard lock(mutex_);
+    files_.insert({facts.st_dev, facts.st_ino});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::pair<dev_t, ino_t>> files_;
+};
+
+Trusted& trusted() {
+  static Trusted files;
+  return files;
+}
+
 }  // namespace
 
-Result<void> rehearse_change(Os& os, const std::string& path) {
+Result<void> rehearse_change(Os& os, const std::string& path, const std::string& layout) {
   const auto ended = run_apart(
       [&] {
-        rehearse(os, path);
+        rehearse(os, path, layout);
         return std::string();
       },
       Deadline::after_ms(kTimeoutMs));
@@ -44,20 +65,17 @@ Result<void> rehearse_change(Os& os, const std::string& path) {
                                  ended.error().message() + "); see `strata pool repair`");
 }
 
-Result<void> rehearse_first_change(Os& os, const std::string& path) {
-  static std::mutex mutex;
-  static std::set<std::pair<dev_t, ino_t>> done;
+Result<void> rehearse_first_change(Os& os, const std::string& path, const std::string& layout) {
   const auto facts = os.stat(path);
-  if (!facts) return {};  // opening it says why
-  const std::pair file(facts->st_dev, facts->st_ino);
-  {
-    const std::lock_guard lock(mutex);
-    if (done.contains(file)) return {};
-  }
-  STRATA_TRY(rehearse_change(os, path));
-  const std::lock_guard lock(mutex);
-  done.insert(file);
+  if (!facts || trusted().has(*facts))
+    return {};  // of a path that cannot be read, opening says why
+  STRATA_TRY(rehearse_change(os, path, layout));
+  trusted().add(*facts);
   return {};
+}
+
+void trust_new_pool(Os& os, const std::string& path) {
+  if (const auto facts = os.stat(path)) trusted().add(*facts);
 }
 
 }  // namespace strata
