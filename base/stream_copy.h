@@ -1,8 +1,8 @@
 // A copy that goes past the caches, for ranges that are larger than them.
 //   Cost:     reads and writes each byte once; an ordinary copy below its library's threshold of
 //             some MiB also reads what it overwrites. Slower than memcpy for what stays in a cache.
-//   Persists: what is copied is on its way to memory, not in a cache: on persistent memory a fence
-//             behind it (it has one) is all that is missing.
+//   Persists: no. The ends that are no whole cache lines go through the cache: flush as after any
+//             store.
 #pragma once
 
 #include <cstddef>

@@ -158,7 +158,11 @@ Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) co
                 fmt::format("{}: has {} blocks, not {}", what_, block_count(), index + 1));
   }
   const auto bytes = unverified().subspan(index * block_bytes(), bytes_of_block(index));
-  STRATA_TRY(verify(index, bytes));
+  if (hash_block(bytes) != checksums_[index]) {
+    return fail(Code::corrupt,
+                fmt::format("{}: block {} ({} bytes at {}) differs from its checksum", what_, index,
+                            bytes.size(), index * block_bytes()));
+  }
   return bytes;
 }
 
@@ -169,12 +173,6 @@ Result<std::span<const std::byte>> VerifiedReader::block_if_verifiable(std::uint
 
 std::uint64_t VerifiedReader::bytes_of_block(std::uint64_t index) const {
   return std::min(block_bytes(), bytes() - index * block_bytes());
-}
-
-Result<void> VerifiedReader::verify(std::uint64_t index, std::span<const std::byte> bytes) const {
-  if (hash_block(bytes) == checksums_[index]) return {};
-  return fail(Code::corrupt, fmt::format("{}: block {} ({} bytes at {}) differs from its checksum",
-                                         what_, index, bytes.size(), index * block_bytes()));
 }
 
 Result<void> VerifiedReader::copy_blocks(std::uint64_t first, std::uint64_t last,

@@ -128,7 +128,6 @@ class VerifiedReader {
 
  private:
   Result<void> map(Os& os, int fd);
-  Result<void> verify(std::uint64_t index, std::span<const std::byte> bytes) const;
   std::uint64_t bytes_of_block(std::uint64_t index) const;
 
   PoolFile file_;  // holds the lease, if there is one
