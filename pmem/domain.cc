@@ -6,18 +6,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "base/bytes.h"
 
 namespace strata {
 namespace {
-
-constexpr int kLibpmem2Errors = PMEM2_E_UNKNOWN;
 
 Granularity from_libpmem2(pmem2_granularity granularity) {
   switch (granularity) {
@@ -37,33 +37,73 @@ pmem2_granularity to_libpmem2(Granularity granularity) {
   return PMEM2_GRANULARITY_PAGE;
 }
 
-Unexpected pmem2_failure(int error, std::string_view what) {
-  const std::string detail = fmt::format("{}: {}", what, pmem2_errormsg());
-  switch (error) {
-    case PMEM2_E_GRANULARITY_NOT_SUPPORTED: return fail(Code::unsupported, detail);
-    case PMEM2_E_OFFSET_UNALIGNED:
-    case PMEM2_E_LENGTH_UNALIGNED:
-    case PMEM2_E_OFFSET_OUT_OF_RANGE:
-    case PMEM2_E_LENGTH_OUT_OF_RANGE:
-    case PMEM2_E_MAP_RANGE:
-    case PMEM2_E_INVALID_FILE_TYPE: return fail(Code::invalid_argument, detail);
-    case PMEM2_E_NO_ACCESS: return fail(Code::permission_denied, detail);
-    default: break;
-  }
-  // libpmem2's own errors end at -100000; above it they are negated errnos.
-  if (error > kLibpmem2Errors) return unexpected(status_from_errno(-error, detail));
+Unexpected libpmem2_failure(int error) {
+  const std::string detail = fmt::format("libpmem2: {}", pmem2_errormsg());
+  // libpmem2's own errors end at PMEM2_E_UNKNOWN; above it they are negated errnos.
+  if (error > PMEM2_E_UNKNOWN) return unexpected(status_from_errno(-error, detail));
   return fail(Code::internal, detail);
 }
 
-// libpmem2's two setup objects, freed in every case.
-struct Setup {
+// libpmem2's objects, freed in every case.
+struct Libpmem2 {
   pmem2_source* source = nullptr;
   pmem2_config* config = nullptr;
-  ~Setup() {
+  pmem2_map* map = nullptr;
+  ~Libpmem2() {
+    if (map != nullptr) pmem2_map_delete(&map);
     if (config != nullptr) pmem2_config_delete(&config);
     if (source != nullptr) pmem2_source_delete(&source);
   }
 };
+
+// What libpmem2 finds when it maps a page of the file itself.
+Result<Granularity> probe_granularity(int fd, std::uint64_t offset_bytes) {
+  Libpmem2 probe;
+  int error = pmem2_source_from_fd(&probe.source, fd);
+  if (!error) error = pmem2_config_new(&probe.config);
+  if (!error) {
+    error = pmem2_config_set_required_store_granularity(probe.config, PMEM2_GRANULARITY_PAGE);
+  }
+  if (!error) error = pmem2_config_set_offset(probe.config, offset_bytes);
+  if (!error) error = pmem2_config_set_length(probe.config, kPageBytes);
+  if (!error) error = pmem2_config_set_protection(probe.config, PMEM2_PROT_READ);
+  if (!error) error = pmem2_map_new(&probe.map, probe.config, probe.source);
+  if (error) return libpmem2_failure(error);
+  return from_libpmem2(pmem2_map_get_store_granularity(probe.map));
+}
+
+// Whether this platform flushes its caches by itself when the power fails is the same for every
+// DAX file. libpmem2 finds it by a walk over /sys/bus/nd, for which it changes the working
+// directory of the whole process for a moment: it is asked once.
+Result<Granularity> dax_granularity(int fd, std::uint64_t offset_bytes) {
+  static std::mutex mutex;
+  static std::optional<Granularity> known;
+  const std::lock_guard lock(mutex);
+  if (!known) {
+    STRATA_ASSIGN(known, probe_granularity(fd, offset_bytes));
+  }
+  return *known;
+}
+
+struct SharedMapping {
+  std::byte* start;
+  bool is_dax;
+};
+
+// Only a DAX file can be mapped with MAP_SYNC, which makes its blocks durable before a store can
+// reach them.
+Result<SharedMapping> map_shared(Os& os, MapRequest request) {
+  request.flags = MAP_SHARED_VALIDATE | MAP_SYNC;
+  auto synchronous = os.mmap(request);
+  if (synchronous) return SharedMapping{*synchronous, true};
+  const int error = synchronous.error().sys_errno();
+  if (error != EOPNOTSUPP && error != EINVAL) return unexpected(synchronous.error());
+  request.flags = MAP_SHARED;
+  STRATA_ASSIGN(std::byte* const start, os.mmap(request));
+  // libpmem2's own override, which takes any file for persistent memory.
+  const bool is_forced = std::getenv("PMEM2_FORCE_GRANULARITY") != nullptr;
+  return SharedMapping{start, is_forced};
+}
 
 struct Range {
   std::uintptr_t begin;
@@ -148,51 +188,72 @@ class Domain::PageSync {
 };
 
 Result<std::unique_ptr<Domain>> Domain::map(Os& os, int fd, const DomainRequest& request) {
-  Setup setup;
-  const std::string what = fmt::format("map {} bytes at {}", request.bytes, request.offset_bytes);
+  const std::uint64_t bytes = align_up(request.bytes, kPageBytes);
+  const auto refuse = [&](Code code, std::string_view why) {
+    return fail(code,
+                fmt::format("map {} bytes at {}: {}", request.bytes, request.offset_bytes, why));
+  };
   if (request.bytes == 0 || request.offset_bytes % kPageBytes != 0) {
-    return fail(Code::invalid_argument,
-                what + ": needs at least one byte, and an offset that is a multiple of 4096");
+    return refuse(Code::invalid_argument,
+                  "needs at least one byte, and an offset that is a multiple of 4096");
   }
-  if (const int error = pmem2_source_from_fd(&setup.source, fd)) return pmem2_failure(error, what);
-  if (const int error = pmem2_config_new(&setup.config)) return pmem2_failure(error, what);
-  unsigned protection = PMEM2_PROT_READ;
-  if (request.access != Access::read_only) protection |= PMEM2_PROT_WRITE;
-  const bool is_private = request.access == Access::copy_on_write;
-  // A private mapping is never persisted, so that any medium is fine enough for it.
-  const Granularity worst = is_private ? Granularity::page : request.worst_granularity;
-  int error = pmem2_config_set_required_store_granularity(setup.config, to_libpmem2(worst));
-  if (!error) error = pmem2_config_set_offset(setup.config, request.offset_bytes);
-  if (!error) error = pmem2_config_set_length(setup.config, align_up(request.bytes, kPageBytes));
-  if (!error) error = pmem2_config_set_protection(setup.config, protection);
+  STRATA_ASSIGN(const struct stat facts, os.fstat(fd));
+  const auto file_bytes = static_cast<std::uint64_t>(facts.st_size);
+  if (!S_ISREG(facts.st_mode)) return refuse(Code::invalid_argument, "not a regular file");
+  if (request.offset_bytes > file_bytes || bytes > file_bytes - request.offset_bytes) {
+    return refuse(Code::invalid_argument, fmt::format("the file has {} bytes", file_bytes));
+  }
+  MapRequest mapping{.bytes = bytes, .fd = fd, .offset_bytes = request.offset_bytes};
+  if (request.access == Access::copy_on_write) {
+    mapping.flags = MAP_PRIVATE;
+    STRATA_ASSIGN(std::byte* const start, os.mmap(mapping));
+    // Never persisted, so that nothing is too coarse for it.
+    return std::unique_ptr<Domain>(
+        new Domain(os, {start, bytes}, request.access, Granularity::byte));
+  }
+  if (request.access == Access::read_only) mapping.protection = PROT_READ;
+  STRATA_ASSIGN(const SharedMapping shared, map_shared(os, mapping));
+  std::unique_ptr<Domain> domain(
+      new Domain(os, {shared.start, bytes}, request.access, Granularity::page));
+  if (shared.is_dax) {
+    STRATA_ASSIGN(domain->granularity_, dax_granularity(fd, request.offset_bytes));
+  }
+  if (domain->granularity_ > request.worst_granularity) {
+    return refuse(Code::unsupported,
+                  fmt::format("the medium's unit is a {}, coarser than a {}, the worst that the "
+                              "caller accepts",
+                              granularity_name(domain->granularity_),
+                              granularity_name(request.worst_granularity)));
+  }
+  STRATA_TRY(domain->prepare_flushes(fd));
+  return domain;
+}
+
+Domain::Domain(Os& os, std::span<std::byte> bytes, Access access, Granularity granularity)
+    : os_(os), bytes_(bytes), access_(access), granularity_(granularity) {}
+
+Result<void> Domain::prepare_flushes(int fd) {
+  if (granularity_ == Granularity::page) {
+    page_sync_ = std::make_unique<PageSync>(os_);
+    return {};
+  }
+  Libpmem2 lines;
+  int error = pmem2_source_from_fd(&lines.source, fd);
   if (!error) {
-    error = pmem2_config_set_sharing(setup.config, is_private ? PMEM2_PRIVATE : PMEM2_SHARED);
+    error = pmem2_map_from_existing(&lines.map, lines.source, bytes_.data(), bytes_.size(),
+                                    to_libpmem2(granularity_));
   }
-  if (error) return pmem2_failure(error, what);
-  pmem2_map* map = nullptr;
-  error = pmem2_map_new(&map, setup.config, setup.source);
-  if (error == PMEM2_E_GRANULARITY_NOT_SUPPORTED) {
-    return fail(Code::unsupported,
-                fmt::format("{}: the medium is coarser than a {}, the worst that the caller "
-                            "accepts: {}",
-                            what, granularity_name(worst), pmem2_errormsg()));
-  }
-  if (error) return pmem2_failure(error, what);
-  return std::unique_ptr<Domain>(new Domain(os, map, request.access));
+  if (error) return libpmem2_failure(error);
+  map_ = std::exchange(lines.map, nullptr);
+  flush_lines_ = pmem2_get_flush_fn(map_);
+  fence_ = pmem2_get_drain_fn(map_);
+  return {};
 }
 
-Domain::Domain(Os& os, pmem2_map* map, Access access)
-    : os_(os),
-      map_(map),
-      access_(access),
-      granularity_(from_libpmem2(pmem2_map_get_store_granularity(map))),
-      bytes_(static_cast<std::byte*>(pmem2_map_get_address(map)), pmem2_map_get_size(map)),
-      flush_lines_(pmem2_get_flush_fn(map)),
-      fence_(pmem2_get_drain_fn(map)) {
-  if (granularity_ == Granularity::page) page_sync_ = std::make_unique<PageSync>(os);
+Domain::~Domain() {
+  if (map_ != nullptr) pmem2_map_delete(&map_);  // leaves the mapping itself
+  (void)os_.munmap(bytes_.data(), bytes_.size());
 }
-
-Domain::~Domain() { pmem2_map_delete(&map_); }
 
 void Domain::flush(const void* address, std::size_t bytes) {
   if (access_ != Access::read_write || bytes == 0) return;
@@ -213,7 +274,7 @@ Result<void> Domain::deep_flush(const void* address, std::size_t bytes) {
   STRATA_TRY(persist(address, bytes));
   if (page_sync_) return {};  // msync has reached the medium already
   if (const int error = pmem2_deep_flush(map_, const_cast<void*>(address), bytes)) {
-    return pmem2_failure(error, "deep flush");
+    return libpmem2_failure(error);
   }
   return {};
 }

@@ -1,5 +1,6 @@
 // A Domain is a range of a file, mapped so that what is stored there survives: a persistence
-// domain, over libpmem2. The same calls serve an ordinary disk file (page granularity, msync),
+// domain. The kernel says whether the file is on DAX; what a flush costs there, and how it is
+// done, is libpmem2's. The same calls serve an ordinary disk file (page granularity, msync),
 // a DAX file system (cache lines) and a platform that flushes its caches by itself (bytes).
 //   Threads:  any. drain() covers what the calling thread flushed; at page granularity, threads
 //             that drain at the same time share one msync.
@@ -68,16 +69,18 @@ class Domain final : public Durability {
  private:
   class PageSync;
 
-  Domain(Os& os, pmem2_map* map, Access access);
+  Domain(Os& os, std::span<std::byte> bytes, Access access, Granularity granularity);
+  Result<void> prepare_flushes(int fd);
 
   Os& os_;
-  pmem2_map* map_;
+  std::span<std::byte> bytes_;
   Access access_;
   Granularity granularity_;
-  std::span<std::byte> bytes_;
-  void (*flush_lines_)(const void*, std::size_t);
-  void (*fence_)();
   std::unique_ptr<PageSync> page_sync_;  // at page granularity only
+  // Below it only.
+  pmem2_map* map_ = nullptr;
+  void (*flush_lines_)(const void*, std::size_t) = nullptr;
+  void (*fence_)() = nullptr;
 };
 
 }  // namespace strata

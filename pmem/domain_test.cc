@@ -66,6 +66,57 @@ TEST_CASE("a_range_off_the_page_or_beyond_the_file_is_refused") {
   CHECK(code(KiB(60), KiB(8)) == Code::invalid_argument);
 }
 
+TEST_CASE("a_file_that_is_not_a_regular_one_is_refused") {
+  RealOs os;
+  const Fd fd = os.open("/dev/zero", O_RDWR).value();
+  const auto domain = Domain::map(os, fd.get(), {.bytes = KiB(4)});
+  REQUIRE(!domain);
+  CHECK(domain.error().code() == Code::invalid_argument);
+  CHECK(domain.error().message().find("not a regular file") != std::string::npos);
+}
+
+TEST_CASE("a_file_that_may_only_be_read_is_not_mapped_for_writing") {
+  RealOs os;
+  const TempDir dir;
+  { make_file(os, dir / "file", KiB(8)); }
+  const Fd fd = os.open(dir / "file", O_RDONLY).value();
+  CHECK(Domain::map(os, fd.get(), {.bytes = KiB(4)}).error().code() == Code::permission_denied);
+  CHECK(Domain::map(os, fd.get(), {.bytes = KiB(4), .access = Access::read_only}));
+}
+
+TEST_CASE("a_mapping_that_the_system_refuses_is_reported_at_each_call") {
+  FaultOs os;
+  const TempDir dir;
+  const Fd fd = make_file(os, dir / "file", KiB(8));
+  os.only("mmap");
+  for (std::uint64_t call = 1;; ++call) {
+    os.reset();
+    os.fail_at(call, ENOMEM);
+    const auto domain = Domain::map(os, fd.get(), {.bytes = KiB(4)});
+    if (domain) break;
+    CHECK(domain.error().code() == Code::exhausted);
+  }
+}
+
+TEST_CASE("mapping_leaves_the_working_directory_of_the_process_alone") {
+  RealOs os;
+  const TempDir dir;
+  const Fd fd = make_file(os, dir / "file", KiB(8));
+  REQUIRE(Domain::map(os, fd.get(), {.bytes = KiB(4)}));  // on DAX, the first one does not
+  const std::string before = os.read_link("/proc/self/cwd").value();
+  std::atomic<bool> is_over = false;
+  std::atomic<int> moves = 0;
+  std::thread watcher([&] {
+    while (!is_over)
+      moves += os.read_link("/proc/self/cwd").value() == before ? 0 : 1;
+  });
+  for (int i = 0; i < 2000; ++i)
+    REQUIRE(Domain::map(os, fd.get(), {.bytes = KiB(4)}));
+  is_over = true;
+  watcher.join();
+  CHECK(moves == 0);
+}
+
 TEST_CASE("a_private_mapping_is_volatile_and_leaves_the_file_alone") {
   RealOs os;
   const TempDir dir;
