@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <sys/vfs.h>
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,6 +29,21 @@
 #include "os/process_identity.h"
 
 namespace strata {
+
+// A piece of a file.
+struct FileRange {
+  std::uint64_t begin;
+  std::uint64_t end;
+};
+
+// A file for as long as it lives: the number of a deleted one can come back, the moment of its
+// birth does not.
+struct FileIdentity {
+  std::uint64_t device;
+  std::uint64_t inode;
+  std::uint64_t birth_unix_ns;  // 0 where the file system does not keep it
+  auto operator<=>(const FileIdentity&) const = default;
+};
 
 // Pages that are mapped into this process, side by side and of one kind.
 struct MappedRun {
@@ -77,6 +93,7 @@ class Os {
   Result<void> fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t bytes);
   Result<struct stat> fstat(int fd);
   Result<struct stat> stat(const std::string& path);
+  Result<FileIdentity> file_identity(const std::string& path);
   Result<struct statfs> fstatfs(int fd);
   Result<struct statfs> statfs(const std::string& path);
   Result<void> fchmod(int fd, mode_t mode);
@@ -92,6 +109,9 @@ class Os {
   Result<void> fdatasync(int fd);
   Result<void> fsync(int fd);
   Result<void> clone_file(int to_fd, int from_fd);  // FICLONE: copy-on-write, or unsupported
+  // What in the range is on blocks that another file has too (FIEMAP), ascending; unsupported where
+  // the file system cannot tell.
+  Result<std::vector<FileRange>> shared_extents(int fd, FileRange range);
   Result<void> add_seals(int fd, unsigned seals);
   Result<unsigned> get_seals(int fd);
 

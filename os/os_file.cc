@@ -1,10 +1,13 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "os/os.h"
 #include "os/os_internal.h"
@@ -68,6 +71,18 @@ Result<struct stat> Os::stat(const std::string& path) {
   struct stat facts {};
   STRATA_OS_CALL(rc, "stat", "stat " + path, ::stat(path.c_str(), &facts));
   return facts;
+}
+
+Result<FileIdentity> Os::file_identity(const std::string& path) {
+  struct statx facts {};
+  STRATA_OS_CALL(rc, "statx", "statx " + path,
+                 ::statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_BTIME, &facts));
+  FileIdentity identity{makedev(facts.stx_dev_major, facts.stx_dev_minor), facts.stx_ino, 0};
+  if (facts.stx_mask & STATX_BTIME) {
+    identity.birth_unix_ns = static_cast<std::uint64_t>(facts.stx_btime.tv_sec) * 1'000'000'000 +
+                             facts.stx_btime.tv_nsec;
+  }
+  return identity;
 }
 
 Result<struct statfs> Os::fstatfs(int fd) {
@@ -190,6 +205,36 @@ Result<void> Os::fsync(int fd) {
 Result<void> Os::clone_file(int to_fd, int from_fd) {
   STRATA_OS_CALL(rc, "ficlone", "clone file", ::ioctl(to_fd, FICLONE, from_fd));
   return {};
+}
+
+Result<std::vector<FileRange>> Os::shared_extents(int fd, FileRange range) {
+  constexpr std::uint32_t kExtentsAtOnce = 64;
+  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + kExtentsAtOnce * sizeof(fiemap_extent)>
+      memory;
+  std::vector<FileRange> shared;
+  std::uint64_t from = range.begin;
+  while (from < range.end) {
+    memory.fill(std::byte{0});
+    auto* const request = reinterpret_cast<fiemap*>(memory.data());
+    request->fm_start = from;
+    request->fm_length = range.end - from;
+    request->fm_extent_count = kExtentsAtOnce;
+    STRATA_OS_CALL(rc, "fiemap", "list the extents of a file", ::ioctl(fd, FS_IOC_FIEMAP, request));
+    const std::uint32_t count = std::min(request->fm_mapped_extents, kExtentsAtOnce);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const fiemap_extent& extent = request->fm_extents[i];
+      from = std::max<std::uint64_t>(from, extent.fe_logical + extent.fe_length);
+      if ((extent.fe_flags & FIEMAP_EXTENT_SHARED) == 0) continue;
+      const std::uint64_t begin = std::max<std::uint64_t>(range.begin, extent.fe_logical);
+      const std::uint64_t end =
+          std::min<std::uint64_t>(range.end, extent.fe_logical + extent.fe_length);
+      if (begin < end) shared.push_back({begin, end});
+    }
+    const bool is_last = count < kExtentsAtOnce ||
+                         (request->fm_extents[count - 1].fe_flags & FIEMAP_EXTENT_LAST) != 0;
+    if (is_last) break;
+  }
+  return shared;
 }
 
 Result<void> Os::add_seals(int fd, unsigned seals) {

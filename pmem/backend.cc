@@ -112,6 +112,11 @@ Result<Segment> PmemBackend::attach_version(const SegmentUri& uri, std::uint64_t
   auto located = pool.locate(uri.name, version, options.access, deadline);
   if (!located) return context(located.error());
   const FoundEntry found = located->found;
+  if (options.access == Access::read_write) {
+    if (auto owned = own_segment_blocks(located->file, found.entry); !owned) {
+      return context(owned.error());
+    }
+  }
   auto mapping =
       PmemMapping::map(std::move(located->file), found.slot, found.entry,
                        {.access = options.access, .worst_granularity = options_.worst_granularity});

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/step.h"
+#include "pmem/file_blocks.h"
 #include "pmem/rehearsal.h"
 #include "segment/header.h"
 
@@ -23,6 +24,16 @@ constexpr std::uint64_t kAlignHugeFromBytes = MiB(32);
 template <typename T>
 std::uint32_t crc_before(const T& object, std::size_t end) {
   return crc32c(std::as_bytes(std::span(&object, 1)).first(end));
+}
+
+// The blocks of payloads are owned by who attaches for writing.
+Result<void> own_blocks_to_change(const PoolFile& file) {
+  std::vector<FileRange> payloads;
+  // A directory that was left in the middle of a change tells nothing.
+  if (const auto directory = file.read_all()) {
+    payloads = payload_ranges(directory->entries, file.file_bytes);
+  }
+  return unshare_blocks(*file.os, file.fd.get(), {0, file.file_bytes}, payloads, file.path);
 }
 
 }  // namespace
@@ -58,6 +69,7 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std
   STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName));
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
+    STRATA_TRY(own_blocks_to_change(before));
     STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));
     STRATA_ASSIGN(PoolFile after, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(const auto first, os.fstat(before.fd.get()));
@@ -120,6 +132,11 @@ Result<void> DirectoryChange::require_no_writers() const {
                             describe(find_holders(*file_.os, range))));
   }
   return {};
+}
+
+Result<void> DirectoryChange::own_blocks() const {
+  const auto payloads = payload_ranges({entries_, slot_count_}, file_.file_bytes);
+  return unshare_blocks(*file_.os, file_.fd.get(), {0, file_.file_bytes}, payloads, file_.path);
 }
 
 Result<void> DirectoryChange::require_nobody() const {

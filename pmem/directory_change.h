@@ -76,6 +76,9 @@ class DirectoryChange {
   Result<void> commit();
   // This file has lost its name to another: whoever still has it open must never believe it.
   void abandon() { is_odd_ = false; }
+  // For whoever has just copied the pool by reference: what a change can write must not need a new
+  // block. Errors: exhausted; then the copy has to go again.
+  Result<void> own_blocks() const;
   // Fails while anybody is attached for writing, or at all, with the holders.
   Result<void> require_no_writers() const;
   Result<void> require_nobody() const;

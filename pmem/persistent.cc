@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <libpmemobj.h>
 
-#include "pmem/pool_file.h"
+#include "pmem/file_blocks.h"
 #include "pmem/pool_format.h"
 #include "pmem/rehearsal.h"
 
@@ -76,6 +76,8 @@ Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string&
     STRATA_ASSIGN(const Fd fd, os.open(path, O_RDWR));
     STRATA_ASSIGN(const struct stat facts, os.fstat(fd.get()));
     STRATA_TRY(fill_holes(os, fd.get(), facts, path));
+    const FileRange all{0, static_cast<std::uint64_t>(facts.st_size)};
+    STRATA_TRY(unshare_blocks(os, fd.get(), all, {}, path));
   }
   STRATA_TRY(rehearse_first_change(os, path, layout));
   return ObjectPool::open(os, path, layout.c_str(), deadline);

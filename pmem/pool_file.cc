@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "pmem/file_blocks.h"
 #include "segment/header.h"
 #include "segment/uri.h"
 
@@ -72,15 +73,6 @@ Result<std::uint64_t> check_obj_header(std::span<const std::byte> head, std::uin
 }
 
 }  // namespace
-
-Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path) {
-  constexpr std::uint64_t kStatBlockBytes = 512;
-  const auto file_bytes = static_cast<std::uint64_t>(facts.st_size);
-  if (static_cast<std::uint64_t>(facts.st_blocks) * kStatBlockBytes >= file_bytes) return {};
-  const auto filled = os.fallocate(fd, 0, 0, file_bytes);
-  if (filled || filled.error().code() == Code::unsupported) return {};
-  return unexpected(filled.error().in(path + ": fill the holes of the file"));
-}
 
 std::uint32_t hash_name(std::string_view name) {
   const std::uint32_t hash = crc32c(std::as_bytes(std::span(name.data(), name.size())));
@@ -309,6 +301,25 @@ std::string_view incoherent_file_system(std::uint64_t magic) {
     case 0x47504653: return "GPFS";
     default: return {};
   }
+}
+
+Result<void> own_segment_blocks(const PoolFile& file, const DirectoryEntry& entry) {
+  const std::uint64_t payload_at = entry.header_offset_bytes + entry.payload_offset_bytes;
+  const FileRange segment{entry.header_offset_bytes, payload_at + entry.max_bytes};
+  return unshare_blocks(*file.os, file.fd.get(), segment, {}, file.path);
+}
+
+std::vector<FileRange> payload_ranges(std::span<const DirectoryEntry> entries,
+                                      std::uint64_t file_bytes) {
+  std::vector<FileRange> ranges;
+  for (const DirectoryEntry& entry : entries) {
+    if (has_state(entry, EntryState::free) || !check_entry(entry, file_bytes)) continue;
+    const std::uint64_t begin = entry.header_offset_bytes + entry.payload_offset_bytes;
+    ranges.push_back({begin, begin + align_up(entry.max_bytes, kPageBytes)});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const FileRange& a, const FileRange& b) { return a.begin < b.begin; });
+  return ranges;
 }
 
 }  // namespace strata

@@ -68,17 +68,19 @@ struct PoolFile {
 // The last slot's locks must lie within off_t.
 static_assert((std::uint64_t{INT64_MAX} - kLockBaseBytes) / kLockRangeBytes > kMaxSlots);
 
-// Gives a pool file that has holes all its blocks. Pools are made without, but a copy by a program
-// that leaves zeros out has some, and a store into one is the end of the process once the disk is
-// full. Errors: exhausted.
-Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path);
-
 std::uint32_t hash_name(std::string_view name);
 std::string_view entry_state_name(EntryState state);
 
 // The checks of the parts, for readers that hold them in memory. Errors: corrupt, unsupported.
 Result<void> check_head(const DirectoryHead& head);
 Result<void> check_entry(const DirectoryEntry& entry, std::uint64_t file_bytes);
+
+// For whoever is about to store into the segment: see file_blocks.h. Errors: exhausted.
+Result<void> own_segment_blocks(const PoolFile& file, const DirectoryEntry& entry);
+
+// Where the payloads of the segments are, ascending. A change of the directory can write all else.
+std::vector<FileRange> payload_ranges(std::span<const DirectoryEntry> entries,
+                                      std::uint64_t file_bytes);
 
 // "NFS", "CIFS", … where `magic` (statfs f_type) is a file system that is shared over a network
 // and does not keep mappings coherent between hosts; else empty.

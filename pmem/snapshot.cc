@@ -146,6 +146,7 @@ Result<SnapshotReport> snapshot_pool(const Pool& pool, const std::string& to,
   auto written = write_new_file(os, to, options.replace, [&](int fd) -> Result<void> {
     if (os.clone_file(fd, file.fd.get())) {
       report.method = CopyMethod::reflink;
+      STRATA_TRY((*frozen)->own_blocks());
     } else {
       STRATA_TRY(copy_bytes(os, file.fd.get(), fd, file.file_bytes));
     }

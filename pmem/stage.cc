@@ -291,6 +291,7 @@ Result<bool> Pool::grow_in_place(const Located& old, std::uint64_t new_payload_b
   const DirectoryEntry& entry = old.found.entry;
   if (new_payload_bytes > entry.max_bytes) return false;
   STRATA_ASSIGN(const PoolFile file, PoolFile::open(*os_, path_, Access::read_write));
+  STRATA_TRY(own_segment_blocks(file, entry));
   STRATA_ASSIGN(const auto domain,
                 Domain::map(*os_, file.fd.get(),
                             {.offset_bytes = entry.header_offset_bytes,

@@ -1,5 +1,6 @@
 """`strata pool`: what it says of a pool, and what it changes, beside what was put in."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.e2e.command import FAILED, NOT_FOUND, USAGE, as_json, new_name, ok, refusal, strata
+from tests.e2e.command import (
+    DONE, FAILED, NOT_FOUND, REFUSED, USAGE, as_json, new_name, ok, refusal, strata)
 
 MAKE_HEAP = os.path.abspath(os.environ.get("MAKE_HEAP", "tests/e2e/make_heap"))
 BLOCK = 64 * 1024
@@ -180,15 +182,75 @@ def xfs(tmp_path):
     subprocess.run(["umount", directory], check=True, timeout=60)
 
 
-def test_a_snapshot_on_xfs_takes_no_room_until_one_of_the_two_changes(xfs, tmp_path):
-    pool, content = xfs / "run.pool", os.urandom(4 << 20)
+def test_a_snapshot_on_xfs_takes_no_room_for_what_is_in_segments(xfs, tmp_path):
+    pool, content = xfs / "run.pool", os.urandom(16 << 20)
     ok("pool", "create", pool, "--size", "64M")
     put(pool, tmp_path, content)
     free = shutil.disk_usage(xfs).free
     assert as_json("pool", "snapshot", pool, xfs / "before.pool")["method"] == "reflink"
-    assert free - shutil.disk_usage(xfs).free < 4 << 20
+    assert free - shutil.disk_usage(xfs).free < 8 << 20  # libpmemobj's logs and heads
     put(pool, tmp_path, b"behind")
     assert get(xfs / "before.pool", tmp_path) == content
+
+
+def take_all_room(directory):
+    """A file that has every block of the file system that was free."""
+    path = directory / "ballast"
+    with open(path, "wb") as file:
+        end = 0
+        for chunk in (1 << 20, 64 << 10, 4 << 10):
+            try:
+                while True:
+                    os.posix_fallocate(file.fileno(), end, chunk)
+                    end += chunk
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+        os.fsync(file.fileno())
+    return path
+
+
+@pytest.mark.parametrize("copy_with", ["strata pool snapshot", "cp --reflink"])
+def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_whole(
+        xfs, tmp_path, copy_with):
+    pool, copy = xfs / "run.pool", xfs / "copy.pool"
+    content, other = os.urandom(4 << 20), tmp_path / "other"
+    other.write_bytes(os.urandom(4 << 20))
+    ok("pool", "create", pool, "--size", "64M")
+    put(pool, tmp_path, content)
+    ok("put", tmp_path / "content", f"pmem:{pool}#table")
+    if copy_with == "cp --reflink":
+        subprocess.run(["cp", "--reflink=always", pool, copy], check=True, timeout=60)
+    else:
+        assert as_json("pool", "snapshot", pool, copy)["method"] == "reflink"
+    ballast = take_all_room(xfs)
+    # A store into a block that has to be copied first would end the process by SIGBUS.
+    changes = [
+        ("put", other, f"pmem:{pool}#table"),
+        ("grow", f"pmem:{pool}#table", "--size", "6M"),
+        ("create", f"pmem:{pool}#new", "--size", "1M"),
+        ("pool", "import", pool, "model", other),
+        ("pool", "import", copy, "model", other),
+        ("pool", "rollback", copy, "model"),
+        ("pool", "rm", copy, "table"),
+        ("pool", "snapshot", pool, xfs / "second.pool"),
+        ("put", other, f"pmem:{copy}#model"),
+    ]
+    refused = []
+    for change in changes:
+        run = strata(*change)
+        assert run.returncode in (DONE, FAILED, USAGE, NOT_FOUND, REFUSED), (change, run)
+        if b"No space left" in run.stderr:
+            refused.append(change)
+    assert refused
+    for each in (pool, copy):
+        assert get(each, tmp_path) in (content, other.read_bytes()), each
+        ok("pool", "check", each)
+    ballast.unlink()
+    for each in (pool, copy):
+        ok("pool", "import", each, "model", other)
+        ok("put", other, f"pmem:{each}#table")
+        ok("pool", "check", each)
+        assert get(each, tmp_path) == other.read_bytes()
 
 
 def test_a_backup_becomes_the_same_pool_elsewhere(pool, tmp_path):
