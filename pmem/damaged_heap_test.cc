@@ -10,6 +10,7 @@
 #include "pmem/persistent.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
+#include "tests/skip.h"
 #include "tests/verified.h"
 
 using namespace strata;
@@ -145,4 +146,26 @@ TEST_CASE("damage_in_libpmemobjs_heap_never_ends_the_process_that_changes_the_po
 
 TEST_CASE("damage_in_libpmemobjs_heap_never_ends_the_process_that_owns_the_pool") {
   damage_everywhere(own, 8);
+}
+
+TEST_CASE("a_damaged_pool_in_the_place_of_one_that_was_trusted_is_looked_at_again") {
+  RealOs os;
+  const TempDir dir;
+  make_pool(os, dir / "damaged", MiB(8));
+  flip(dir / "damaged", kKnownToKill.at, kKnownToKill.mask);
+  constexpr int kAnotherNumber = 3;
+  const int status = in_child([&] {
+    make_pool(os, dir / "p", MiB(8));
+    const ino_t trusted = os.stat(dir / "p").value().st_ino;
+    std::filesystem::remove(dir / "p");
+    std::filesystem::copy_file(dir / "damaged", dir / "p");
+    if (os.stat(dir / "p").value().st_ino != trusted) return kAnotherNumber;
+    return change(dir / "p");
+  });
+  INFO("wait status " << status);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kAnotherNumber) {
+    SKIP_TEST("the file system of /tmp does not give the number of a deleted file out again");
+  }
+  CHECK(WEXITSTATUS(status) == 1);
 }

@@ -2,7 +2,6 @@
 
 #include <mutex>
 #include <set>
-#include <utility>
 
 #include "base/bytes.h"
 #include "os/deadline.h"
@@ -32,18 +31,18 @@ void rehearse(Os& os, const std::string& path, const std::string& layout) {
 // The files that need no rehearsal any more.
 class Trusted {
  public:
-  bool has(const struct stat& facts) {
+  bool has(const FileIdentity& file) {
     const std::lock_guard lock(mutex_);
-    return files_.contains({facts.st_dev, facts.st_ino});
+    return files_.contains(file);
   }
-  void add(const struct stat& facts) {
+  void add(const FileIdentity& file) {
     const std::lock_guard lock(mutex_);
-    files_.insert({facts.st_dev, facts.st_ino});
+    files_.insert(file);
   }
 
  private:
   std::mutex mutex_;
-  std::set<std::pair<dev_t, ino_t>> files_;
+  std::set<FileIdentity> files_;
 };
 
 Trusted& trusted() {
@@ -66,16 +65,15 @@ Result<void> rehearse_change(Os& os, const std::string& path, const std::string&
 }
 
 Result<void> rehearse_first_change(Os& os, const std::string& path, const std::string& layout) {
-  const auto facts = os.stat(path);
-  if (!facts || trusted().has(*facts))
-    return {};  // of a path that cannot be read, opening says why
+  const auto file = os.file_identity(path);
+  if (!file || trusted().has(*file)) return {};  // of a path that cannot be read, opening says why
   STRATA_TRY(rehearse_change(os, path, layout));
-  trusted().add(*facts);
+  trusted().add(*file);
   return {};
 }
 
 void trust_new_pool(Os& os, const std::string& path) {
-  if (const auto facts = os.stat(path)) trusted().add(*facts);
+  if (const auto file = os.file_identity(path)) trusted().add(*file);
 }
 
 }  // namespace strata
