@@ -17,6 +17,7 @@
 
 #include "numa/report.h"
 #include "tests/catch.h"
+#include "tests/child.h"
 #include "tests/skip.h"
 #include "tests/temp_dir.h"
 
@@ -53,10 +54,7 @@ struct Fixture {
 template <typename Body>
 int as_nobody(Body body) {
   constexpr int kCannot = 99;
-  const pid_t child = fork();
-  if (child == 0) _exit(setuid(65534) == 0 ? body() : kCannot);
-  int status = 0;
-  waitpid(child, &status, 0);
+  const int status = test::in_child([&] { return setuid(65534) == 0 ? body() : kCannot; });
   return WEXITSTATUS(status) == kCannot ? -1 : status;
 }
 

@@ -11,23 +11,11 @@
 #include "os/fault_os.h"
 #include "os/futex.h"
 #include "tests/catch.h"
+#include "tests/child.h"
 
 using namespace strata;
 
 namespace {
-
-// Runs `body` in a forked child; returns its wait status.
-template <typename Body>
-int in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    body();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
 
 std::string scratch_file() { return std::string(std::getenv("TEST_TMPDIR")) + "/file"; }
 
@@ -48,7 +36,7 @@ TEST_CASE("fault_os_fails_the_nth_call_and_no_other") {
 
 TEST_CASE("fault_os_kills_at_the_nth_call_before_it_is_made") {
   const std::string path = scratch_file();
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     FaultOs os;
     os.kill_at(2);
     (void)os.open(path + "1", O_CREAT | O_RDWR, 0600);
@@ -119,7 +107,7 @@ TEST_CASE("identity_is_read_again_after_a_fork") {
   const ProcessIdentity parent = os.identity();
   CHECK(parent.pid == getpid());
   CHECK(parent.start_time_ticks == read_start_time(os, getpid()).value());
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     const ProcessIdentity& child = os.identity();
     _exit(child.pid == getpid() && child.boot_id == parent.boot_id ? 0 : 1);
   });

@@ -19,6 +19,7 @@
 #include "os/fd.h"
 #include "os/os.h"
 #include "sync/context.h"
+#include "tests/child.h"
 
 namespace strata::test {
 
@@ -86,45 +87,6 @@ class Shared {
   static constexpr std::size_t kBytes = (sizeof(T) + 4095) / 4096 * 4096;
   T* value_;
 };
-
-// Runs `body` in a forked child and returns its pid. The child exits with 0 after it.
-template <typename Body>
-pid_t start_child(Body body) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  STRATA_CHECK(child >= 0);
-  if (child == 0) {
-    alarm(100);  // no child outlives its test
-    body();
-    _exit(0);
-  }
-  return child;
-}
-
-inline int wait_for(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
-inline bool was_killed(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
-
-template <typename Body>
-int in_child(Body body) {
-  return wait_for(start_child(body));
-}
-
-inline void kill_child(pid_t child) {
-  kill(child, SIGKILL);
-  wait_for(child);
-}
-
-// Stops a child by SIGSTOP and returns once it has stopped.
-inline void stop_child(pid_t child) {
-  kill(child, SIGSTOP);
-  int status = 0;
-  waitpid(child, &status, WUNTRACED);
-}
 
 [[noreturn]] inline void die() {
   raise(SIGKILL);

@@ -11,6 +11,7 @@
 
 #include "segment/catalog.h"
 #include "tests/catch.h"
+#include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/skip.h"
 
@@ -89,19 +90,6 @@ bool holds(std::span<const std::byte> bytes, unsigned seed) {
   return true;
 }
 
-// Runs `body` in a forked child and waits for it; returns its wait status.
-template <typename Body>
-int in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    body();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
 }  // namespace
 
 TEST_CASE_METHOD(Suite, "attach_sees_the_creators_bytes_whatever_their_number") {
@@ -170,7 +158,7 @@ TEST_CASE_METHOD(Suite, "a_read_only_attacher_cannot_write_not_even_by_force") {
   fill(made.writable_bytes().value(), 5);
   Segment reader = attach(Access::read_only);
   CHECK(reader.writable_bytes().error().code() == Code::failed_precondition);
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     signal(SIGSEGV, SIG_DFL);
     const auto bytes = reader.host_bytes().value();
     const_cast<volatile std::byte*>(bytes.data())[0] = std::byte{0};
@@ -208,7 +196,7 @@ TEST_CASE_METHOD(Suite, "attach_reports_not_ready_while_creator_initialises") {
 
 TEST_CASE_METHOD(Suite, "a_creator_that_dies_before_publishing_is_named_and_reclaimed") {
   if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     CreateOptions options;
     options.payload_bytes = 4096;
     options.publish = Publish::by_creator;
@@ -231,7 +219,7 @@ TEST_CASE_METHOD(Suite, "a_reader_that_detaches_or_is_killed_leaves_every_byte")
   Segment made = create(100'000);
   fill(made.writable_bytes().value(), 4);
   { const Segment reader = attach(Access::read_only); }
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     const Segment reader = attach(Access::read_write);
     raise(SIGKILL);
   });
@@ -280,7 +268,7 @@ TEST_CASE_METHOD(Suite, "a_sealed_segment_is_final_for_everybody_and_can_be_veri
   const Segment reader = attach(Access::read_only);
   CHECK(reader.verify());
   CHECK(holds(reader.host_bytes().value(), 8));
-  const int status = in_child([&] {
+  const int status = test::in_child([&] {
     signal(SIGSEGV, SIG_DFL);
     const auto bytes = made.host_bytes().value();
     const_cast<volatile std::byte*>(bytes.data())[0] = std::byte{0};
@@ -389,7 +377,7 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
   if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
   if (!fixture->has_lifetimes()) SKIP_TEST("the backend knows one lifetime only");
   const auto die_with = [&](const std::string& name, Lifetime lifetime) {
-    in_child([&] {
+    test::in_child([&] {
       CreateOptions options;
       options.payload_bytes = 4096;
       options.lifetime = lifetime;
@@ -430,7 +418,7 @@ TEST_CASE_METHOD(Suite, "a_handle_takes_a_segment_to_another_process_over_a_sock
   Catalog catalog(std::move(backends));
   if (made.uri().name.empty() || made.uri().container.empty()) {
     REQUIRE(catalog.send(made, left.get(), fixture->os()));
-    const int status = in_child([&] {
+    const int status = test::in_child([&] {
       auto received = catalog.receive(right.get(), fixture->os(), {}, Deadline::after_ms(60'000));
       if (!received) _exit(1);
       if (!holds(received->host_bytes().value(), 5)) _exit(2);

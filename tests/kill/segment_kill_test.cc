@@ -14,6 +14,7 @@
 #include "numa/shm_backend.h"
 #include "os/fault_os.h"
 #include "tests/catch.h"
+#include "tests/child.h"
 #include "tests/temp_dir.h"
 #include "tests/verified.h"
 
@@ -54,14 +55,10 @@ bool is_filled(std::span<const std::byte> bytes) {
 // Runs `body` in a child that ends by SIGKILL, at the latest when `body` returns.
 template <typename Body>
 int killed_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) {
+  return test::in_child([&] {
     body();
     raise(SIGKILL);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
+  });
 }
 
 // Everything that a test needs anew for each point.

@@ -10,10 +10,12 @@
 #include <string>
 
 #include "tests/catch.h"
+#include "tests/child.h"
 #include "tests/vm/guest_memory.h"
 #include "tests/vm/pages.h"
 
 using strata::test::all_pages_on;
+using strata::test::child_says;
 using strata::test::GuestMemory;
 using strata::test::kAllSorts;
 using strata::test::MemorySort;
@@ -32,15 +34,6 @@ std::string first_line(const std::string& path) {
   std::string line;
   std::getline(in, line);
   return line;
-}
-
-// Runs `body` in a child; true when the child's answer is true.
-template <typename Body>
-bool in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) _exit(body() ? 0 : 1);
-  int status = -1;
-  return waitpid(child, &status, 0) == child && status == 0;
 }
 
 }  // namespace
@@ -91,7 +84,7 @@ TEST_CASE("memory_of_every_sort_lies_where_it_was_bound") {
 
 TEST_CASE("first_touch_follows_the_cpu") {
   for (int node : {0, 1, 2}) {
-    CHECK(in_child([&] {
+    CHECK(child_says([&] {
       GuestMemory memory(MemorySort::kAnonymous, kRangeBytes);
       if (!run_on_node(node)) return false;
       memory.touch();
@@ -106,8 +99,8 @@ TEST_CASE("a_shared_policy_outlives_the_process_that_set_it") {
       INFO(name_of(sort) << " on node " << node);
       GuestMemory memory(sort, kRangeBytes);
       REQUIRE(memory.valid());
-      REQUIRE(in_child([&] { return memory.bind_to(node); }));
-      REQUIRE(in_child([&] {
+      REQUIRE(child_says([&] { return memory.bind_to(node); }));
+      REQUIRE(child_says([&] {
         if (!run_on_node(node == 0 ? 1 : 0)) return false;
         memory.touch();
         return true;
@@ -123,8 +116,8 @@ TEST_CASE("hugetlb_memory_has_no_shared_policy") {
   // numa_memory_policy.rst says so): such memory must be touched by whoever places it.
   GuestMemory memory(MemorySort::kHugetlb, kRangeBytes);
   REQUIRE(memory.valid());
-  REQUIRE(in_child([&] { return memory.bind_to(kTierNode); }));
-  REQUIRE(in_child([&] {
+  REQUIRE(child_says([&] { return memory.bind_to(kTierNode); }));
+  REQUIRE(child_says([&] {
     if (!run_on_node(1)) return false;
     memory.touch();
     return true;
@@ -137,7 +130,7 @@ TEST_CASE("private_policy_leaves_no_trace_in_shared_memory") {
   // The counterpart of the case above: without a shared policy the toucher decides.
   GuestMemory memory(MemorySort::kTmpfs, kRangeBytes);
   REQUIRE(memory.valid());
-  REQUIRE(in_child([&] {
+  REQUIRE(child_says([&] {
     if (!run_on_node(2)) return false;
     memory.touch();
     return true;

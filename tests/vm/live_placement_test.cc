@@ -14,6 +14,7 @@
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"
+#include "tests/child.h"
 #include "tests/vm/guest_memory.h"
 #include "tests/vm/pages.h"
 
@@ -32,15 +33,6 @@ CreateOptions options_for(Placement placement, std::uint64_t payload_bytes = kPa
   options.payload_bytes = payload_bytes;
   options.placement = std::move(placement);
   return options;
-}
-
-// Runs `body` in a child; true when the child's answer is true.
-template <typename Body>
-bool in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) _exit(body() ? 0 : 1);
-  int status = -1;
-  return waitpid(child, &status, 0) == child && status == 0;
 }
 
 void touch(std::span<std::byte> bytes) {
@@ -80,12 +72,12 @@ TEST_CASE("the_policy_holds_after_its_creator_exits_and_another_node_touches") {
   for (int node : {0, 1, 2, 3}) {
     INFO("node " << node);
     Fixture fixture;
-    REQUIRE(in_child([&] {
+    REQUIRE(child_says([&] {
       CreateOptions options = options_for(on_node(node));
       options.commit = Commit::sparse;
       return fixture.catalog.create(kUri, options).has_value();
     }));
-    CHECK(in_child([&] {
+    CHECK(child_says([&] {
       if (!run_on_node(node == 0 ? 1 : 0)) return false;
       Result<Segment> segment = fixture.catalog.attach(kUri);
       if (!segment) return false;
@@ -100,7 +92,7 @@ TEST_CASE("a_segment_on_the_tier_node_is_used_from_every_other") {
   Fixture fixture;
   REQUIRE(fixture.catalog.create(kUri, options_for(on_node(kTierNode))).has_value());
   for (int node : {0, 1, 2}) {
-    CHECK(in_child([&] {
+    CHECK(child_says([&] {
       Result<Segment> segment = fixture.catalog.attach(kUri);
       if (!segment || !run_on_node(node)) return false;
       const std::span<std::byte> bytes = segment->writable_bytes().value();
@@ -215,7 +207,7 @@ TEST_CASE("pages_that_others_have_mapped_stay_behind_without_the_right_to_move_t
   Result<Segment> segment = fixture.catalog.create(kUri, options_for(on_node(0)));
   REQUIRE(segment.has_value());
   const std::span<std::byte> bytes = segment->writable_bytes().value();
-  CHECK(in_child([&] {  // both have every page mapped; neither uid may move the other's
+  CHECK(child_says([&] {  // both have every page mapped; neither uid may move the other's
     touch(bytes);
     if (setuid(65534) != 0) return false;
     const auto moved = migrate_to(fixture.os, bytes, on_node(1));
