@@ -1,6 +1,7 @@
 #include "pmem/domain.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "os/fault_os.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
+#include "tests/skip.h"
 
 using namespace strata;
 using strata::test::TempDir;
@@ -52,6 +54,30 @@ TEST_CASE("a_caller_who_needs_cache_lines_is_refused_an_ordinary_file") {
   CHECK(domain.error().code() == Code::unsupported);
   CHECK(domain.error().message().find("cache line") != std::string::npos);
   CHECK(Domain::map(os, fd.get(), {.bytes = KiB(4)}).value()->granularity() == Granularity::page);
+}
+
+TEST_CASE("on_dax_a_domain_works_by_cache_lines") {
+  RealOs os;
+  const TempDir dir;
+  const Fd fd = make_file(os, dir / "file", MiB(1));
+  struct statx facts {};
+  REQUIRE(::statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &facts) == 0);
+  if ((facts.stx_attributes & STATX_ATTR_DAX) == 0) SKIP_TEST("/tmp is not on DAX");
+  // The second asks libpmem2 nothing any more.
+  for (const std::uint64_t offset_bytes : {KiB(8), KiB(64)}) {
+    auto domain = Domain::map(os, fd.get(),
+                              {.offset_bytes = offset_bytes,
+                               .bytes = KiB(12),
+                               .worst_granularity = Granularity::cache_line});
+    REQUIRE(domain);
+    CHECK((*domain)->granularity() == Granularity::cache_line);
+    (*domain)->bytes()[70] = std::byte{7};
+    CHECK((*domain)->persist((*domain)->bytes().data() + 70, 1));
+    CHECK((*domain)->deep_flush((*domain)->bytes().data(), KiB(12)));
+    std::array<std::byte, 1> read{};
+    REQUIRE(os.pread(fd.get(), read, offset_bytes + 70));
+    CHECK(read[0] == std::byte{7});
+  }
 }
 
 TEST_CASE("a_range_off_the_page_or_beyond_the_file_is_refused") {

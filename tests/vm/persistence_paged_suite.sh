@@ -8,7 +8,7 @@ check small_tmpfs_mounts mount_small_tmpfs 96 /mnt/tmpfs
 # What the tests run beside them, as Bazel names it to them outside.
 export STRATA_FOREIGN_READER=/payload/foreign_reader STRATA_CRASH_ORACLE=/payload/crash_oracle
 # A part of the crash images: all are looked at outside of the guest.
-export STRATA_CRASH_ONE_IMAGE_IN=32 STRATA_CRASH_GRANULARITY=page
+export STRATA_CRASH_ONE_IMAGE_IN=64 STRATA_CRASH_GRANULARITY=page
 
 run_tests_in /mnt/paged domain_test
 run_tests_in /mnt/paged pmem_test
