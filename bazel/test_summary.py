@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Closes a test run on its counts, from the build event file of one `bazel test`.
 
-usage: test_summary.py EVENTS_JSON [--failed STEP]...
+usage: test_summary.py EVENTS_JSON
 
 The last line is `N passed, N failed, N skipped`, in test cases. A target that did not build,
-crashed, timed out or recorded no case counts as one failure, and so does each STEP. The exit
-status is 1 if anything failed or nothing passed. Not a glob of bazel-testlogs: that would count
-the logs of earlier runs.
+crashed, timed out or recorded no case counts as one failure, and so does each source that the
+aspect of tidy.bzl refused. The exit status is 1 if anything failed or nothing passed. Not a glob
+of bazel-testlogs: that would count the logs of earlier runs.
 
 A test may print lines such as `verified: 412 kill points`; they are summed by what they count and
 printed above the last line.
@@ -20,6 +20,8 @@ import sys
 import urllib.parse
 import xml.etree.ElementTree as ET
 
+# The actions of tidy.bzl.
+CHECKS_OF_SOURCES = {"ClangTidy": "clang-tidy", "CompileAlone": "compile alone"}
 VERIFIED = re.compile(r"^verified: (\d+) (.+)$")
 
 
@@ -58,8 +60,9 @@ def verified_lines(log_path):
 
 
 def read_events(path):
-    """The test targets of the run, and the last attempt of each of their runs and shards."""
-    targets, results = set(), {}
+    """The test targets of the run, the last attempt of each of their runs and shards, and what the
+    checks of sources refused."""
+    targets, results, refused = set(), {}, set()
     with open(path) as events:
         for line in events:
             event = json.loads(line)
@@ -72,16 +75,19 @@ def read_events(path):
                 attempt = run.get("attempt", 1)
                 if key not in results or results[key][0] <= attempt:
                     results[key] = (attempt, event["testResult"])
-    return targets, {key: result for key, (_, result) in results.items()}
+            elif "actionCompleted" in ident and not event["action"].get("success"):
+                check = CHECKS_OF_SOURCES.get(event["action"].get("type"))
+                if check:
+                    refused.add("%s %s" % (check, ident["actionCompleted"]["primaryOutput"]))
+    return targets, {key: result for key, (_, result) in results.items()}, refused
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("events")
-    parser.add_argument("--failed", action="append", default=[], metavar="STEP")
     args = parser.parse_args()
 
-    targets, results = read_events(args.events)
+    targets, results, refused = read_events(args.events)
     total = [0, 0, 0]
     verified = collections.Counter()
     for (label, _, _), result in sorted(results.items()):
@@ -100,8 +106,8 @@ def main():
     for label in sorted(targets):
         print("%-48s NOT RUN" % label)
         total[1] += 1
-    for step in args.failed:
-        print("%-48s FAILED" % step)
+    for each in sorted(refused):
+        print("%-48s REFUSED" % each)
         total[1] += 1
     for what, count in sorted(verified.items()):
         print("verified: %d %s" % (count, what))

@@ -18,11 +18,11 @@ def run_fixture(tmp_path):
     return run, junit
 
 
-def summarise(tmp_path, *events, extra=()):
+def summarise(tmp_path, *events):
     path = tmp_path / "events.json"
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     run = subprocess.run(
-        [sys.executable, "bazel/test_summary.py", str(path), *extra],
+        [sys.executable, "bazel/test_summary.py", str(path)],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -39,6 +39,13 @@ def finished(label, status, **outputs):
     return {
         "id": {"testResult": {"label": label, "run": 1, "shard": 1, "attempt": 1}},
         "testResult": {"status": status, "testActionOutput": files},
+    }
+
+
+def failed_action(mnemonic, output):
+    return {
+        "id": {"actionCompleted": {"primaryOutput": output, "label": "//a:a"}},
+        "action": {"success": False, "type": mnemonic},
     }
 
 
@@ -94,15 +101,17 @@ def test_a_target_without_a_case_is_a_failure(tmp_path):
     assert (code, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
 
 
-def test_a_failed_step_is_a_failure(tmp_path):
+def test_a_source_that_clang_tidy_refuses_is_a_failure(tmp_path):
     junit = junit_file(tmp_path, '<testcase name="x"/>')
     code, lines = summarise(
         tmp_path,
         configured("//a:t"),
         finished("//a:t", "PASSED", test_xml=junit),
-        extra=["--failed", "clang-tidy"],
+        failed_action("ClangTidy", "bazel-out/bin/a/_tidy/a/a.cc.ok"),
+        failed_action("CppCompile", "bazel-out/bin/a/a.o"),  # its targets count as not run
     )
     assert (code, lines[-1]) == (1, "1 passed, 1 failed, 0 skipped")
+    assert lines[-2].split() == ["clang-tidy", "bazel-out/bin/a/_tidy/a/a.cc.ok", "REFUSED"]
 
 
 def test_a_run_of_nothing_is_a_failure(tmp_path):
