@@ -100,10 +100,11 @@ std::string make_sample(Os& os, const TempDir& dir) {
   return pool.path();
 }
 
-// Of each operation; fewer where machines are slow.
-std::uint64_t points_asked_for() {
-  const char* const asked = std::getenv("STRATA_KILL_POINTS");
-  return std::max(1, asked == nullptr ? 40 : std::atoi(asked));
+// One, for every call; more where machines are slow, and only so many points are wanted.
+std::uint64_t stride_over(std::uint64_t calls) {
+  const char* const points = std::getenv("STRATA_KILL_POINTS");
+  if (points == nullptr) return 1;
+  return std::max<std::uint64_t>(1, calls / std::max(1ul, std::strtoul(points, nullptr, 10)));
 }
 
 void require_old_or_new(Os& os, const std::string& path) {
@@ -135,9 +136,7 @@ TEST_CASE("after_any_failing_system_call_a_pool_has_the_old_state_or_the_new") {
     FaultOs counting;
     REQUIRE(operate(counting, dir / "p"));
     const std::uint64_t calls = counting.calls();
-    // Copying makes very many alike calls.
-    const std::uint64_t stride = std::max<std::uint64_t>(1, calls / 60);
-    for (std::uint64_t n = 1; n <= calls; n += stride) {
+    for (std::uint64_t n = 1; n <= calls; ++n) {
       std::filesystem::copy_file(sample, dir / "p",
                                  std::filesystem::copy_options::overwrite_existing);
       FaultOs os;
@@ -163,8 +162,7 @@ TEST_CASE("a_process_killed_at_any_system_call_leaves_the_old_state_or_the_new")
     FaultOs counting;
     REQUIRE(operate(counting, dir / "p"));
     const std::uint64_t calls = counting.calls();
-    const std::uint64_t stride = std::max<std::uint64_t>(1, calls / points_asked_for());
-    for (std::uint64_t n = 1; n <= calls; n += stride) {
+    for (std::uint64_t n = 1; n <= calls; n += stride_over(calls)) {
       std::filesystem::copy_file(sample, dir / "p",
                                  std::filesystem::copy_options::overwrite_existing);
       const int status = in_child([&, &run = operate] {
