@@ -108,6 +108,8 @@ class Os {
   Result<std::size_t> pwrite(int fd, std::span<const std::byte> from, std::uint64_t offset_bytes);
   Result<void> fdatasync(int fd);
   Result<void> fsync(int fd);
+  // Begins to write the range out, and does not wait (sync_file_range). Promises nothing.
+  Result<void> start_writeback(int fd, FileRange range);
   Result<void> clone_file(int to_fd, int from_fd);  // FICLONE: copy-on-write, or unsupported
   // What in the range is on blocks that another file has too (FIEMAP), ascending; unsupported where
   // the file system cannot tell.

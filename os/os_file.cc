@@ -202,6 +202,14 @@ Result<void> Os::fsync(int fd) {
   return {};
 }
 
+Result<void> Os::start_writeback(int fd, FileRange range) {
+  STRATA_OS_CALL(
+      rc, "sync_file_range", "start to write out",
+      ::sync_file_range(fd, static_cast<off_t>(range.begin),
+                        static_cast<off_t>(range.end - range.begin), SYNC_FILE_RANGE_WRITE));
+  return {};
+}
+
 Result<void> Os::clone_file(int to_fd, int from_fd) {
   STRATA_OS_CALL(rc, "ficlone", "clone file", ::ioctl(to_fd, FICLONE, from_fd));
   return {};

@@ -49,7 +49,7 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
   std::atomic<std::uint64_t> blocks_written{0}, bytes_written{0};
   const bool is_new = !staged.is_recycled();
   // Lines are flushed by the thread that stored them. Pages are left to publish, which syncs all of
-  // them at once.
+  // them at once: the disk begins with them meanwhile.
   const bool flushes_lines = staged.domain().granularity() != Granularity::page;
   const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
     const std::uint64_t begin = first * options.block_bytes;
@@ -69,7 +69,9 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
       bytes_written += block.size();
     }
     if (options.progress) options.progress(end - begin);
-    return flushes_lines ? staged.durability().drain() : Result<void>();
+    if (flushes_lines) return staged.durability().drain();
+    staged.start_writeback(begin, end - begin);
+    return {};
   };
   STRATA_TRY(
       for_pieces(report.blocks, blocks_in_piece(options.block_bytes), options.threads, copy));

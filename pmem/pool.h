@@ -81,6 +81,9 @@ class StagedSegment {
   std::uint64_t version() const { return entry_.version; }
   // The payload is that of an older version, as its checksums say.
   bool is_recycled() const { return is_recycled_; }
+  // For payload bytes that are complete: the medium may begin with them before publishing waits
+  // for it. Promises nothing.
+  void start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes);
   // The caller has made the payload durable itself; publishing need not.
   void set_payload_durable() { is_payload_durable_ = true; }
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,

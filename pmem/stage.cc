@@ -25,6 +25,12 @@ std::span<std::uint64_t> StagedSegment::checksums() const {
   return {reinterpret_cast<std::uint64_t*>(table), entry_.checksum_count};
 }
 
+void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes) {
+  const std::uint64_t begin =
+      entry_.header_offset_bytes + entry_.payload_offset_bytes + offset_bytes;
+  (void)file_.os->start_writeback(file_.fd.get(), {begin, begin + bytes});
+}
+
 void StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_versions) {
   IdentityBlock& identity = header().identity;
   identity.uuid = from.identity.uuid;
@@ -127,6 +133,7 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   STRATA_ASSIGN(const bool locked,
                 os_->try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
   if (!locked) return fail(Code::not_ready, "somebody still looks at the slot: try again");
+  if (recyclable) STRATA_TRY(own_segment_blocks(staged.file_, change.entry(*recyclable)));
   staged.leaves_spare_ = options.recycle && options.keep_versions != 0;
   DirectoryEntry& entry = staged.entry_;
   if (recyclable) {

@@ -216,7 +216,9 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
     content, other = os.urandom(4 << 20), tmp_path / "other"
     other.write_bytes(os.urandom(4 << 20))
     ok("pool", "create", pool, "--size", "64M")
-    put(pool, tmp_path, content)
+    for _ in range(2):  # the older is a spare, which the next import stores into
+        put(pool, tmp_path, os.urandom(4 << 20), "--keep", "1")
+    put(pool, tmp_path, content, "--keep", "1")
     ok("put", tmp_path / "content", f"pmem:{pool}#table")
     if copy_with == "cp --reflink":
         subprocess.run(["cp", "--reflink=always", pool, copy], check=True, timeout=60)
@@ -228,8 +230,8 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
         ("put", other, f"pmem:{pool}#table"),
         ("grow", f"pmem:{pool}#table", "--size", "6M"),
         ("create", f"pmem:{pool}#new", "--size", "1M"),
-        ("pool", "import", pool, "model", other),
-        ("pool", "import", copy, "model", other),
+        ("pool", "import", pool, "model", other, "--keep", "1"),
+        ("pool", "import", copy, "model", other, "--keep", "1"),
         ("pool", "rollback", copy, "model"),
         ("pool", "rm", copy, "table"),
         ("pool", "snapshot", pool, xfs / "second.pool"),
