@@ -48,34 +48,41 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
   report.blocks = checksums.size();
   std::atomic<std::uint64_t> blocks_written{0}, bytes_written{0};
   const bool is_new = !staged.is_recycled();
-  // Lines are flushed by the thread that stored them. Pages are left to publish, which syncs all of
-  // them at once: the disk begins with them meanwhile.
-  const bool flushes_lines = staged.domain().granularity() != Granularity::page;
+  // Lines are flushed and drained by the thread that stored them. Pages are left to publish, which
+  // syncs all of them at once: the disk begins with them meanwhile.
+  const bool drains = staged.domain().granularity() != Granularity::page;
   const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
     const std::uint64_t begin = first * options.block_bytes;
     const std::uint64_t end = std::min<std::uint64_t>(last * options.block_bytes, from.size());
-    if (is_new) STRATA_TRY(staged.domain().fault_in(staged.payload().subspan(begin, end - begin)));
+    std::uint64_t run_begin = begin;  // changed blocks side by side, not stored yet
+    std::uint64_t run_end = begin;
+    const auto store_run = [&]() -> Result<void> {
+      if (run_begin == run_end) return {};
+      bytes_written += run_end - run_begin;
+      return staged.store(run_begin, from.subspan(run_begin, run_end - run_begin));
+    };
     for (std::uint64_t i = first; i < last; ++i) {
       const std::uint64_t at = i * options.block_bytes;
       const auto block = from.subspan(at, std::min<std::uint64_t>(options.block_bytes, end - at));
       const std::uint64_t hash = hash_block(block);
-      if (!is_new && checksums[i] == hash) continue;
-      const auto place = staged.payload().subspan(at, block.size());
-      if (!is_new) STRATA_TRY(staged.domain().fault_in(place));
-      stream_copy(place.data(), block.data(), block.size());
-      checksums[i] = hash;
-      if (flushes_lines) staged.durability().flush(place.data(), place.size());
-      blocks_written += 1;
-      bytes_written += block.size();
+      if (is_new || checksums[i] != hash) {
+        checksums[i] = hash;
+        run_end = at + block.size();
+        blocks_written += 1;
+        continue;
+      }
+      STRATA_TRY(store_run());
+      run_begin = run_end = at + block.size();
     }
+    STRATA_TRY(store_run());
     if (options.progress) options.progress(end - begin);
-    if (flushes_lines) return staged.durability().drain();
+    if (drains) return staged.durability().drain();
     staged.start_writeback(begin, end - begin);
     return {};
   };
   STRATA_TRY(
       for_pieces(report.blocks, blocks_in_piece(options.block_bytes), options.threads, copy));
-  if (flushes_lines) staged.set_payload_durable();
+  if (drains) staged.set_payload_durable();
   report.blocks_written = blocks_written;
   report.bytes_written = bytes_written;
   STRATA_TRY(pool.publish(std::span(&staged, 1), options.deadline));

@@ -100,11 +100,11 @@ std::string make_sample(Os& os, const TempDir& dir) {
   return pool.path();
 }
 
-// One, for every call; more where machines are slow, and only so many points are wanted.
+// So many points of each operation, or all that it has; fewer where machines are slow.
 std::uint64_t stride_over(std::uint64_t calls) {
-  const char* const points = std::getenv("STRATA_KILL_POINTS");
-  if (points == nullptr) return 1;
-  return std::max<std::uint64_t>(1, calls / std::max(1ul, std::strtoul(points, nullptr, 10)));
+  const char* const asked = std::getenv("STRATA_KILL_POINTS");
+  const std::uint64_t points = asked == nullptr ? 100 : std::strtoul(asked, nullptr, 10);
+  return std::max<std::uint64_t>(1, calls / std::max<std::uint64_t>(1, points));
 }
 
 void require_old_or_new(Os& os, const std::string& path) {

@@ -81,8 +81,12 @@ class StagedSegment {
   std::uint64_t version() const { return entry_.version; }
   // The payload is that of an older version, as its checksums say.
   bool is_recycled() const { return is_recycled_; }
-  // For payload bytes that are complete: the medium may begin with them before publishing waits
-  // for it. Promises nothing.
+  // Copies into the payload the way that is best for a long one. On pages the kernel does it, which
+  // spares the faults, and on lines past the cache; those are flushed, and drain() is the caller's.
+  // Errors: as pwrite; corrupt where the medium cannot take it.
+  Result<void> store(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
+  // For what has been stored: the medium may begin with it before publishing waits for it. Promises
+  // nothing.
   void start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes);
   // The caller has made the payload durable itself; publishing need not.
   void set_payload_durable() { is_payload_durable_ = true; }

@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "base/step.h"
+#include "base/stream_copy.h"
 #include "pmem/directory_change.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
@@ -23,6 +24,19 @@ std::span<std::uint64_t> StagedSegment::checksums() const {
   std::byte* const table =
       domain_->bytes().data() + (entry_.checksums_offset_bytes - entry_.header_offset_bytes);
   return {reinterpret_cast<std::uint64_t*>(table), entry_.checksum_count};
+}
+
+Result<void> StagedSegment::store(std::uint64_t offset_bytes, std::span<const std::byte> bytes) {
+  if (domain_->granularity() == Granularity::page) {
+    const std::uint64_t payload_at = entry_.header_offset_bytes + entry_.payload_offset_bytes;
+    STRATA_TRY(file_.os->pwrite(file_.fd.get(), bytes, payload_at + offset_bytes));
+    return {};
+  }
+  const auto place = payload().subspan(offset_bytes, bytes.size());
+  STRATA_TRY(domain_->fault_in(place));
+  stream_copy(place.data(), bytes.data(), bytes.size());
+  domain_->flush(place.data(), place.size());
+  return {};
 }
 
 void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes) {
