@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 
 #if defined(__x86_64__)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace strata {
@@ -42,7 +42,18 @@ void stream_copy(void* to, const void* from, std::size_t bytes) {
   _mm_sfence();
 }
 
+__attribute__((target("clflushopt"))) static void evict_now(const void* address) {
+  _mm_clflushopt(const_cast<void*>(address));
+}
+
+void evict(const void* address) {
+  static const bool can = __builtin_cpu_supports("clflushopt");
+  if (can) evict_now(address);
+}
+
 #else
+
+void evict(const void*) {}
 
 void stream_copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 

@@ -2,8 +2,9 @@
 //
 //   no flush:  tmpfs without flushes; what a kill can cost. The floor is an undo log of one range
 //              by hand: no slots, no abort, no second process.
-//   flush:     the same memory with clwb and sfence, libpmemobj under PMEM_IS_PMEM_FORCE=1. A cost
-//              model of persistent memory, not a measurement of it.
+//   flush:     the same memory taken for persistent memory: flushed by cache lines, libpmemobj
+//   under
+//              PMEM_IS_PMEM_FORCE=1. A cost model of persistent memory, not a measurement of it.
 //   sync:      a file in $STRATA_BENCH_FOLDER (default: the working directory), msync, beside
 //              pwrite and fdatasync of as many bytes.
 // Ours includes a robust lock where the row says so; rows without say "no lock", as the floors.
@@ -26,6 +27,7 @@
 #include "bench/paired.h"
 #include "heap/heap.h"
 #include "heap/heap_core.h"
+#include "pmem/domain.h"
 #include "sync/testing.h"
 
 using namespace strata;
@@ -58,17 +60,6 @@ void write_back(const void*, std::size_t) {}
 void fence() {}
 bool can_flush() { return false; }
 #endif
-
-class LineDurability final : public Durability {
- public:
-  bool is_volatile() const override { return false; }
-  std::size_t granularity_bytes() const override { return 64; }
-  void flush(const void* address, std::size_t bytes) override { write_back(address, bytes); }
-  Result<void> drain() override {
-    fence();
-    return {};
-  }
-};
 
 // One msync over all that was flushed: of a range it writes only what is dirty.
 class PageDurability final : public Durability {
@@ -400,7 +391,14 @@ void compare_syncs(PairedBench& bench, const std::string& folder) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  setenv("PMEM_IS_PMEM_FORCE", "1", 1);  // before libpmemobj looks
+  // libpmemobj and libpmem2 look when they are loaded.
+  if (setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 0) != 0) give_up("setenv");
+  if (std::getenv("PMEM_IS_PMEM_FORCE") == nullptr) {
+    setenv("PMEM_IS_PMEM_FORCE", "1", 1);
+    execv("/proc/self/exe", argv);
+    give_up("execv");
+  }
+  RealOs os;
   const char* const given = std::getenv("STRATA_BENCH_FOLDER");
   const std::string folder = given != nullptr ? given : ".";
   PairedBench bench(argc, argv);
@@ -412,8 +410,8 @@ int main(int argc, char** argv) {
   }
   if (can_flush()) {
     const int fd = new_memfd();
-    LineDurability lines;
-    Ours ours(fd, lines);
+    const auto lines = must(Domain::map(os, fd, {.bytes = kHeapBytes}));
+    Ours ours(fd, *lines);
     compare_all(bench, ours, true);
     ::close(fd);
   } else {

@@ -33,6 +33,7 @@ Transaction::Transaction(TransactionLog& log) : log_(log), outer_(innermost()) {
 Transaction::~Transaction() {
   if (has_slot_) abort();
   unlock_all();
+  scratch_.give_back();
   innermost() = outer_;
 }
 
@@ -76,12 +77,25 @@ Result<void> Transaction::take(RobustMutex& lock, std::uint64_t timeout_ms) {
 }
 
 Result<void> Transaction::open_slot(const TransactOptions& options) {
+  // On volatile memory records are built where they stay. On durable memory they are built apart,
+  // and copied at once when they are whole: past the caches that is faster than to build them in
+  // the log and to flush it, and they can be applied from a place that is near.
+  if (!log_.is_volatile_) {
+    scratch_ = RecordScratch::take(log_.slot_bytes_);
+    if (scratch_.bytes() == nullptr) {
+      return fail(
+          Code::exhausted,
+          fmt::format("no memory for the records of a transaction: {} bytes", log_.slot_bytes_));
+    }
+  }
   STRATA_ASSIGN(const std::uint32_t index, log_.claim(options.timeout_ms));
   slot_ = log_.slot(index);
   log_.make_room(slot_);
   SlotHead& head = *slot_.head;
   used_bytes_ = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
-  open_bytes_ = sizeof(RecordHead);
+  records_ = log_.is_volatile_ ? slot_.buffer.data() + used_bytes_ : scratch_.bytes();
+  records_at_bytes_ = used_bytes_;
+  open_record();
   publish();
   head.first_bytes.store(used_bytes_, std::memory_order_relaxed);
   head.low_sequence.store(0, std::memory_order_relaxed);
@@ -95,6 +109,8 @@ Result<void> Transaction::open_slot(const TransactOptions& options) {
   has_slot_ = true;
   return {};
 }
+
+void Transaction::open_record() { open_bytes_ = published_bytes_ = sizeof(RecordHead); }
 
 Result<void> Transaction::join(std::span<RobustMutex* const> locks,
                                const TransactOptions& options) {
@@ -164,7 +180,7 @@ bool Transaction::has_room(std::uint64_t data_bytes) const {
 
 void Transaction::put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes) {
   STRATA_STEP("log an entry");
-  put_entry(slot_.buffer.data() + used_bytes_ + open_bytes_, kind, offset, data, bytes);
+  put_entry(record() + open_bytes_, kind, offset, data, bytes);
   open_bytes_ += entry_bytes(bytes);
 }
 
@@ -172,6 +188,11 @@ void Transaction::put(EntryKind kind, std::uint64_t offset, const void* data, st
 void Transaction::publish() {
   // A buffer that is full to its end has no open record.
   const std::uint64_t open = std::min(open_bytes_, log_.slot_bytes_ - used_bytes_);
+  if (!log_.is_volatile_ && open > published_bytes_) {
+    std::memcpy(slot_.buffer.data() + used_bytes_ + published_bytes_, record() + published_bytes_,
+                open - published_bytes_);
+    published_bytes_ = open;
+  }
   slot_.head->extent.store(
       Extent{static_cast<std::uint32_t>(used_bytes_), static_cast<std::uint32_t>(open)}.word(),
       std::memory_order_release);
@@ -218,14 +239,14 @@ Result<void> Transaction::write_bytes(void* target, const void* value, std::uint
   }
   // Again to the same place: in the record that is open, the later value is all that counts.
   std::byte* const earlier = writes_.find(offset, bytes);
-  if (earlier != nullptr && earlier >= slot_.buffer.data() + used_bytes_) {
+  if (earlier != nullptr && earlier >= record()) {
     std::memcpy(earlier, value, bytes);
     return {};
   }
   if (!has_room(bytes)) return no_room(bytes);
   // The line is wanted at commit; until then it can arrive.
   __builtin_prefetch(target, 1);
-  std::byte* const data = slot_.buffer.data() + used_bytes_ + open_bytes_ + sizeof(EntryHead);
+  std::byte* const data = record() + open_bytes_ + sizeof(EntryHead);
   put(EntryKind::write, offset, value, bytes);
   writes_.add(offset, bytes, data);
   return {};
@@ -259,18 +280,28 @@ Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> r
     STRATA_TRY(log_old_bytes(offset, range.size()));
   }
   if (snapshots_.size() == known) return {};
-  publish();
-  if (log_.is_volatile_) return {};
+  if (log_.is_volatile_) {
+    publish();
+    return {};
+  }
   // The old bytes must be durable before the new ones can reach the medium.
-  log_.seal(slot_, RecordKind::part, open_bytes_);
   has_parts_ = true;
-  used_bytes_ = Extent::of(slot_.head->extent.load(std::memory_order_relaxed)).used_bytes;
-  open_bytes_ = sizeof(RecordHead);
-  if (used_bytes_ + open_bytes_ > log_.slot_bytes_) return no_room(sizeof(RecordHead));
-  if (auto durable = log_.make_durable(slot_); !durable) {
+  if (auto durable = seal(RecordKind::part); !durable) {
     return refuse(durable.error().in("snapshot of a transaction"));
   }
+  if (used_bytes_ + open_bytes_ > log_.slot_bytes_) return no_room(sizeof(RecordHead));
   return {};
+}
+
+// Seals the open record, durably, and opens the next.
+Result<void> Transaction::seal(RecordKind kind) {
+  const std::uint64_t sealed = align_up(open_bytes_, kCacheLineBytes);
+  std::memset(record() + open_bytes_, 0, sealed - open_bytes_);
+  STRATA_TRY(log_.seal(slot_, kind, {record(), open_bytes_}));
+  if (kind == RecordKind::commit) set_state(SlotState::committed);
+  used_bytes_ += sealed;
+  open_record();
+  return log_.is_by_pages() ? log_.make_durable(slot_) : Result<void>();
 }
 
 Result<std::uint64_t> Transaction::reserve(std::uint64_t bytes, std::uint64_t align) {
@@ -379,6 +410,7 @@ Result<void> Transaction::commit() {
     close_slot();
     return {};
   }
+  std::span<const std::byte> own_entries;
   if (log_.is_volatile_) {
     publish();
     set_state(SlotState::committed);
@@ -387,20 +419,18 @@ Result<void> Transaction::commit() {
       abort();
       return prepared;
     }
-    publish();
-    log_.seal(slot_, RecordKind::commit, open_bytes_);
-    set_state(SlotState::committed);
-    if (auto durable = log_.make_durable(slot_); !durable) {
+    const std::span<const std::byte> entries(record() + sizeof(RecordHead),
+                                             open_bytes_ - sizeof(RecordHead));
+    if (auto durable = seal(RecordKind::commit); !durable) {
       // Nothing is changed yet. Whether the record reached the medium is not known: it is made
       // void, and where the medium refuses that too, a power failure may bring it back.
       set_state(SlotState::active);
-      used_bytes_ = Extent::of(slot_.head->extent.load(std::memory_order_relaxed)).used_bytes;
-      open_bytes_ = 0;
       abort();
       return unexpected(durable.error().in("commit"));
     }
+    if (!has_parts_) own_entries = entries;
   }
-  Result<void> completed = log_.complete(slot_);
+  Result<void> completed = log_.complete(slot_, own_entries);
   if (completed) {
     close_slot();
   } else {

@@ -16,8 +16,8 @@
 //             one, even if the outer one goes on, leaves nothing of either.
 //   Errors:   exhausted where the slot's buffer or the heap is full, timed_out for a lock or a
 //             slot; each leaves nothing changed, even if the function returns success after it.
-//   Cost:     on volatile memory two copies of the bytes; on durable memory one drain at commit,
-//             one more for each snapshot() call and for large new blocks.
+//   Cost:     on volatile memory two copies of the bytes; on durable memory three, and one drain at
+//             commit, one more for each snapshot() call and for large new blocks.
 //   Persists: when transact() returns success on a durable segment, it is durable.
 #pragma once
 
@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "heap/record_scratch.h"
 #include "heap/transaction_log.h"
 #include "heap/transaction_writes.h"
 #include "segment/offset.h"
@@ -137,6 +138,9 @@ class Transaction {
   bool has_room(std::uint64_t data_bytes) const;
   void put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes);
   void publish();
+  void open_record();
+  std::byte* record() const { return records_ + (used_bytes_ - records_at_bytes_); }
+  Result<void> seal(RecordKind kind);
   Result<void> log_old_bytes(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t align);
   Result<void> commit();
@@ -150,6 +154,11 @@ class Transaction {
   Transaction* outer_;            // another log's, of this thread
   std::uint64_t used_bytes_ = 0;  // start of the open record
   std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
+  // On durable memory: what of it an heir can see in the log.
+  std::uint64_t published_bytes_ = 0;
+  RecordScratch scratch_;         // of durable memory only
+  std::byte* records_ = nullptr;  // where the record of records_at_bytes_ is built
+  std::uint64_t records_at_bytes_ = 0;
   bool has_slot_ = false;
   bool has_parts_ = false;
   boost::container::small_vector<RobustMutex*, 4> locks_;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/step.h"
+#include "base/stream_copy.h"
 #include "heap/transaction_check.h"
 #include "heap/transaction_log.h"
 
@@ -70,19 +71,22 @@ std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
 }
 
 // Flushes what the records of a slot between two sequences have changed, and collects what they
-// freed. A slot that begins anew meanwhile has no such records, and at worst gets bytes flushed
-// for nothing.
+// freed. They stand still: no slot with a record above the last checkpoint begins anew, and this
+// one holds the lock. So their heads are enough, and nothing behind the last of them is looked at.
 void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
                                    std::vector<std::uint64_t>& freed) {
   const LogBounds bounds = this->bounds();
   std::byte* const base = base_;
+  // Before the extent, which a slot that begins anew has reset before it seals a record.
+  if (slot.head->last_sequence.load(std::memory_order_acquire) <= above) return;
   const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
   const std::uint64_t used = std::min<std::uint64_t>(extent.used_bytes, slot_bytes_);
   for (std::uint64_t at = 0; at < used;) {
-    const std::optional<Record> record = read_record(slot.buffer, at, seed());
-    if (!record) break;
+    const std::optional<Record> record = read_live_record(slot.buffer, at);
+    if (!record || record->sequence > up_to) break;
+    const std::byte* const head = slot.buffer.data() + at;
     at = record->end_bytes;
-    if (record->sequence <= above || record->sequence > up_to) continue;
+    if (record->sequence <= above) continue;
     EntryCursor cursor(record->entries, bounds);
     for (Entry entry; cursor.next(entry);) {
       if (entry.kind == EntryKind::write) {
@@ -92,7 +96,10 @@ void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::u
         durability_.flush(state.data(), state.size());
       }
       if (entry.kind == EntryKind::free) freed.push_back(entry.offset);
+      evict(entry.data.data() - sizeof(EntryHead));
     }
+    // The next record here is written past the caches.
+    evict(head);
   }
 }
 

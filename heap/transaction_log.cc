@@ -185,7 +185,10 @@ void TransactionLog::make_room(const Slot& slot) {
   if (checkpoint()) forget();
 }
 
-void TransactionLog::seal(const Slot& slot, RecordKind kind, std::uint64_t open_bytes) {
+// Completes the record, which its owner has built apart in whole cache lines, and puts it into the
+// slot's buffer. There it is durable where the medium works by lines; on pages sync_group() is
+// still to come.
+Result<void> TransactionLog::seal(const Slot& slot, RecordKind kind, std::span<std::byte> record) {
   SlotHead& head = *slot.head;
   if (head.low_sequence.load(std::memory_order_relaxed) == 0) {
     // Before the sequence is taken: a checkpoint that sees no low_sequence here has read a
@@ -195,20 +198,30 @@ void TransactionLog::seal(const Slot& slot, RecordKind kind, std::uint64_t open_
   }
   const std::uint64_t sequence = header_->next_sequence.fetch_add(1, std::memory_order_seq_cst);
   const std::uint64_t at = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
+  seal_record(record, kind, sequence, seed());
   STRATA_STEP("seal");
-  seal_record(slot.buffer.subspan(at, open_bytes), kind, sequence, seed());
-  head.last_sequence.store(sequence, std::memory_order_relaxed);
-  const std::uint64_t end = align_up(at + open_bytes, kCacheLineBytes);
+  std::byte* const place = slot.buffer.data() + at;
+  if (is_by_pages()) {
+    std::memcpy(place, record.data(), record.size());
+  } else {
+    durability_.copy(place, record.data(), align_up(record.size(), kCacheLineBytes));
+    STRATA_STEP("drain a record");
+    STRATA_TRY(durability_.drain());
+  }
+  STRATA_STEP("sealed");
+  head.last_sequence.store(sequence, std::memory_order_release);
+  const std::uint64_t end = align_up(at + record.size(), kCacheLineBytes);
   head.extent.store(Extent{static_cast<std::uint32_t>(end), 0}.word(), std::memory_order_release);
+  return {};
 }
 
+// For an heir, who cannot know whether the owner came so far; and on pages for the owner too.
 Result<void> TransactionLog::make_durable(const Slot& slot) {
+  if (is_by_pages()) return sync_group(slot);
   SlotHead& head = *slot.head;
-  if (durability_.granularity_bytes() >= kPageBytes) return sync_group(slot);
   const std::uint64_t first = head.first_bytes.load(std::memory_order_relaxed);
   const std::uint64_t used = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
   durability_.flush(slot.buffer.data() + first, used - first);
-  STRATA_STEP("drain a record");
   return durability_.drain();
 }
 

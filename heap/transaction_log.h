@@ -97,6 +97,7 @@ class TransactionLog {
   std::uint64_t live_generation() const { return context_.generation_bits() | 1; }
   std::uint64_t owner_word() const { return context_.generation_bits() | context_.token(); }
   bool is_owner_dead(std::uint64_t owner) const;
+  bool is_by_pages() const { return durability_.granularity_bytes() >= kPageBytes; }
   LogBounds bounds() const {
     return {payload_bytes_.load(std::memory_order_relaxed), log_offset_, log_offset_ + log_bytes_};
   }
@@ -106,7 +107,7 @@ class TransactionLog {
   // Life of a slot (transaction_log.cc).
   Result<std::uint32_t> claim(std::uint64_t timeout_ms);
   void make_room(const Slot& slot);
-  void seal(const Slot& slot, RecordKind kind, std::uint64_t open_bytes);
+  Result<void> seal(const Slot& slot, RecordKind kind, std::span<std::byte> record);
   Result<void> make_durable(const Slot& slot);
   Result<void> sync_group(const Slot& slot);
   Result<void> lead_group(const Slot& slot);
@@ -115,8 +116,11 @@ class TransactionLog {
   // What happens to a whole transaction, by its owner or by its heir (transaction_recovery.cc).
   template <typename Function>
   Result<void> for_each_entry(const Slot& slot, Function&& visit) const;
-  Result<void> complete(const Slot& slot);
-  Result<void> apply(const Slot& slot, bool& frees);
+  template <typename Function>
+  Result<void> for_each_entry_in(std::span<const std::byte> entries, Function&& visit) const;
+  // `entries`: all that it did, where its owner still has them at hand; else they are read.
+  Result<void> complete(const Slot& slot, std::span<const std::byte> entries = {});
+  Result<void> apply(const Slot& slot, std::span<const std::byte> entries, bool& frees);
   Result<void> release_blocks(const Slot& slot, EntryKind kind);
   Result<void> roll_back(const Slot& slot);
   Result<void> undo(const Slot& slot);

@@ -22,18 +22,19 @@ Unexpected damaged(std::string_view what) {
 
 }  // namespace
 
+template <typename Function>
+Result<void> TransactionLog::for_each_entry_in(std::span<const std::byte> entries,
+                                               Function&& visit) const {
+  EntryCursor cursor(entries, bounds());
+  for (Entry entry; cursor.next(entry);)
+    STRATA_TRY(visit(entry));
+  if (cursor.is_malformed()) return damaged("an entry is malformed or points outside the payload");
+  return {};
+}
+
 // All entries of the transaction in hand: of its sealed records and of the open one.
 template <typename Function>
 Result<void> TransactionLog::for_each_entry(const Slot& slot, Function&& visit) const {
-  const LogBounds bounds = this->bounds();
-  const auto walk = [&](std::span<const std::byte> entries) -> Result<void> {
-    EntryCursor cursor(entries, bounds);
-    for (Entry entry; cursor.next(entry);)
-      STRATA_TRY(visit(entry));
-    if (cursor.is_malformed())
-      return damaged("an entry is malformed or points outside the payload");
-    return {};
-  };
   std::uint64_t at = slot.head->first_bytes.load(std::memory_order_acquire);
   const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
   const std::uint64_t used = extent.used_bytes, open = extent.open_bytes;
@@ -43,18 +44,19 @@ Result<void> TransactionLog::for_each_entry(const Slot& slot, Function&& visit) 
   while (at < used) {
     const std::optional<Record> record = read_live_record(slot.buffer, at);
     if (!record || record->end_bytes > used) return damaged("a record of a slot is damaged");
-    STRATA_TRY(walk(record->entries));
+    STRATA_TRY(for_each_entry_in(record->entries, visit));
     at = record->end_bytes;
   }
   if (open <= sizeof(RecordHead)) return {};
-  return walk(slot.buffer.subspan(used + sizeof(RecordHead), open - sizeof(RecordHead)));
+  return for_each_entry_in(
+      slot.buffer.subspan(used + sizeof(RecordHead), open - sizeof(RecordHead)), visit);
 }
 
-Result<void> TransactionLog::complete(const Slot& slot) {
+Result<void> TransactionLog::complete(const Slot& slot, std::span<const std::byte> entries) {
   SlotHead& head = *slot.head;
   if (head.state.load(std::memory_order_acquire) == value_of(SlotState::committed)) {
     bool frees = false;
-    STRATA_TRY(apply(slot, frees));
+    STRATA_TRY(apply(slot, entries, frees));
     // On durable memory the next checkpoint releases what was freed: until then a power failure
     // would free it again, whoever has it by then.
     if (frees && is_volatile_) {
@@ -68,9 +70,10 @@ Result<void> TransactionLog::complete(const Slot& slot) {
   return {};
 }
 
-Result<void> TransactionLog::apply(const Slot& slot, bool& frees) {
+Result<void> TransactionLog::apply(const Slot& slot, std::span<const std::byte> entries,
+                                   bool& frees) {
   std::byte* const base = base_;
-  return for_each_entry(slot, [&](const Entry& entry) -> Result<void> {
+  const auto apply_one = [&](const Entry& entry) -> Result<void> {
     switch (entry.kind) {
       case EntryKind::write:
         STRATA_STEP("apply a write");
@@ -88,7 +91,8 @@ Result<void> TransactionLog::apply(const Slot& slot, bool& frees) {
         return {};
     }
     return {};
-  });
+  };
+  return entries.empty() ? for_each_entry(slot, apply_one) : for_each_entry_in(entries, apply_one);
 }
 
 Result<void> TransactionLog::release_blocks(const Slot& slot, EntryKind kind) {

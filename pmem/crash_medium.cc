@@ -229,6 +229,7 @@ void follow(const void* address, size_t bytes, unsigned flags) {
 }
 
 pmem2_flush_fn flush_lines = nullptr;
+pmem2_memcpy_fn copy_lines = nullptr;
 pmem2_drain_fn fence = nullptr;
 
 }  // namespace
@@ -260,6 +261,16 @@ extern "C" pmem2_flush_fn pmem2_get_flush_fn(struct pmem2_map* map) {
   return [](const void* address, size_t bytes) {
     if (auto* const watched = medium.load()) watched->flush(address, bytes);
     flush_lines(address, bytes);
+  };
+}
+
+extern "C" pmem2_memcpy_fn pmem2_get_memcpy_fn(struct pmem2_map* map) {
+  static auto* const real = next<decltype(pmem2_get_memcpy_fn)>("pmem2_get_memcpy_fn");
+  copy_lines = real(map);
+  return [](void* to, const void* from, size_t bytes, unsigned flags) {
+    void* const done = copy_lines(to, from, bytes, flags);
+    if (auto* const watched = medium.load()) watched->flush(to, bytes);
+    return done;
   };
 }
 

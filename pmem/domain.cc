@@ -246,6 +246,7 @@ Result<void> Domain::prepare_flushes(int fd) {
   if (error) return libpmem2_failure(error);
   map_ = std::exchange(lines.map, nullptr);
   flush_lines_ = pmem2_get_flush_fn(map_);
+  copy_lines_ = pmem2_get_memcpy_fn(map_);
   fence_ = pmem2_get_drain_fn(map_);
   return {};
 }
@@ -260,6 +261,11 @@ void Domain::flush(const void* address, std::size_t bytes) {
   if (!page_sync_) return flush_lines_(address, bytes);
   const auto begin = reinterpret_cast<std::uintptr_t>(address);
   page_sync_->flush({begin, begin + bytes});
+}
+
+void Domain::copy(void* to, const void* from, std::size_t bytes) {
+  if (access_ != Access::read_write || page_sync_) return Durability::copy(to, from, bytes);
+  copy_lines_(to, from, bytes, PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
 }
 
 Result<void> Domain::drain() {

@@ -52,6 +52,7 @@ class Domain final : public Durability {
   bool is_volatile() const override { return access_ == Access::copy_on_write; }
   std::size_t granularity_bytes() const override { return static_cast<std::size_t>(granularity_); }
   void flush(const void* address, std::size_t bytes) override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
   Result<void> drain() override;
 
   // Reaches the medium itself, past buffers that survive a power failure only as long as the
@@ -80,6 +81,7 @@ class Domain final : public Durability {
   // Below it only.
   pmem2_map* map_ = nullptr;
   void (*flush_lines_)(const void*, std::size_t) = nullptr;
+  void* (*copy_lines_)(void*, const void*, std::size_t, unsigned) = nullptr;
   void (*fence_)() = nullptr;
 };
 

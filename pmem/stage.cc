@@ -6,7 +6,6 @@
 
 #include "base/crc32c.h"
 #include "base/step.h"
-#include "base/stream_copy.h"
 #include "pmem/directory_change.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
@@ -34,8 +33,7 @@ Result<void> StagedSegment::store(std::uint64_t offset_bytes, std::span<const st
   }
   const auto place = payload().subspan(offset_bytes, bytes.size());
   STRATA_TRY(domain_->fault_in(place));
-  stream_copy(place.data(), bytes.data(), bytes.size());
-  domain_->flush(place.data(), place.size());
+  domain_->copy(place.data(), bytes.data(), bytes.size());
   return {};
 }
 

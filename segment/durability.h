@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include "base/result.h"
 
@@ -24,7 +25,14 @@ class Durability {
 
   // Starts writing the range out.
   virtual void flush(const void* address, std::size_t bytes) { (void)address, (void)bytes; }
-  // Returns once everything that this thread flushed is durable.
+  // Copies and flushes, past the caches where that is faster: `to` is then far away for whoever
+  // reads it next. The ranges do not overlap.
+  virtual void copy(void* to, const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+    flush(to, bytes);
+  }
+  // Returns once everything that this thread flushed is durable, and all that it copied is seen by
+  // other threads.
   virtual Result<void> drain() { return {}; }
 
   Result<void> persist(const void* address, std::size_t bytes) {
