@@ -4,14 +4,20 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/long_hash.h"
+
 namespace strata {
 namespace {
+
+constexpr std::size_t kLongBytes = 512;
 
 std::uint64_t check_of(std::span<const std::byte> record, std::uint64_t seed) {
   const std::uint64_t head_hash =
       XXH3_64bits_withSeed(record.data(), offsetof(RecordHead, check), seed);
-  const std::uint64_t hash = XXH3_64bits_withSeed(record.data() + sizeof(RecordHead),
-                                                  record.size() - sizeof(RecordHead), head_hash);
+  const auto entries = record.subspan(sizeof(RecordHead));
+  const std::uint64_t hash = entries.size() > kLongBytes
+                                 ? hash_long(entries, head_hash)
+                                 : XXH3_64bits_withSeed(entries.data(), entries.size(), head_hash);
   return hash == 0 ? 1 : hash;  // 0 marks a void record
 }
 

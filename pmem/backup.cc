@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "base/crc32c.h"
+#include "base/long_hash.h"
 #include "pmem/backup_format.h"
-#include "pmem/block_hash.h"
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/transfer.h"
@@ -72,7 +72,7 @@ Result<void> write_version(Writer& writer, const VerifiedReader& reader) {
     if (reader.has_checksums()) {
       STRATA_ASSIGN(block, reader.block(i));
     }
-    hashes[i] = hash_block(block);
+    hashes[i] = hash_long(block);
   }
   record->hashes_crc32c = crc32c(std::as_bytes(std::span(hashes)));
   record->crc32c = crc_before(*record);
@@ -124,7 +124,7 @@ Result<void> read_version(Reader& reader, const BackupHeader& header, const Pool
     const std::uint64_t at = i * record->block_bytes;
     const auto block = staged.payload().subspan(
         at, std::min<std::uint64_t>(record->block_bytes, record->payload_bytes - at));
-    if (hash_block(block) != hashes[i]) {
+    if (hash_long(block) != hashes[i]) {
       return fail(Code::corrupt, fmt::format("{} version {}: block {} differs from its hash", name,
                                              record->entry.version, i));
     }

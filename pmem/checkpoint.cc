@@ -8,8 +8,8 @@
 #include <mutex>
 
 #include "base/crc32c.h"
+#include "base/long_hash.h"
 #include "base/stream_copy.h"
-#include "pmem/block_hash.h"
 #include "pmem/parallel.h"
 
 namespace strata {
@@ -64,7 +64,7 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
     for (std::uint64_t i = first; i < last; ++i) {
       const std::uint64_t at = i * options.block_bytes;
       const auto block = from.subspan(at, std::min<std::uint64_t>(options.block_bytes, end - at));
-      const std::uint64_t hash = hash_block(block);
+      const std::uint64_t hash = hash_long(block);
       if (is_new || checksums[i] != hash) {
         checksums[i] = hash;
         run_end = at + block.size();
@@ -167,7 +167,7 @@ Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) co
                 fmt::format("{}: has {} blocks, not {}", what_, block_count(), index + 1));
   }
   const auto bytes = unverified().subspan(index * block_bytes(), bytes_of_block(index));
-  if (hash_block(bytes) != checksums_[index]) {
+  if (hash_long(bytes) != checksums_[index]) {
     return fail(Code::corrupt,
                 fmt::format("{}: block {} ({} bytes at {}) differs from its checksum", what_, index,
                             bytes.size(), index * block_bytes()));
