@@ -64,6 +64,11 @@ TEST_CASE("every_unit_that_format_bytes_prints_can_be_parsed") {
     CHECK(parse_bytes(format_bytes(bytes)).value() == bytes);
 }
 
+TEST_CASE("count_of_says_one_of_one_thing") {
+  CHECK(count_of(1, "block") == "1 block");
+  CHECK(count_of(0, "block") == "0 blocks");
+}
+
 TEST_CASE("format_bytes_picks_the_largest_whole_unit") {
   CHECK(format_bytes(17) == "17 B");
   CHECK(format_bytes(MiB(64)) == "64 MiB");

@@ -27,5 +27,7 @@ Result<std::uint64_t> parse_bytes(std::string_view text);
 
 // "64 MiB", "1.5 GiB", "17 B": the largest unit that keeps the number at 1 or above.
 std::string format_bytes(std::uint64_t bytes);
+// "1 block", "3 blocks".
+std::string count_of(std::uint64_t count, std::string_view noun);
 
 }  // namespace strata

@@ -61,17 +61,11 @@ Result<void> write_version(Writer& writer, const VerifiedReader& reader) {
   record->entry = reader.entry();
   std::memcpy(static_cast<void*>(&record->header), &reader.header(), sizeof record->header);
   record->payload_bytes = reader.bytes();
-  record->block_bytes =
-      reader.has_checksums() ? reader.entry().checksum_block_bytes : kBackupBlockBytes;
+  record->block_bytes = static_cast<std::uint32_t>(reader.block_bytes());
   const std::span<const std::byte> payload = reader.unverified();
-  std::vector<std::uint64_t> hashes(block_count(payload.size(), record->block_bytes));
+  std::vector<std::uint64_t> hashes(reader.block_count());
   for (std::uint64_t i = 0; i < hashes.size(); ++i) {
-    const std::uint64_t at = i * record->block_bytes;
-    std::span<const std::byte> block =
-        payload.subspan(at, std::min<std::uint64_t>(record->block_bytes, payload.size() - at));
-    if (reader.has_checksums()) {
-      STRATA_ASSIGN(block, reader.block(i));
-    }
+    STRATA_ASSIGN(const auto block, reader.block_if_verifiable(i));
     hashes[i] = hash_long(block);
   }
   record->hashes_crc32c = crc32c(std::as_bytes(std::span(hashes)));

@@ -14,7 +14,6 @@ namespace strata {
 inline constexpr std::array<char, 8> kBackupMagic = {'S', 'T', 'R', 'A', 'B', 'A', 'K', '1'};
 inline constexpr std::uint16_t kBackupVersionMajor = 1;
 inline constexpr std::uint16_t kBackupVersionMinor = 0;
-inline constexpr std::uint32_t kBackupBlockBytes = 64 * 1024;  // where the pool has no checksums
 
 // First in the file.
 struct BackupHeader {

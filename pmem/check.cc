@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <map>
 
+#include "base/bytes.h"
 #include "os/run_apart.h"
 #include "pmem/checkpoint.h"
 #include "pmem/object_pool.h"
@@ -120,7 +121,8 @@ void check_against_heap(const DirectoryCopy& copy, const Heap& heap, CheckReport
   if (leaked != 0) problems += fmt::format("; {} objects are named by no slot", leaked);
   if (problems.empty()) {
     add(report, "objects", CheckOutcome::sound,
-        fmt::format("{} segments' objects are in the heap, none is lost", named.size()));
+        fmt::format("the objects of {} are in the heap, none is lost",
+                    count_of(named.size(), "segment version")));
   } else {
     add(report, "objects", CheckOutcome::damaged, problems.substr(2));
   }

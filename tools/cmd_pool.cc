@@ -1,6 +1,7 @@
 // `strata pool info|ls|check|repair`: what looks at a pool, and what mends it.
 #include <fmt/format.h>
 
+#include "base/bytes.h"
 #include "pmem/backend.h"
 #include "pmem/check.h"
 #include "pmem/repair.h"
@@ -96,9 +97,10 @@ Result<ExitCode> check(Context& context, const CheckFlags& flags) {
   STRATA_TRY(check_contents(context, report));
   context.output().json(to_json(report));
   context.output().print(check_table(report));
-  context.output().print(fmt::format("{}: {}, {} segment versions, {} blocks verified\n",
-                                     report.path, report.is_sound() ? "sound" : "DAMAGED",
-                                     report.segments_checked, report.blocks_verified));
+  context.output().print(fmt::format("{}: {}, {}, {} verified\n", report.path,
+                                     report.is_sound() ? "sound" : "DAMAGED",
+                                     count_of(report.segments_checked, "segment version"),
+                                     count_of(report.blocks_verified, "block")));
   return report.is_sound() ? ExitCode::done : ExitCode::failed;
 }
 
@@ -111,8 +113,8 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
                {"check", to_json(report.check)}};
   json["damaged_path"] = report.damaged_path.empty() ? Json(nullptr) : Json(report.damaged_path);
   context.output().json(json);
-  context.output().print(fmt::format("{}: {} segment versions kept; it opens and is sound\n",
-                                     report.path, report.versions_kept));
+  context.output().print(fmt::format("{}: {} kept; it opens and is sound\n", report.path,
+                                     count_of(report.versions_kept, "segment version")));
   for (const std::string& lost : report.lost)
     context.output().print(fmt::format("  lost: {}\n", lost));
   if (!report.damaged_path.empty()) {

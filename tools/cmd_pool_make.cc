@@ -34,9 +34,9 @@ Result<ExitCode> grow(Context& context, const GrowFlags& flags) {
                          {"old_bytes", report.old_bytes},
                          {"new_bytes", report.new_bytes},
                          {"segment_versions", report.segments}});
-  context.output().print(fmt::format("{}: {} to {}, {} segment versions\n", flags.path,
+  context.output().print(fmt::format("{}: {} to {}, {}\n", flags.path,
                                      format_bytes(report.old_bytes), format_bytes(report.new_bytes),
-                                     report.segments));
+                                     count_of(report.segments, "segment version")));
   return ExitCode::done;
 }
 

@@ -68,9 +68,9 @@ Result<ExitCode> export_segment(Context& context, const Flags& flags) {
                          {"version", report.version},
                          {"bytes", report.bytes},
                          {"blocks_verified", report.blocks_verified}});
-  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} blocks verified\n", flags.file,
+  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} verified\n", flags.file,
                                      format_bytes(report.bytes), flags.path, flags.name,
-                                     report.version, report.blocks_verified));
+                                     report.version, count_of(report.blocks_verified, "block")));
   return ExitCode::done;
 }
 
@@ -87,8 +87,9 @@ Result<ExitCode> backup(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const BackupReport report,
                 backup_pool(pool, flags.file, {.replace = flags.replace}));
   show(context, flags, report);
-  context.output().print(fmt::format("{}: {} segment versions of {}, {}\n", flags.file,
-                                     report.versions, flags.path, format_bytes(report.file_bytes)));
+  context.output().print(fmt::format("{}: {} of {}, {}\n", flags.file,
+                                     count_of(report.versions, "segment version"), flags.path,
+                                     format_bytes(report.file_bytes)));
   return ExitCode::done;
 }
 
@@ -102,9 +103,9 @@ Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
                          {"version", report.version},
                          {"bytes", report.bytes},
                          {"blocks_verified", report.blocks_verified}});
-  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} blocks verified\n", flags.uri,
+  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} verified\n", flags.uri,
                                      format_bytes(report.bytes), flags.path, flags.name,
-                                     report.version, report.blocks_verified));
+                                     report.version, count_of(report.blocks_verified, "block")));
   return ExitCode::done;
 }
 
@@ -112,8 +113,8 @@ Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const BackupReport report,
                 restore_pool(context.os(), flags.file, flags.path, {.bytes = flags.bytes}));
   show(context, flags, report);
-  context.output().print(
-      fmt::format("{}: {} segment versions from {}\n", flags.path, report.versions, flags.file));
+  context.output().print(fmt::format("{}: {} from {}\n", flags.path,
+                                     count_of(report.versions, "segment version"), flags.file));
   return ExitCode::done;
 }
 
