@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 #include <utility>
 
 #include "base/bytes.h"
@@ -18,40 +17,45 @@ namespace strata {
 class RecordScratch {
  public:
   RecordScratch() = default;
-  // Of at least `bytes`, a multiple of a cache line.
-  static RecordScratch take(std::uint64_t bytes) {
-    RecordScratch& spare = of_thread();
-    RecordScratch taken = std::move(spare);
-    if (taken.capacity_ < bytes) taken = RecordScratch(bytes);
-    return taken;
-  }
-  void give_back() {
-    if (memory_ != nullptr && capacity_ > of_thread().capacity_) of_thread() = std::move(*this);
-  }
-  RecordScratch(RecordScratch&& other) noexcept
-      : memory_(std::move(other.memory_)), capacity_(std::exchange(other.capacity_, 0)) {}
-  RecordScratch& operator=(RecordScratch&& other) noexcept {
-    memory_ = std::move(other.memory_);
-    capacity_ = std::exchange(other.capacity_, 0);
-    return *this;
-  }
+  ~RecordScratch() { give_back(); }
+  RecordScratch(const RecordScratch&) = delete;
+  RecordScratch& operator=(const RecordScratch&) = delete;
 
-  std::byte* bytes() const { return memory_.get(); }
+  // At least `bytes`, a multiple of a cache line.
+  void take(std::uint64_t bytes) {
+    give_back();
+    thread_ = &of_thread();
+    mine_ = std::exchange(thread_->spare, {});
+    if (mine_.bytes >= bytes) return;
+    std::free(mine_.start);
+    mine_.start = static_cast<std::byte*>(std::aligned_alloc(kCacheLineBytes, bytes));
+    mine_.bytes = mine_.start == nullptr ? 0 : bytes;
+  }
+  std::byte* bytes() const { return mine_.start; }
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
+  struct Memory {
+    std::byte* start = nullptr;
+    std::uint64_t bytes = 0;
   };
-  explicit RecordScratch(std::uint64_t bytes)
-      : memory_(static_cast<std::byte*>(std::aligned_alloc(kCacheLineBytes, bytes))),
-        capacity_(memory_ == nullptr ? 0 : bytes) {}
-  static RecordScratch& of_thread() {
-    static thread_local RecordScratch spare;
-    return spare;
+  struct Thread {
+    Memory spare;
+    ~Thread() { std::free(spare.start); }
+  };
+  static Thread& of_thread() {
+    static thread_local Thread thread;
+    return thread;
+  }
+  // Of two, which nested transactions on two logs have, the larger one is kept.
+  void give_back() {
+    if (mine_.start == nullptr) return;
+    if (mine_.bytes > thread_->spare.bytes) std::swap(mine_, thread_->spare);
+    std::free(mine_.start);
+    mine_ = {};
   }
 
-  std::unique_ptr<std::byte, Free> memory_;
-  std::uint64_t capacity_ = 0;
+  Memory mine_;
+  Thread* thread_ = nullptr;
 };
 
 }  // namespace strata

@@ -33,7 +33,6 @@ Transaction::Transaction(TransactionLog& log) : log_(log), outer_(innermost()) {
 Transaction::~Transaction() {
   if (has_slot_) abort();
   unlock_all();
-  scratch_.give_back();
   innermost() = outer_;
 }
 
@@ -81,7 +80,7 @@ Result<void> Transaction::open_slot(const TransactOptions& options) {
   // and copied at once when they are whole: past the caches that is faster than to build them in
   // the log and to flush it, and they can be applied from a place that is near.
   if (!log_.is_volatile_) {
-    scratch_ = RecordScratch::take(log_.slot_bytes_);
+    scratch_.take(log_.slot_bytes_);
     if (scratch_.bytes() == nullptr) {
       return fail(
           Code::exhausted,
