@@ -98,6 +98,30 @@ TEST_CASE("an_error_undoes_writes_snapshots_allocations_and_frees") {
   });
 }
 
+TEST_CASE("transactions_on_two_logs_nest_and_keep_their_records_apart") {
+  PretendDurability cache_lines(64);
+  with_each_durability([&](World& outer) {
+    World inner(cache_lines, {.slot_count = 2, .slot_bytes = KiB(64)});
+    for (std::uint64_t round = 1; round <= 3; ++round) {
+      REQUIRE(outer.run([&](Transaction& tx) -> Result<void> {
+        STRATA_TRY(tx.write(outer.data().cells[0], 10 * round));
+        STRATA_TRY(inner.run([&](Transaction& nested) -> Result<void> {
+          for (std::size_t i = 0; i < 100; ++i)
+            STRATA_TRY(nested.write(inner.data().cells[i], 20 * round + i));
+          return {};
+        }));
+        return tx.write(outer.data().cells[1], 30 * round);
+      }));
+      CHECK(outer.data().cells[0] == 10 * round);
+      CHECK(outer.data().cells[1] == 30 * round);
+      for (std::size_t i = 0; i < 100; ++i)
+        CHECK(inner.data().cells[i] == 20 * round + i);
+    }
+    CHECK(outer.is_whole());
+    CHECK(inner.is_whole());
+  });
+}
+
 TEST_CASE("an_exception_undoes_everything_and_passes_on") {
   with_each_durability([](World& world) {
     CHECK_THROWS_AS(world.run([&](Transaction& tx) -> Result<void> {
