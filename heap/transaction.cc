@@ -244,7 +244,7 @@ Result<void> Transaction::write_bytes(void* target, const void* value, std::uint
   }
   if (!has_room(bytes)) return no_room(bytes);
   // The line is wanted at commit; until then it can arrive.
-  __builtin_prefetch(target, 1);
+  if (!log_.is_applied_durably(bytes)) __builtin_prefetch(target, 1);
   std::byte* const data = record() + open_bytes_ + sizeof(EntryHead);
   put(EntryKind::write, offset, value, bytes);
   writes_.add(offset, bytes, data);

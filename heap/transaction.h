@@ -17,7 +17,8 @@
 //   Errors:   exhausted where the slot's buffer or the heap is full, timed_out for a lock or a
 //             slot; each leaves nothing changed, even if the function returns success after it.
 //   Cost:     on volatile memory two copies of the bytes; on durable memory three, and one drain at
-//             commit, one more for each snapshot() call and for large new blocks.
+//             commit, one more for each snapshot() call, for large new blocks and on cache
+//             lines for writes of a kilobyte and more.
 //   Persists: when transact() returns success on a durable segment, it is durable.
 #pragma once
 

@@ -90,7 +90,9 @@ void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::u
     EntryCursor cursor(record->entries, bounds);
     for (Entry entry; cursor.next(entry);) {
       if (entry.kind == EntryKind::write) {
-        durability_.flush(base + entry.offset, entry.data.size());
+        if (!is_applied_durably(entry.data.size())) {
+          durability_.flush(base + entry.offset, entry.data.size());
+        }
       } else if (entry.kind != EntryKind::undo) {
         const std::span<const std::byte> state = blocks_.state_bytes(entry.offset);
         durability_.flush(state.data(), state.size());

@@ -18,6 +18,12 @@ constexpr TransactionLogOptions kLog = {.slot_count = 3, .slot_bytes = KiB(4)};
 constexpr std::uint64_t kCells = 16;
 constexpr std::uint64_t kSum = 1000 * kCells;
 
+std::array<std::uint64_t, 160> filled(std::uint64_t value) {
+  std::array<std::uint64_t, 160> all{};
+  all.fill(value);
+  return all;
+}
+
 // Cells keep their sum; cells[64 + t] counts what thread t has committed.
 struct Bank {
   Bank(const ShadowOptions& options, std::size_t padding = 0)
@@ -50,6 +56,9 @@ struct Bank {
         return "an update in place is torn";
       }
     }
+    const auto& large = heir.data().large;
+    if (large != filled(large[0])) return "a large write is torn";
+    if (large[0] < acknowledged_large) return "a large write is lost";
     std::string why;
     if (!list_is_whole(heir, why)) return why;
     // Recovery may itself be cut off and done again.
@@ -70,6 +79,7 @@ struct Bank {
   SharedBytes bytes;
   std::optional<ShadowDurability> shadow;
   std::array<std::atomic<std::uint64_t>, 4> acknowledged{};
+  std::atomic<std::uint64_t> acknowledged_large{0};
   std::set<std::string> verdicts;
   std::uint64_t bad_images = 0;
 };
@@ -116,6 +126,14 @@ Result<void> transfer(Transaction& tx, TestPayload& data, std::mt19937& random, 
     }
     default: break;
   }
+  if (random() % 5 == 0) {
+    // A small write over a large one, which reach the medium in different ways.
+    const std::uint64_t value = tx.read(data.large[0]) + 1;
+    auto all = filled(value);
+    all[7] = 0;
+    STRATA_TRY(tx.write(data.large, all));
+    STRATA_TRY(tx.write(data.large[7], value));
+  }
   while (tx.read(data.listed) > 10)
     STRATA_TRY(pop_node(tx, data));
   STRATA_TRY(tx.write(data.cells[64 + t], tx.read(data.cells[64 + t]) + 1));
@@ -132,6 +150,7 @@ void work(Bank& bank, TestProcess& process, std::size_t t, unsigned seed, int ro
     });
     if (done) {
       bank.acknowledged[t] = bank.data().cells[64 + t];
+      bank.acknowledged_large = bank.data().large[0];
     } else {
       STRATA_CHECK(done.error().message() == "changed my mind" ||
                    done.error().code() == Code::exhausted);

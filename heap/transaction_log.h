@@ -84,6 +84,8 @@ class TransactionLog {
  private:
   friend class Transaction;
 
+  static constexpr std::uint64_t kAppliedDurablyFromBytes = 1024;
+
   struct Slot {
     SlotHead* head;
     std::span<std::byte> buffer;
@@ -97,6 +99,11 @@ class TransactionLog {
   std::uint64_t live_generation() const { return context_.generation_bits() | 1; }
   std::uint64_t owner_word() const { return context_.generation_bits() | context_.token(); }
   bool is_owner_dead(std::uint64_t owner) const;
+  // On cache lines a large write is applied past the caches and drained at once, which costs less
+  // than to fetch its lines for it and to write them back at the next checkpoint.
+  bool is_applied_durably(std::uint64_t write_bytes) const {
+    return write_bytes >= kAppliedDurablyFromBytes && !is_volatile_ && !is_by_pages();
+  }
   bool is_by_pages() const { return durability_.granularity_bytes() >= kPageBytes; }
   LogBounds bounds() const {
     return {payload_bytes_.load(std::memory_order_relaxed), log_offset_, log_offset_ + log_bytes_};

@@ -73,11 +73,17 @@ Result<void> TransactionLog::complete(const Slot& slot, std::span<const std::byt
 Result<void> TransactionLog::apply(const Slot& slot, std::span<const std::byte> entries,
                                    bool& frees) {
   std::byte* const base = base_;
+  bool has_copied = false;
   const auto apply_one = [&](const Entry& entry) -> Result<void> {
     switch (entry.kind) {
       case EntryKind::write:
         STRATA_STEP("apply a write");
-        std::memcpy(base + entry.offset, entry.data.data(), entry.data.size());
+        if (is_applied_durably(entry.data.size())) {
+          durability_.copy(base + entry.offset, entry.data.data(), entry.data.size());
+          has_copied = true;
+        } else {
+          std::memcpy(base + entry.offset, entry.data.data(), entry.data.size());
+        }
         return {};
       case EntryKind::undo: return {};
       case EntryKind::allocate:
@@ -92,7 +98,11 @@ Result<void> TransactionLog::apply(const Slot& slot, std::span<const std::byte> 
     }
     return {};
   };
-  return entries.empty() ? for_each_entry(slot, apply_one) : for_each_entry_in(entries, apply_one);
+  STRATA_TRY(entries.empty() ? for_each_entry(slot, apply_one)
+                             : for_each_entry_in(entries, apply_one));
+  if (!has_copied) return {};
+  STRATA_STEP("drain large writes");
+  return durability_.drain();
 }
 
 Result<void> TransactionLog::release_blocks(const Slot& slot, EntryKind kind) {

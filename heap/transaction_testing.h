@@ -31,7 +31,8 @@ struct TestPayload {
   std::array<std::uint64_t, 8> reserved;
   std::array<RobustMutex, 8> locks;
   std::array<std::uint64_t, 256> cells;
-  std::uint64_t list;  // offset of the first TestNode
+  std::array<std::uint64_t, 160> large;  // more than a kilobyte
+  std::uint64_t list;                    // offset of the first TestNode
   std::uint64_t listed;
   std::array<std::uint64_t, 6> padding;
   std::array<std::atomic<std::uint64_t>, kBlockCount / 32> block_states;
