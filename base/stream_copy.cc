@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -46,8 +47,14 @@ __attribute__((target("clflushopt"))) static void evict_now(const void* address)
   _mm_clflushopt(const_cast<void*>(address));
 }
 
+// Not every compiler's __builtin_cpu_supports knows of it.
+static bool has_clflushopt() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit_CLFLUSHOPT) != 0;
+}
+
 void evict(const void* address) {
-  static const bool can = __builtin_cpu_supports("clflushopt");
+  static const bool can = has_clflushopt();
   if (can) evict_now(address);
 }
 
