@@ -151,7 +151,7 @@ class HeapChecker {
         case UnitKind::free:
         case UnitKind::meta: break;
         case UnitKind::interior:
-          found(is_units_lock_broken() ? Kind::dead_owner : Kind::descriptor, offset_of(&word),
+          found(kind_of_stray_unit(), offset_of(&word),
                 "unit {}: belongs to a span {} units before it, which does not reach it", unit,
                 state.units);
           break;
@@ -167,10 +167,13 @@ class HeapChecker {
     }
   }
 
-  // A dead or live holder may be between two steps: then interiors without a head are expected.
-  bool is_units_lock_broken() const {
+  // An interior unit without a head is expected where a dead or live holder of the lock is between
+  // two steps, and where the power failed between them and nobody has had the lock since.
+  Kind kind_of_stray_unit() const {
     const LockReport lock = core_.header().units_lock.report();
-    return lock.token != 0 || lock.is_unrepaired;
+    if (lock.token != 0 || lock.is_unrepaired) return Kind::dead_owner;
+    const bool is_repaired = core_.header().units_generation.load() == core_.repaired_generation();
+    return is_repaired ? Kind::descriptor : Kind::hint;
   }
 
   void check_used_hint(std::uint64_t unit, const UnitState& state) {
@@ -310,7 +313,7 @@ class HeapChecker {
     }
     const LockReport lock = names.lock.report();
     if (lock.token == 0 && !lock.is_unrepaired && names.live.load() != report_.names) {
-      const bool is_current = names.generation.load() == core_.names_generation();
+      const bool is_current = names.generation.load() == core_.repaired_generation();
       found(is_current ? Kind::name : Kind::hint, offset_of(&names.live),
             "{} names are counted, {} are there", names.live.load(), report_.names);
     }

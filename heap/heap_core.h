@@ -271,6 +271,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<std::uint64_t> take_units(ThreadCache& cache, unsigned size_class, std::uint64_t units,
                                    Taking taking, Word* destination);
   Result<void> release_units(std::uint64_t unit);
+  // Once in each generation, and after a dead owner, repairs the units.
   Result<void> lock_units();
   void unlock_units();
   void repair_units();
@@ -310,10 +311,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> open_transaction_log();
   TransactionLogOptions default_log_options() const;
 
+  // What stands in the header once something derived was made anew in this generation. A power
+  // failure leaves no dead owner by which to know that it lags. Never 0, which a new heap has.
+  std::uint64_t repaired_generation() const { return memory_->generation() << 1 | 1; }
+
   // names.cc
   Result<void> lock_names(ThreadCache& cache);
-  // Never 0, which is what a new heap has.
-  std::uint64_t names_generation() const { return memory_->generation() << 1 | 1; }
   void unlock_names(ThreadCache& cache);
   Result<void> repair_names(ThreadCache& cache);
   Result<void> settle_intents_on(ThreadCache& cache, const Word& place);

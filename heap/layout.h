@@ -91,7 +91,8 @@ struct HeapHeader {
   Word unit_limit;                                 // 1088: units that spans may use; only grows
   Word recoveries;                                 // 1096: dead slots cleaned up so far
   Word slot_high;                                  // 1104: slots used at once; only grows
-  std::array<std::uint64_t, 5> reserved_b;         // 1112
+  Word units_generation;                           // 1112: in which the units were last repaired
+  std::array<std::uint64_t, 4> reserved_b;         // 1120
   RobustMutex units_lock;                          // 1152: guards taking and giving back of units
   RobustMutex recovery_lock;                       // 1216: held while a dead slot is cleaned up
   NamesBlock names;                                // 1280

@@ -280,10 +280,10 @@ Result<void> HeapCore::lock_names(ThreadCache& cache) {
   STRATA_STEP("names locked");
   cache.holds_names_lock = true;
   // A power failure leaves no dead owner, but counts that lag, and perhaps a table half-made.
-  const bool is_first = header().names.generation.load() != names_generation();
+  const bool is_first = header().names.generation.load() != repaired_generation();
   if (how == Acquired::owner_died || is_first) {
     auto repaired = repair_names(cache);
-    if (repaired) header().names.generation.store(names_generation());
+    if (repaired) header().names.generation.store(repaired_generation());
     STRATA_STEP("names repaired");
     const auto marked =
         repaired && how == Acquired::owner_died ? lock.mark_repaired(*sync_) : repaired;

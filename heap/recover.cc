@@ -25,6 +25,8 @@ Result<bool> HeapCore::is_slot_dead(std::uint64_t owner_word) const {
 Result<RecoveryReport> HeapCore::recover() {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   STRATA_ASSIGN(RecoveryReport report, recover_now(mine, true));
+  STRATA_TRY(lock_units());  // which repairs what a power failure has left
+  unlock_units();
   report.units += retire_all_empty(mine->slot_number);
   return report;
 }

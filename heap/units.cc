@@ -2,7 +2,8 @@
 //
 // Descriptors are written in an order that leaves something to tell at every instruction: a run's
 // interior first and its head last; to give back, the head first. So an interior unit that no head
-// reaches is free, and whoever gets the lock from a dead owner makes it so.
+// reaches is free, and whoever gets the lock from a dead owner makes it so, or gets it first after
+// a power failure, which takes hints and heads back to different moments.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -53,11 +54,13 @@ Result<void> HeapCore::lock_units() {
   RobustMutex& lock = header().units_lock;
   STRATA_ASSIGN(const Acquired how, lock.lock_for_ms(*sync_, kLockTimeoutMs));
   STRATA_STEP("units locked");
-  if (how == Acquired::owner_died) {
+  Word& repaired = header().units_generation;
+  if (how == Acquired::owner_died || repaired.load() != repaired_generation()) {
     repair_units();
+    repaired.store(repaired_generation());
     STRATA_STEP("units repaired");
-    STRATA_TRY(lock.mark_repaired(*sync_));
   }
+  if (how == Acquired::owner_died) STRATA_TRY(lock.mark_repaired(*sync_));
   return {};
 }
 
@@ -227,10 +230,6 @@ Result<std::uint64_t> HeapCore::take_units(ThreadCache& cache, unsigned size_cla
   (void)recover_now(&cache, !cache.holds_names_lock);
   (void)give_back_all_empty(cache);
   (void)retire_all_empty(cache.slot_number);
-  // A power failure takes hints and heads back to different moments, and nobody died with the lock.
-  STRATA_TRY(lock_units());
-  repair_units();
-  unlock_units();
   unit = try_once();
   while (unit && *unit == 0) {
     STRATA_TRY(grow_for(units));

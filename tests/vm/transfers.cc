@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -63,7 +64,9 @@ void tell_done(const char* label, std::span<const uint64_t> done) {
   std::fflush(stdout);
 }
 
-int tell_broken(const char* label, const std::string& why) {
+int tell_broken(const char* label, std::string why) {
+  // The host reads one line.
+  std::replace(why.begin(), why.end(), '\n', ';');
   std::printf("@@BROKEN %s %s\n", label, why.c_str());
   std::fflush(stdout);
   return 1;

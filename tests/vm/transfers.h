@@ -31,6 +31,6 @@ std::string compare_balances(std::span<const int64_t> found, std::span<const int
 // What the host listens to: tests/vm/power_failure.py.
 void acknowledge(const char* label, int process, uint64_t number);
 void tell_done(const char* label, std::span<const uint64_t> done);
-int tell_broken(const char* label, const std::string& why);  // returns the exit status
+int tell_broken(const char* label, std::string why);  // returns the exit status
 
 }  // namespace strata::test
