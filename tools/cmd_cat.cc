@@ -35,14 +35,13 @@ Result<ExitCode> cat(Context& context, const std::string& uri, std::uint64_t tim
 void add_cat(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   const auto timeout_ms = std::make_shared<std::uint64_t>(1000);
-  CLI::App& app =
-      commands.add("cat", "Write a segment's bytes to standard output, raw, even under --json.",
-                   "strata cat shm:mesh > mesh.bin\nstrata cat shm:log | grep error",
-                   [=](Context& context) { return cat(context, *uri, *timeout_ms); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
-  app.add_option("--timeout-ms", *timeout_ms, "how long to wait while it is being filled")
-      ->capture_default_str()
-      ->type_name("MS");
+  commands
+      .add("cat", "Write a segment's bytes to standard output, raw, even under --json.",
+           "strata cat shm:mesh > mesh.bin\nstrata cat shm:log | grep error",
+           [=](Context& context) { return cat(context, *uri, *timeout_ms); })
+      .word("URI", *uri, "the segment")
+      .option_with_default("--timeout-ms", *timeout_ms, "how long to wait while it is being filled",
+                           "MS");
 }
 
 }  // namespace strata::tools

@@ -35,12 +35,12 @@ Result<ExitCode> check(Context& context, const std::string& uri) {
 
 void add_check(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
-  CLI::App& app = commands.add(
-      "check",
-      "Check a segment: header, sealed content, heap, objects, log, locks; changes nothing.",
-      "strata check shm:mesh && echo sound",
-      [uri](Context& context) { return check(context, *uri); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  commands
+      .add("check",
+           "Check a segment: header, sealed content, heap, objects, log, locks; changes nothing.",
+           "strata check shm:mesh && echo sound",
+           [uri](Context& context) { return check(context, *uri); })
+      .word("URI", *uri, "the segment");
 }
 
 }  // namespace strata::tools

@@ -53,17 +53,17 @@ Result<ExitCode> create(Context& context, const Options& options) {
 
 void add_create(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
+  Arguments arguments =
       commands.add("create", "Create a named segment, zero filled, placed and committed.",
                    "strata create shm:mesh --size 64M\n"
                    "strata create shm:mesh --size 64M --interleave 0,1 --strict\n"
                    "strata create shm:mesh --size 4G --huge thp --max-size 16G\n"
                    "strata create shm:scratch --size 1G --lifetime process    # until Ctrl-C",
                    [options](Context& context) { return create(context, *options); });
-  app.add_option("URI", options->uri, "its name, such as shm:mesh")->required()->type_name("");
-  add_size(app, "--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G")->required();
-  options->flags.add_placement(app);
-  options->flags.add_lifetime(app);
+  arguments.word("URI", options->uri, "its name, such as shm:mesh");
+  arguments.required_size("--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G");
+  options->flags.add_placement(arguments);
+  options->flags.add_lifetime(arguments);
 }
 
 }  // namespace strata::tools

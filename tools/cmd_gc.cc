@@ -49,13 +49,13 @@ Result<ExitCode> gc(Context& context, const ReclaimOptions& options) {
 
 void add_gc(Commands& commands) {
   const auto options = std::make_shared<ReclaimOptions>();
-  CLI::App& app =
-      commands.add("gc", "Reclaim what is proven to be orphaned, and show the evidence.",
-                   "strata gc --dry-run\nstrata gc\nstrata gc --job 4711    # segments of that "
-                   "job, which has ended",
-                   [options](Context& context) { return gc(context, *options); });
-  app.add_flag("--dry-run", options->dry_run, "decide and show, but change nothing");
-  app.add_option("--job", options->ended_job, "this job has ended")->type_name("ID");
+  commands
+      .add("gc", "Reclaim what is proven to be orphaned, and show the evidence.",
+           "strata gc --dry-run\nstrata gc\nstrata gc --job 4711    # segments of that "
+           "job, which has ended",
+           [options](Context& context) { return gc(context, *options); })
+      .flag("--dry-run", options->dry_run, "decide and show, but change nothing")
+      .option("--job", options->ended_job, "this job has ended", "ID");
 }
 
 }  // namespace strata::tools

@@ -37,12 +37,12 @@ Result<ExitCode> grow(Context& context, const Options& options) {
 
 void add_grow(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
-      commands.add("grow", "Give a segment more bytes while others stay attached.",
-                   "strata create shm:mesh --size 64M --max-size 1G\nstrata grow shm:mesh 128M",
-                   [options](Context& context) { return grow(context, *options); });
-  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
-  add_size(app, "SIZE", options->bytes, "its new size")->required();
+  commands
+      .add("grow", "Give a segment more bytes while others stay attached.",
+           "strata create shm:mesh --size 64M --max-size 1G\nstrata grow shm:mesh 128M",
+           [options](Context& context) { return grow(context, *options); })
+      .word("URI", options->uri, "the segment")
+      .required_size("SIZE", options->bytes, "its new size");
 }
 
 }  // namespace strata::tools

@@ -122,21 +122,21 @@ Result<ExitCode> show_objects(Context& context, const Options& options) {
 
 void add_heap(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
-      commands.add("heap", "How full the heap in a segment is, by size and node.",
-                   "strata heap shm:mesh\nstrata heap shm:mesh --svg heap.svg",
-                   [options](Context& context) { return show_heap(context, *options); });
-  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
-  app.add_option("--svg", options->svg_path, "draw it into this file")->type_name("FILE");
+  commands
+      .add("heap", "How full the heap in a segment is, by size and node.",
+           "strata heap shm:mesh\nstrata heap shm:mesh --svg heap.svg",
+           [options](Context& context) { return show_heap(context, *options); })
+      .word("URI", options->uri, "the segment")
+      .option("--svg", options->svg_path, "draw it into this file", "FILE");
 }
 
 void add_objects(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
-      commands.add("objects", "The named objects in a segment: types, sizes, places.",
-                   "strata objects shm:mesh\nstrata objects shm:mesh --json",
-                   [options](Context& context) { return show_objects(context, *options); });
-  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
+  commands
+      .add("objects", "The named objects in a segment: types, sizes, places.",
+           "strata objects shm:mesh\nstrata objects shm:mesh --json",
+           [options](Context& context) { return show_objects(context, *options); })
+      .word("URI", options->uri, "the segment");
 }
 
 }  // namespace strata::tools

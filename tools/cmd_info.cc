@@ -137,10 +137,11 @@ Result<ExitCode> info(Context& context, const std::string& uri) {
 
 void add_info(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
-  CLI::App& app = commands.add("info", "All facts of one segment; reads its header page only.",
-                               "strata info shm:mesh\nstrata info shm:mesh --json",
-                               [uri](Context& context) { return info(context, *uri); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  commands
+      .add("info", "All facts of one segment; reads its header page only.",
+           "strata info shm:mesh\nstrata info shm:mesh --json",
+           [uri](Context& context) { return info(context, *uri); })
+      .word("URI", *uri, "the segment");
 }
 
 }  // namespace strata::tools

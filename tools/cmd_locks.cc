@@ -80,10 +80,11 @@ Result<ExitCode> show(Context& context, const std::string& uri) {
 
 void add_locks(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
-  CLI::App& app = commands.add(
-      "locks", "The named locks in a segment's heap: holders, and contention where it is counted.",
-      "strata locks shm:mesh", [uri](Context& context) { return show(context, *uri); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  commands
+      .add("locks",
+           "The named locks in a segment's heap: holders, and contention where it is counted.",
+           "strata locks shm:mesh", [uri](Context& context) { return show(context, *uri); })
+      .word("URI", *uri, "the segment");
 }
 
 }  // namespace strata::tools

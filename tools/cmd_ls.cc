@@ -96,11 +96,10 @@ Result<ExitCode> ls(Context& context, const std::string& text) {
 
 void add_ls(Commands& commands) {
   const auto pattern = std::make_shared<std::string>();
-  CLI::App& app =
-      commands.add("ls", "List segments.", "strata ls\nstrata ls 'shm:mesh*'\nstrata ls --json",
-                   [pattern](Context& context) { return ls(context, *pattern); });
-  app.add_option("PATTERN", *pattern, "names to show, with * and ?; a scheme before them")
-      ->type_name("");
+  commands
+      .add("ls", "List segments.", "strata ls\nstrata ls 'shm:mesh*'\nstrata ls --json",
+           [pattern](Context& context) { return ls(context, *pattern); })
+      .optional_word("PATTERN", *pattern, "names to show, with * and ?; a scheme before them");
 }
 
 }  // namespace strata::tools

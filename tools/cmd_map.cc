@@ -96,11 +96,12 @@ Result<ExitCode> show(Context& context, const Options& options) {
 
 void add_map(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = commands.add("map", "Where a segment's pages are: by node and page size.",
-                               "strata map shm:mesh\nstrata map shm:mesh --svg mesh.svg",
-                               [options](Context& context) { return show(context, *options); });
-  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
-  app.add_option("--svg", options->svg_path, "draw it into this file")->type_name("FILE");
+  commands
+      .add("map", "Where a segment's pages are: by node and page size.",
+           "strata map shm:mesh\nstrata map shm:mesh --svg mesh.svg",
+           [options](Context& context) { return show(context, *options); })
+      .word("URI", options->uri, "the segment")
+      .option("--svg", options->svg_path, "draw it into this file", "FILE");
 }
 
 }  // namespace strata::tools

@@ -88,15 +88,14 @@ Result<ExitCode> move(Context& context, const Options& options) {
 
 void add_migrate(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = commands.add(
+  Arguments arguments = commands.add(
       "migrate", "Move a segment's pages to other nodes while processes stay attached.",
       "strata migrate shm:mesh --node 1\nstrata migrate shm:mesh --interleave 0,1 --strict",
       [options](Context& context) { return move(context, *options); });
-  app.add_option("URI", options->uri, "the segment")->required()->type_name("");
-  options->flags.add_placement(app);
-  app.add_option("--timeout-ms", options->timeout_ms,
-                 "how long to wait while another process changes the segment")
-      ->capture_default_str();
+  arguments.word("URI", options->uri, "the segment");
+  options->flags.add_placement(arguments);
+  arguments.option_with_default("--timeout-ms", options->timeout_ms,
+                                "how long to wait while another process changes the segment");
 }
 
 }  // namespace strata::tools

@@ -83,15 +83,15 @@ Result<ExitCode> plan(Context& context, const Options& options) {
 
 void add_plan(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = commands.add(
+  Arguments arguments = commands.add(
       "plan", "Which nodes and pages a segment would get, and why; creates nothing.",
       "strata plan shm:mesh --size 64M --interleave 0,1 --topology 'node:2 core:4 pu:1'\n"
       "strata plan shm:mesh --size 64G --tier bandwidth --topology machine.xml",
       [options](Context& context) { return plan(context, *options); });
-  app.add_option("URI", options->uri, "the segment to be")->required()->type_name("");
-  add_size(app, "--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G")->required();
-  options->flags.add_placement(app);
-  add_topology_flag(app, options->topology);
+  arguments.word("URI", options->uri, "the segment to be");
+  arguments.required_size("--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G");
+  options->flags.add_placement(arguments);
+  add_topology_flag(arguments, options->topology);
 }
 
 }  // namespace strata::tools

@@ -123,46 +123,37 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
   return ExitCode::done;
 }
 
-CLI::Option* add_path(CLI::App& app, std::string& path) {
-  return app.add_option("PATH", path, "the pool's file")->required()->type_name("");
-}
-
 }  // namespace
 
 void add_pool_looking(Commands& pool) {
   const auto info_flags = std::make_shared<InfoFlags>();
-  CLI::App& info_app =
-      pool.add("info", "Say what a pool is and what is in it; knows other PMDK pools too.",
-               "strata pool info run.pool\nstrata pool info run.pool --svg run.svg",
-               [info_flags](Context& context) { return info(context, *info_flags); });
-  add_path(info_app, info_flags->path);
-  info_app.add_option("--svg", info_flags->svg, "draw what lies where in its file")
-      ->type_name("FILE");
+  pool.add("info", "Say what a pool is and what is in it; knows other PMDK pools too.",
+           "strata pool info run.pool\nstrata pool info run.pool --svg run.svg",
+           [info_flags](Context& context) { return info(context, *info_flags); })
+      .word("PATH", info_flags->path, "the pool's file")
+      .option("--svg", info_flags->svg, "draw what lies where in its file", "FILE");
 
   const auto list_path = std::make_shared<std::string>();
-  add_path(pool.add("ls", "List all versions of all segments.", "strata pool ls run.pool",
-                    [list_path](Context& context) { return list(context, *list_path); }),
-           *list_path);
+  pool.add("ls", "List all versions of all segments.", "strata pool ls run.pool",
+           [list_path](Context& context) { return list(context, *list_path); })
+      .word("PATH", *list_path, "the pool's file");
 
   const auto check_flags = std::make_shared<CheckFlags>();
-  CLI::App& check_app =
-      pool.add("check", "Check header, heap, directory, segments and checksums; changes nothing.",
-               "strata pool check run.pool",
-               [check_flags](Context& context) { return check(context, *check_flags); });
-  add_path(check_app, check_flags->path);
-  check_app.add_flag("--quick", check_flags->is_quick, "do not read the blocks");
+  pool.add("check", "Check header, heap, directory, segments and checksums; changes nothing.",
+           "strata pool check run.pool",
+           [check_flags](Context& context) { return check(context, *check_flags); })
+      .word("PATH", check_flags->path, "the pool's file")
+      .flag("--quick", check_flags->is_quick, "do not read the blocks");
 
   const auto repair_path = std::make_shared<std::string>();
   const auto repair_options = std::make_shared<RepairOptions>();
-  CLI::App& repair_app =
-      pool.add("repair", "Write a sound copy of what can be read, and prove that it opens.",
-               "strata pool repair run.pool\nstrata pool repair run.pool --in-place",
-               [=](Context& context) { return repair(context, *repair_path, *repair_options); });
-  add_path(repair_app, *repair_path);
-  repair_app.add_option("--to", repair_options->to, "the copy; default PATH.repaired")
-      ->type_name("FILE");
-  repair_app.add_flag("--in-place", repair_options->in_place,
-                      "then put it in the place of the damaged one, which is kept");
+  pool.add("repair", "Write a sound copy of what can be read, and prove that it opens.",
+           "strata pool repair run.pool\nstrata pool repair run.pool --in-place",
+           [=](Context& context) { return repair(context, *repair_path, *repair_options); })
+      .word("PATH", *repair_path, "the pool's file")
+      .option("--to", repair_options->to, "the copy; default PATH.repaired", "FILE")
+      .flag("--in-place", repair_options->in_place,
+            "then put it in the place of the damaged one, which is kept");
 }
 
 void add_pool(Commands& commands) {

@@ -135,18 +135,18 @@ Result<ExitCode> dump(Context& context, const DumpFlags& flags) {
 
 void add_pool_dump(Commands& pool) {
   const auto flags = std::make_shared<DumpFlags>();
-  CLI::App& app = pool.add(
-      "dump", "Print the objects in a segment with their types, or bytes; verified where possible.",
-      "strata pool dump run.pool words\n"
-      "strata pool dump run.pool words --object words.map\n"
-      "strata pool dump run.pool mesh --offset 4096 --bytes 64",
-      [flags](Context& context) { return dump(context, *flags); });
-  app.add_option("PATH", flags->path, "the pool's file")->required()->type_name("");
-  app.add_option("NAME", flags->name, "the segment")->required()->type_name("");
-  app.add_option("--object", flags->object, "only this one of its heap")->type_name("NAME");
-  app.add_option("--version", flags->version, "an older version");
-  add_size(app, "--offset", flags->offset_bytes, "bytes from here on, whatever they are");
-  add_size(app, "--bytes", flags->bytes, "how many, of each object; default 256");
+  pool.add("dump",
+           "Print the objects in a segment with their types, or bytes; verified where possible.",
+           "strata pool dump run.pool words\n"
+           "strata pool dump run.pool words --object words.map\n"
+           "strata pool dump run.pool mesh --offset 4096 --bytes 64",
+           [flags](Context& context) { return dump(context, *flags); })
+      .word("PATH", flags->path, "the pool's file")
+      .word("NAME", flags->name, "the segment")
+      .option("--object", flags->object, "only this one of its heap", "NAME")
+      .option("--version", flags->version, "an older version")
+      .size("--offset", flags->offset_bytes, "bytes from here on, whatever they are")
+      .size("--bytes", flags->bytes, "how many, of each object; default 256");
 }
 
 }  // namespace strata::tools

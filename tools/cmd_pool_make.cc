@@ -88,60 +88,48 @@ Result<ExitCode> rollback(Context& context, const RollbackFlags& flags) {
   return ExitCode::done;
 }
 
-CLI::Option* add_path(CLI::App& app, std::string& path) {
-  return app.add_option("PATH", path, "the pool's file")->required()->type_name("");
-}
-
-CLI::Option* add_name(CLI::App& app, std::string& name) {
-  return app.add_option("NAME", name, "the segment")->required()->type_name("");
-}
-
 }  // namespace
 
 void add_pool_making(Commands& pool) {
   const auto created = std::make_shared<CreateFlags>();
-  CLI::App& create_app =
-      pool.add("create", "Make a pool.", "strata pool create run.pool --size 4G",
-               [created](Context& context) { return create(context, *created); });
-  add_path(create_app, created->path);
-  add_size(create_app, "--size", created->options.bytes, "of the file, at least 8M")->required();
-  create_app.add_option("--slots", created->options.slots,
-                        "segments and old versions it can hold; default 2944");
+  pool.add("create", "Make a pool.", "strata pool create run.pool --size 4G",
+           [created](Context& context) { return create(context, *created); })
+      .word("PATH", created->path, "the pool's file")
+      .required_size("--size", created->options.bytes, "of the file, at least 8M")
+      .option("--slots", created->options.slots,
+              "segments and old versions it can hold; default 2944");
 
   const auto grown = std::make_shared<GrowFlags>();
-  CLI::App& grow_app = pool.add("grow", "Put a larger pool with the same content in its place.",
-                                "strata pool grow run.pool --size 8G",
-                                [grown](Context& context) { return grow(context, *grown); });
-  add_path(grow_app, grown->path);
-  add_size(grow_app, "--size", grown->bytes, "of the file from then on")->required();
+  pool.add("grow", "Put a larger pool with the same content in its place.",
+           "strata pool grow run.pool --size 8G",
+           [grown](Context& context) { return grow(context, *grown); })
+      .word("PATH", grown->path, "the pool's file")
+      .required_size("--size", grown->bytes, "of the file from then on");
 
   const auto removed = std::make_shared<RemoveFlags>();
-  CLI::App& remove_app =
-      pool.add("rm", "Remove a segment with all its versions; refused (4) while it is in use.",
-               "strata pool rm run.pool mesh",
-               [removed](Context& context) { return remove(context, *removed); });
-  add_path(remove_app, removed->path);
-  add_name(remove_app, removed->name);
-  remove_app.add_flag("--force", removed->even_if_attached,
-                      "although it is in use: its users keep their memory");
+  pool.add("rm", "Remove a segment with all its versions; refused (4) while it is in use.",
+           "strata pool rm run.pool mesh",
+           [removed](Context& context) { return remove(context, *removed); })
+      .word("PATH", removed->path, "the pool's file")
+      .word("NAME", removed->name, "the segment")
+      .flag("--force", removed->even_if_attached,
+            "although it is in use: its users keep their memory");
 
   const auto copied = std::make_shared<SnapshotFlags>();
-  CLI::App& snapshot_app =
-      pool.add("snapshot", "Copy a pool, by reflink where the file system can.",
-               "strata pool snapshot run.pool before.pool",
-               [copied](Context& context) { return snapshot(context, *copied); });
-  add_path(snapshot_app, copied->path);
-  snapshot_app.add_option("TO", copied->to, "the copy")->required()->type_name("");
-  snapshot_app.add_flag("--replace", copied->options.replace, "an existing file");
+  pool.add("snapshot", "Copy a pool, by reflink where the file system can.",
+           "strata pool snapshot run.pool before.pool",
+           [copied](Context& context) { return snapshot(context, *copied); })
+      .word("PATH", copied->path, "the pool's file")
+      .word("TO", copied->to, "the copy")
+      .flag("--replace", copied->options.replace, "an existing file");
 
   const auto rolled = std::make_shared<RollbackFlags>();
-  CLI::App& rollback_app =
-      pool.add("rollback", "Make an older version of a segment the current one.",
-               "strata pool rollback run.pool model --version 3",
-               [rolled](Context& context) { return rollback(context, *rolled); });
-  add_path(rollback_app, rolled->path);
-  add_name(rollback_app, rolled->name);
-  rollback_app.add_option("--version", rolled->version, "default: the newest of the older ones");
+  pool.add("rollback", "Make an older version of a segment the current one.",
+           "strata pool rollback run.pool model --version 3",
+           [rolled](Context& context) { return rollback(context, *rolled); })
+      .word("PATH", rolled->path, "the pool's file")
+      .word("NAME", rolled->name, "the segment")
+      .option("--version", rolled->version, "default: the newest of the older ones");
 }
 
 }  // namespace strata::tools

@@ -118,72 +118,61 @@ Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
   return ExitCode::done;
 }
 
-CLI::Option* add_path(CLI::App& app, std::string& path) {
-  return app.add_option("PATH", path, "the pool's file")->required()->type_name("");
-}
-
-CLI::Option* add_text(CLI::App& app, const char* name, std::string& text, const char* help) {
-  return app.add_option(name, text, help)->required()->type_name("");
-}
-
 }  // namespace
 
 void add_pool_transfers(Commands& pool) {
   const auto add = [&](const char* name, const char* summary, const char* examples,
                        Result<ExitCode> (*run)(Context&, const Flags&)) {
     const auto flags = std::make_shared<Flags>();
-    CLI::App& app = pool.add(name, summary, examples,
-                             [flags, run](Context& context) { return run(context, *flags); });
-    return std::pair<CLI::App&, Flags&>(app, *flags);
+    Arguments arguments = pool.add(name, summary, examples,
+                                   [flags, run](Context& context) { return run(context, *flags); });
+    arguments.word("PATH", flags->path, "the pool's file");
+    return std::pair<Arguments, Flags&>(arguments, *flags);
   };
   const auto keep_help = "older versions to keep; default 2";
   {
-    auto [app, flags] = add("import", "Make a file's bytes a new version of a segment.",
-                            "strata pool import run.pool weights weights.bin", import);
-    add_path(app, flags.path);
-    add_text(app, "NAME", flags.name, "the segment");
-    add_text(app, "FILE", flags.file, "what to read");
-    app.add_option("--keep", flags.keep_versions, keep_help);
+    auto [arguments, flags] = add("import", "Make a file's bytes a new version of a segment.",
+                                  "strata pool import run.pool weights weights.bin", import);
+    arguments.word("NAME", flags.name, "the segment")
+        .word("FILE", flags.file, "what to read")
+        .option("--keep", flags.keep_versions, keep_help);
   }
   {
-    auto [app, flags] = add("export", "Write a segment's bytes, verified, to a file.",
-                            "strata pool export run.pool weights weights.bin", export_segment);
-    add_path(app, flags.path);
-    add_text(app, "NAME", flags.name, "the segment");
-    add_text(app, "FILE", flags.file, "what to write");
-    app.add_option("--version", flags.version, "an older version");
-    app.add_flag("--replace", flags.replace, "an existing file");
+    auto [arguments, flags] =
+        add("export", "Write a segment's bytes, verified, to a file.",
+            "strata pool export run.pool weights weights.bin", export_segment);
+    arguments.word("NAME", flags.name, "the segment")
+        .word("FILE", flags.file, "what to write")
+        .option("--version", flags.version, "an older version")
+        .flag("--replace", flags.replace, "an existing file");
   }
   {
-    auto [app, flags] = add("checkpoint", "Make a segment's content a new version in a pool.",
-                            "strata pool checkpoint run.pool model shm:model", checkpoint_segment);
-    add_path(app, flags.path);
-    add_text(app, "NAME", flags.name, "the segment in the pool");
-    add_text(app, "URI", flags.uri, "the segment to copy, which must hold still");
-    app.add_option("--keep", flags.keep_versions, keep_help);
+    auto [arguments, flags] =
+        add("checkpoint", "Make a segment's content a new version in a pool.",
+            "strata pool checkpoint run.pool model shm:model", checkpoint_segment);
+    arguments.word("NAME", flags.name, "the segment in the pool")
+        .word("URI", flags.uri, "the segment to copy, which must hold still")
+        .option("--keep", flags.keep_versions, keep_help);
   }
   {
-    auto [app, flags] =
+    auto [arguments, flags] =
         add("load", "Copy a version from a pool, verified, into a segment that is large enough.",
             "strata pool load run.pool model shm:model", restore_segment);
-    add_path(app, flags.path);
-    add_text(app, "NAME", flags.name, "the segment in the pool");
-    add_text(app, "URI", flags.uri, "the segment to fill");
-    app.add_option("--version", flags.version, "an older version");
+    arguments.word("NAME", flags.name, "the segment in the pool")
+        .word("URI", flags.uri, "the segment to fill")
+        .option("--version", flags.version, "an older version");
   }
   {
-    auto [app, flags] = add("backup", "Write all versions of all segments to one file.",
-                            "strata pool backup run.pool run.backup", backup);
-    add_path(app, flags.path);
-    add_text(app, "FILE", flags.file, "the backup");
-    app.add_flag("--replace", flags.replace, "an existing file");
+    auto [arguments, flags] = add("backup", "Write all versions of all segments to one file.",
+                                  "strata pool backup run.pool run.backup", backup);
+    arguments.word("FILE", flags.file, "the backup")
+        .flag("--replace", flags.replace, "an existing file");
   }
   {
-    auto [app, flags] = add("restore", "Make a new pool of a backup.",
-                            "strata pool restore run.pool run.backup", restore_backup);
-    add_path(app, flags.path);
-    add_text(app, "FILE", flags.file, "the backup");
-    add_size(app, "--size", flags.bytes, "of the new pool; default as it was");
+    auto [arguments, flags] = add("restore", "Make a new pool of a backup.",
+                                  "strata pool restore run.pool run.backup", restore_backup);
+    arguments.word("FILE", flags.file, "the backup")
+        .size("--size", flags.bytes, "of the new pool; default as it was");
   }
 }
 

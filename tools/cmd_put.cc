@@ -108,17 +108,17 @@ Result<ExitCode> put(Context& context, const Options& options) {
 
 void add_put(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
+  Arguments arguments =
       commands.add("put", "Copy a file into a segment, which is created if it is not there.",
                    "strata put mesh.bin shm:mesh\n"
                    "strata put --seal weights.bin shm:weights --node 1\n"
                    "strata put mesh.bin shm:mesh && strata cat shm:mesh | cmp - mesh.bin",
                    [options](Context& context) { return put(context, *options); });
-  app.add_option("FILE", options->file, "what to copy")->required()->type_name("");
-  app.add_option("URI", options->uri, "where to")->required()->type_name("");
-  app.add_flag("--seal", options->is_sealed, "hash it and make it final");
-  options->flags.add_placement(app);
-  options->flags.add_lifetime(app);
+  arguments.word("FILE", options->file, "what to copy");
+  arguments.word("URI", options->uri, "where to");
+  arguments.flag("--seal", options->is_sealed, "hash it and make it final");
+  options->flags.add_placement(arguments);
+  options->flags.add_lifetime(arguments);
 }
 
 }  // namespace strata::tools

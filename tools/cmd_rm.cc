@@ -31,13 +31,13 @@ Result<ExitCode> rm(Context& context, const Options& options) {
 
 void add_rm(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
-      commands.add("rm", "Remove segments; refused (4) while somebody is attached.",
-                   "strata rm shm:mesh\n"
-                   "strata rm --force shm:mesh    # users keep their memory, the name is gone",
-                   [options](Context& context) { return rm(context, *options); });
-  app.add_option("URI", options->uris, "the segments")->required()->type_name("");
-  app.add_flag("--force", options->is_forced, "although processes are attached");
+  commands
+      .add("rm", "Remove segments; refused (4) while somebody is attached.",
+           "strata rm shm:mesh\n"
+           "strata rm --force shm:mesh    # users keep their memory, the name is gone",
+           [options](Context& context) { return rm(context, *options); })
+      .word("URI", options->uris, "the segments")
+      .flag("--force", options->is_forced, "although processes are attached");
 }
 
 }  // namespace strata::tools

@@ -41,18 +41,18 @@ Result<ExitCode> verify(Context& context, const std::string& uri) {
 
 void add_seal(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
-  CLI::App& app =
-      commands.add("seal", "Make a segment's content final; refused (4) while others may write.",
-                   "strata seal shm:mesh", [uri](Context& context) { return seal(context, *uri); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  commands
+      .add("seal", "Make a segment's content final; refused (4) while others may write.",
+           "strata seal shm:mesh", [uri](Context& context) { return seal(context, *uri); })
+      .word("URI", *uri, "the segment");
 }
 
 void add_verify(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
-  CLI::App& app = commands.add(
-      "verify", "Compare a sealed segment's bytes with the hash it was sealed with.",
-      "strata verify shm:mesh", [uri](Context& context) { return verify(context, *uri); });
-  app.add_option("URI", *uri, "the segment")->required()->type_name("");
+  commands
+      .add("verify", "Compare a sealed segment's bytes with the hash it was sealed with.",
+           "strata verify shm:mesh", [uri](Context& context) { return verify(context, *uri); })
+      .word("URI", *uri, "the segment");
 }
 
 }  // namespace strata::tools

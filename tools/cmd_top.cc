@@ -144,16 +144,12 @@ Result<ExitCode> watch(Context& context, const Options& options) {
 
 void add_top(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = commands.add(
-      "top", "Watch segments: who is attached, what grows, which locks are waited for.",
-      "strata top\nstrata top --interval 0.2 --rounds 10\nstrata top --json    # one document",
-      [options](Context& context) { return watch(context, *options); });
-  app.add_option("--interval", options->interval_s, "seconds between looks")
-      ->check(CLI::Range(0.01, 3600.0))
-      ->capture_default_str()
-      ->type_name("S");
-  app.add_option("--rounds", options->rounds, "how often to show; without a terminal once")
-      ->type_name("N");
+  commands
+      .add("top", "Watch segments: who is attached, what grows, which locks are waited for.",
+           "strata top\nstrata top --interval 0.2 --rounds 10\nstrata top --json    # one document",
+           [options](Context& context) { return watch(context, *options); })
+      .seconds("--interval", options->interval_s, 0.01, 3600.0, "seconds between looks")
+      .option("--rounds", options->rounds, "how often to show; without a terminal once", "N");
 }
 
 }  // namespace strata::tools

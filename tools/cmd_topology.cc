@@ -155,14 +155,14 @@ Result<ExitCode> show(Context& context, const Options& options) {
 
 void add_topology(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
+  Arguments arguments =
       commands.add("topology", "The memory nodes of a machine and what is near to them.",
                    "strata topology\n"
                    "strata topology --topology 'node:4 core:8 pu:2' --svg machine.svg\n"
                    "lstopo big.xml; strata topology --topology big.xml",
                    [options](Context& context) { return show(context, *options); });
-  add_topology_flag(app, options->spec);
-  app.add_option("--svg", options->svg_path, "draw it into this file")->type_name("FILE");
+  add_topology_flag(arguments, options->spec);
+  arguments.option("--svg", options->svg_path, "draw it into this file", "FILE");
 }
 
 }  // namespace strata::tools

@@ -1,9 +1,8 @@
 #include "tools/command.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
-
-#include "base/bytes.h"
 
 namespace strata::tools {
 namespace {
@@ -38,7 +37,7 @@ ExitCode finish(Output& output, ExitCode code) {
 
 }  // namespace
 
-CLI::App& Commands::add(const std::string& name, const std::string& summary,
+Arguments Commands::add(const std::string& name, const std::string& summary,
                         const std::string& examples, Action action) {
   CLI::App* command = app_.add_subcommand(name, summary);
   command->group(section_);
@@ -51,7 +50,7 @@ CLI::App& Commands::add(const std::string& name, const std::string& summary,
   }
   command->footer(footer);
   command->callback([chosen = chosen_, action = std::move(action)] { *chosen = action; });
-  return *command;
+  return Arguments(*command);
 }
 
 Commands Commands::add_group(const std::string& name, const std::string& summary) {
@@ -59,16 +58,6 @@ Commands Commands::add_group(const std::string& name, const std::string& summary
   group->group(section_);
   group->require_subcommand(1);
   return {*group, chosen_, is_json_};
-}
-
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& bytes,
-                      const std::string& help) {
-  const auto read = [&bytes, name](const std::string& text) {
-    const Result<std::uint64_t> parsed = parse_bytes(text);
-    if (!parsed) throw CLI::ValidationError(name, parsed.error().message());
-    bytes = *parsed;
-  };
-  return app.add_option_function<std::string>(name, read, help)->type_name("SIZE");
 }
 
 int run(int argc, char** argv, void (*add_all)(Commands&)) {

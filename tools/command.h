@@ -3,17 +3,16 @@
 //
 //     void add_seal(Commands& commands) {
 //       auto uri = std::make_shared<std::string>();
-//       CLI::App& app = commands.add("seal", "Make a segment's content final.", "strata seal
-//       shm:mesh",
-//           [uri](Context& context) -> Result<ExitCode> { … return ExitCode::done; });
-//       app.add_option("URI", *uri, "the segment")->required();
+//       commands
+//           .add("seal", "Make a segment's content final.", "strata seal shm:mesh",
+//                [uri](Context& context) -> Result<ExitCode> { … return ExitCode::done; })
+//           .word("URI", *uri, "the segment");
 //     }
 //
 //   Threads:  one.
 //   Errors:   an action returns its Status; run() prints it and turns it into the exit code.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +21,7 @@
 #include "base/result.h"
 #include "os/os.h"
 #include "segment/catalog.h"
+#include "tools/arguments.h"
 #include "tools/exit_code.h"
 #include "tools/output.h"
 
@@ -54,7 +54,7 @@ class Commands {
       : app_(app), chosen_(std::move(chosen)), is_json_(std::move(is_json)) {}
 
   // Adds a subcommand with --json and --help. `examples` are the lines under its help.
-  CLI::App& add(const std::string& name, const std::string& summary, const std::string& examples,
+  Arguments add(const std::string& name, const std::string& summary, const std::string& examples,
                 Action action);
   // Adds a subcommand that only has subcommands, such as `strata pool`.
   Commands add_group(const std::string& name, const std::string& summary);
@@ -70,9 +70,5 @@ class Commands {
 
 // Parses the command line, runs what it asks for, and returns the process's exit status.
 int run(int argc, char** argv, void (*add_all)(Commands&));
-
-// An option that takes a size such as 64M, parsed by parse_bytes.
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& bytes,
-                      const std::string& help);
 
 }  // namespace strata::tools

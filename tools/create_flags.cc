@@ -5,8 +5,6 @@
 #include <charconv>
 #include <string_view>
 
-#include "tools/command.h"
-
 namespace strata::tools {
 namespace {
 
@@ -55,41 +53,28 @@ Tier tier_of(std::string_view name) {
 
 }  // namespace
 
-void CreateFlags::add_placement(CLI::App& app) {
-  CLI::Option_group* where = app.add_option_group("Placement", "at most one of these");
-  where->add_option("--node", node_, "all pages on this NUMA node")->type_name("N");
-  where->add_option("--interleave", interleave_, "page by page over these nodes")
-      ->delimiter(',')
-      ->type_name("N,N");
-  where->add_option("--weighted", weighted_, "so many pages on each node, in turn")
-      ->delimiter(',')
-      ->type_name("N=W,N=W");
-  where->add_option("--split", split_, "an equal part, in one piece, on each of these nodes")
-      ->delimiter(',')
-      ->type_name("N,N");
-  where->add_option("--prefer", prefer_, "these nodes in order, others when they are full")
-      ->delimiter(',')
-      ->type_name("N,N");
-  where->add_option("--tier", tier_, "the nodes best at this")
-      ->check(CLI::IsMember({"bandwidth", "latency", "capacity"}));
-  where->add_option("--near-pci", near_pci_, "the node nearest to a device")
-      ->type_name("0000:3b:00.0");
-  where->require_option(0, 1);
-  app.add_flag("--strict", is_strict_, "fail where a page lands elsewhere");
-  app.add_option("--huge", huge_, "page size: thp falls back to 4K, 2M and 1G do not")
-      ->check(CLI::IsMember({"thp", "2M", "1G"}));
+void CreateFlags::add_placement(Arguments& arguments) {
+  arguments.alternatives("Placement")
+      .option("--node", node_, "all pages on this NUMA node", "N")
+      .list("--interleave", interleave_, "page by page over these nodes", "N,N")
+      .list("--weighted", weighted_, "so many pages on each node, in turn", "N=W,N=W")
+      .list("--split", split_, "an equal part, in one piece, on each of these nodes", "N,N")
+      .list("--prefer", prefer_, "these nodes in order, others when they are full", "N,N")
+      .choice("--tier", tier_, {"bandwidth", "latency", "capacity"}, "the nodes best at this")
+      .option("--near-pci", near_pci_, "the node nearest to a device", "0000:3b:00.0");
+  arguments.flag("--strict", is_strict_, "fail where a page lands elsewhere")
+      .choice("--huge", huge_, {"thp", "2M", "1G"},
+              "page size: thp falls back to 4K, 2M and 1G do not");
 }
 
-void CreateFlags::add_lifetime(CLI::App& app) {
-  app.add_option("--lifetime", lifetime_, "who may reclaim it, and when")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"process", "last-detach", "job", "until-removed"}));
-  app.add_option("--job", job_, "the job that --lifetime job is tied to")->type_name("ID");
-  app.add_option("--mode", mode_, "permission bits, octal")
-      ->capture_default_str()
-      ->type_name("MODE");
-  add_size(app, "--max-size", max_bytes_, "how large it may grow");
-  app.add_flag("--sparse", is_sparse_, "take memory at first touch, and risk SIGBUS then");
+void CreateFlags::add_lifetime(Arguments& arguments) {
+  arguments
+      .choice("--lifetime", lifetime_, {"process", "last-detach", "job", "until-removed"},
+              "who may reclaim it, and when")
+      .option("--job", job_, "the job that --lifetime job is tied to", "ID")
+      .option_with_default("--mode", mode_, "permission bits, octal", "MODE")
+      .size("--max-size", max_bytes_, "how large it may grow")
+      .flag("--sparse", is_sparse_, "take memory at first touch, and risk SIGBUS then");
 }
 
 Result<Placement> CreateFlags::placement() const {

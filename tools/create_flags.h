@@ -2,22 +2,22 @@
 //   Errors:   to_options() returns invalid_argument with the flag and the rule.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "segment/options.h"
+#include "tools/arguments.h"
 
 namespace strata::tools {
 
 class CreateFlags {
  public:
   // --node, --interleave, --weighted, --prefer, --tier, --near-pci, --strict, --huge.
-  void add_placement(CLI::App& app);
+  void add_placement(Arguments& arguments);
   // --lifetime, --job, --mode, --max-size, --sparse.
-  void add_lifetime(CLI::App& app);
+  void add_lifetime(Arguments& arguments);
 
   // Everything but payload_bytes and publish.
   Result<CreateOptions> to_options() const;

@@ -1,17 +1,17 @@
 // --topology: this machine, a captured one, or one that is made up.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 
 #include "numa/topology.h"
+#include "tools/arguments.h"
 
 namespace strata::tools {
 
-inline void add_topology_flag(CLI::App& app, std::string& spec) {
-  app.add_option("--topology", spec,
-                 "an hwloc XML file or synthetic description instead of this machine")
-      ->type_name("FILE|SYNTHETIC");
+inline void add_topology_flag(Arguments& arguments, std::string& spec) {
+  arguments.option("--topology", spec,
+                   "an hwloc XML file or synthetic description instead of this machine",
+                   "FILE|SYNTHETIC");
 }
 
 inline Result<Topology> load_topology(Os& os, const std::string& spec) {

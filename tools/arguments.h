@@ -1,0 +1,59 @@
+// What a subcommand takes. Each value is written to the variable given with it, which must live
+// until the command line has been parsed.
+//
+//     commands.add("seal", …).word("URI", *uri, "the segment").flag("--force", *force, "although
+//     …");
+//
+//   Threads:  one.
+//   Errors:   a command line that does not fit ends in a usage error before any action runs.
+// CLI11 does the work. Its header takes longer to compile than a command, so it stays out of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace strata::tools {
+
+class Arguments {
+ public:
+  explicit Arguments(CLI::App& app) : app_(app) {}
+
+  // A word that has to be there. A vector takes one or more.
+  template <typename T>
+  Arguments& word(const std::string& name, T& value, const std::string& help);
+  Arguments& optional_word(const std::string& name, std::string& value, const std::string& help);
+  Arguments& flag(const std::string& name, bool& value, const std::string& help);
+  // `type` stands for the value in the help; "": what kind of value it is.
+  template <typename T>
+  Arguments& option(const std::string& name, T& value, const std::string& help,
+                    const std::string& type = "");
+  // The same, and the help shows the value that it has now.
+  template <typename T>
+  Arguments& option_with_default(const std::string& name, T& value, const std::string& help,
+                                 const std::string& type = "");
+  Arguments& seconds(const std::string& name, double& value, double least, double most,
+                     const std::string& help);
+  // A size such as 64M, parsed by parse_bytes.
+  Arguments& size(const std::string& name, std::uint64_t& bytes, const std::string& help);
+  Arguments& required_size(const std::string& name, std::uint64_t& bytes, const std::string& help);
+  // Several values with commas between them.
+  template <typename T>
+  Arguments& list(const std::string& name, std::vector<T>& values, const std::string& help,
+                  const std::string& type);
+  // One of `choices`.
+  Arguments& choice(const std::string& name, std::string& value,
+                    const std::vector<std::string>& choices, const std::string& help);
+
+  // Of what is added to it at most one may be given.
+  Arguments alternatives(const std::string& title);
+
+ private:
+  CLI::App& app_;
+};
+
+}  // namespace strata::tools
