@@ -255,85 +255,42 @@ TEST_CASE("a_drain_that_fails_leaves_nothing_changed") {
 // The harness itself: it must see what it is for.
 namespace {
 
-// Forgets a share of the flushes that the log asks for.
-class Forgetful final : public Durability {
- public:
-  Forgetful(ShadowDurability& shadow, unsigned seed) : shadow_(shadow), random_(seed) {}
-  bool is_volatile() const override { return false; }
-  std::size_t granularity_bytes() const override { return 64; }
-  void flush(const void* address, std::size_t bytes) override {
-    if (random_() % 4 != 0) shadow_.flush(address, bytes);
-  }
-  Result<void> drain() override { return shadow_.drain(); }
-
- private:
-  ShadowDurability& shadow_;
-  std::mt19937 random_;
-};
-
-// Says that it has drained, and has not.
-class Undrained final : public Durability {
- public:
-  explicit Undrained(ShadowDurability& shadow) : shadow_(shadow) {}
-  bool is_volatile() const override { return false; }
-  std::size_t granularity_bytes() const override { return 64; }
-  void flush(const void* address, std::size_t bytes) override { shadow_.flush(address, bytes); }
-  Result<void> drain() override {
-    // Every second one only.
-    return ++count_ % 2 == 0 ? shadow_.drain() : Result<void>();
-  }
-
- private:
-  ShadowDurability& shadow_;
-  int count_ = 0;
-};
-
-std::uint64_t bad_images_of(const Bugs& bugs, unsigned evict, unsigned seed) {
-  Bank bank({.evict_per_mille = evict, .seed = seed});
+std::uint64_t bad_images_of(const ShadowOptions& options, const Bugs& bugs = {}) {
+  Bank bank(options);
   TestProcess process(bank.file, bank.bytes.span(), 1, *bank.shadow);
   REQUIRE(process.open());
   bank.watch();
-  work(bank, process, 0, seed, 150, bugs);
+  work(bank, process, 0, static_cast<unsigned>(options.seed), 150, bugs);
   return bank.bad_images;
 }
+
+constexpr std::uint64_t kSeeds[] = {1, 2, 3, 4, 5};
 
 }  // namespace
 
 TEST_CASE("the_harness_catches_a_missing_flush") {
-  for (unsigned seed = 1; seed <= 5; ++seed) {
-    Bank bank({});
-    Forgetful forgetful(*bank.shadow, seed);
-    TestProcess process(bank.file, bank.bytes.span(), 1, forgetful);
-    REQUIRE(process.open());
-    bank.watch();
-    work(bank, process, 0, seed, 100);
-    CHECK(bank.bad_images > 0);
-  }
+  for (const std::uint64_t seed : kSeeds)
+    CHECK(bad_images_of({.seed = seed, .lose_flushes_one_in = 4}) > 0);
 }
 
 TEST_CASE("the_harness_catches_a_missing_drain") {
-  for (unsigned seed = 1; seed <= 5; ++seed) {
-    Bank bank({.evict_per_mille = 300, .seed = seed});
-    Undrained undrained(*bank.shadow);
-    TestProcess process(bank.file, bank.bytes.span(), 1, undrained);
-    REQUIRE(process.open());
-    bank.watch();
-    work(bank, process, 0, seed, 100);
-    CHECK(bank.bad_images > 0);
-  }
+  for (const std::uint64_t seed : kSeeds)
+    CHECK(bad_images_of({.evict_per_mille = 300, .seed = seed, .lose_drains_one_in = 2}) > 0);
 }
 
 TEST_CASE("the_harness_catches_a_missing_snapshot") {
-  for (unsigned seed = 1; seed <= 5; ++seed)
-    CHECK(bad_images_of({.no_snapshot = true}, 300, seed) > 0);
+  for (const std::uint64_t seed : kSeeds)
+    CHECK(bad_images_of({.evict_per_mille = 300, .seed = seed}, {.no_snapshot = true}) > 0);
 }
 
 TEST_CASE("the_harness_catches_changes_before_their_snapshot") {
-  for (unsigned seed = 1; seed <= 5; ++seed)
-    CHECK(bad_images_of({.change_before_snapshot = true}, 300, seed) > 0);
+  for (const std::uint64_t seed : kSeeds) {
+    CHECK(bad_images_of({.evict_per_mille = 300, .seed = seed}, {.change_before_snapshot = true}) >
+          0);
+  }
 }
 
 TEST_CASE("the_harness_catches_a_store_beside_the_transaction") {
-  for (unsigned seed = 1; seed <= 5; ++seed)
-    CHECK(bad_images_of({.plain_store = true}, 0, seed) > 0);
+  for (const std::uint64_t seed : kSeeds)
+    CHECK(bad_images_of({.seed = seed}, {.plain_store = true}) > 0);
 }

@@ -60,6 +60,7 @@ void ShadowDurability::fail_drain_at(std::uint64_t n) {
 void ShadowDurability::flush(const void* address, std::size_t bytes) {
   if (bytes == 0) return;
   const std::lock_guard lock(mutex_);
+  if (options_.lose_flushes_one_in != 0 && random_() % options_.lose_flushes_one_in == 0) return;
   const auto* const first = static_cast<const std::byte*>(address);
   STRATA_CHECK(first >= live_.data() && first + bytes <= live_.data() + live_.size());
   const std::size_t unit = options_.granularity_bytes;
@@ -73,6 +74,7 @@ void ShadowDurability::flush(const void* address, std::size_t bytes) {
 Result<void> ShadowDurability::drain() {
   const std::lock_guard lock(mutex_);
   ++drains_;
+  if (options_.lose_drains_one_in != 0 && drains_ % options_.lose_drains_one_in == 0) return {};
   if (evict_some()) show();
   std::vector<Flushed> flushed = std::move(flushed_[std::this_thread::get_id()]);
   flushed_.erase(std::this_thread::get_id());

@@ -37,6 +37,10 @@ struct ShadowOptions {
   std::size_t granularity_bytes = 64;
   unsigned evict_per_mille = 0;
   std::uint64_t seed = 1;
+  // Bugs that tests plant, to see that they are found: of so many flushes or drains one is lost,
+  // by chance and in turn. 0: none.
+  unsigned lose_flushes_one_in = 0;
+  unsigned lose_drains_one_in = 0;
 };
 
 class ShadowDurability final : public Durability {
