@@ -1,26 +1,7 @@
 """strata_package: a tarball that a C++ program uses without Bazel."""
 
 load("@rules_cc//cc:defs.bzl", "CcInfo")
-
-def _optimised_impl(_settings, _attr):
-    # Also under --config=asan and the like: an installed library carries no sanitizer.
-    return {
-        "//command_line_option:compilation_mode": "opt",
-        "//command_line_option:copt": ["-O3", "-Wall", "-Wextra", "-Wno-restrict"],
-        "//command_line_option:linkopt": [],
-        "//bazel:sanitizer": "none",
-    }
-
-_optimised = transition(
-    implementation = _optimised_impl,
-    inputs = [],
-    outputs = [
-        "//command_line_option:compilation_mode",
-        "//command_line_option:copt",
-        "//command_line_option:linkopt",
-        "//bazel:sanitizer",
-    ],
-)
+load("//bazel:optimised.bzl", "optimised")
 
 def _is_ours(file):
     return not file.short_path.startswith("../") and not file.path.startswith("/")
@@ -115,8 +96,8 @@ def _strata_package_impl(ctx):
 strata_package = rule(
     implementation = _strata_package_impl,
     attrs = {
-        "binaries": attr.label_list(cfg = _optimised, doc = "what goes into bin/"),
-        "libraries": attr.label_list(cfg = _optimised, mandatory = True, providers = [CcInfo]),
+        "binaries": attr.label_list(cfg = optimised, doc = "what goes into bin/"),
+        "libraries": attr.label_list(cfg = optimised, mandatory = True, providers = [CcInfo]),
         "version": attr.string(mandatory = True),
         "_allowlist_function_transition": attr.label(
             default = "@bazel_tools//tools/allowlists/function_transition_allowlist",

@@ -319,7 +319,8 @@ TEST_CASE_METHOD(Fixture, "gc_takes_nothing_live_while_others_create_and_attach_
   std::atomic<int> reclaimed{0};
   std::thread gc([&] {
     while (!done) {
-      for (const auto& decision : backend.reclaim({}).value())
+      const auto decisions = backend.reclaim({}).value();
+      for (const auto& decision : decisions)
         reclaimed += decision.was_reclaimed;
     }
   });

@@ -391,7 +391,8 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
   Segment live = create(4096, {.placement = {}, .lifetime = Lifetime::process, .job_id = {}});
   const auto reclaimed = [&](const ReclaimOptions& options) {
     std::vector<std::string> orphans;
-    for (const auto& decision : backend.reclaim(options).value()) {
+    const auto decisions = backend.reclaim(options).value();
+    for (const auto& decision : decisions) {
       CHECK(!decision.evidence.empty());
       CHECK(decision.was_reclaimed == (decision.is_orphan && !options.dry_run));
       if (decision.is_orphan) orphans.push_back(decision.uri.name);

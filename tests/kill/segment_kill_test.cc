@@ -113,7 +113,8 @@ struct World {
   // gc brings back what is proven to be orphaned, and the name can be used again.
   void check_reclaimed() {
     REQUIRE(backend.reclaim({}));
-    for (const auto& decision : backend.reclaim({}).value())
+    const auto decisions = backend.reclaim({}).value();
+    for (const auto& decision : decisions)
       REQUIRE(!decision.is_orphan);
     if (backend.stat(kTarget)) {
       const auto removed = backend.remove(kTarget, {});

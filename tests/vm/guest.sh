@@ -56,8 +56,11 @@ run_tests_in() {
     mount --bind "$directory" /tmp
     mount --bind "$directory" /dev/shm
   fi
+  read -r started _ </proc/uptime
   XML_OUTPUT_FILE=/run/junit.xml TEST_TMPDIR=/tmp timeout 400 "/payload/$program" "$@"
   program_rc=$?
+  read -r ended _ </proc/uptime
+  echo "$label took $((${ended%.*} - ${started%.*})) s"
   if [ "$directory" != /tmp ]; then umount /tmp /dev/shm; fi
   if [ -s /run/junit.xml ]; then
     sed "s/^/@@JUNIT $label /" /run/junit.xml

@@ -1,5 +1,7 @@
 """vm_test: a suite of test cases that run in the emulated machine; see docs/guides/testing.md."""
 
+load("//bazel:optimised.bzl", "optimised")
+
 def _vm_test_impl(ctx):
     script = ctx.actions.declare_file(ctx.label.name)
     arguments = ["--" + key.replace("_", "-") + "=" + value for key, value in ctx.attr.options.items()]
@@ -24,9 +26,13 @@ _vm_test = rule(
     implementation = _vm_test_impl,
     attrs = {
         "options": attr.string_dict(),
-        "programs": attr.label_list(allow_files = True),
+        # As they are installed: emulated, what is not optimised takes several times as long.
+        "programs": attr.label_list(allow_files = True, cfg = optimised),
         "runner": attr.string(mandatory = True),
         "suite": attr.label(allow_single_file = [".sh"]),
+        "_allowlist_function_transition": attr.label(
+            default = "@bazel_tools//tools/allowlists/function_transition_allowlist",
+        ),
         "_rig": attr.label(default = "//tests/vm:rig", allow_files = True),
     },
     test = True,
@@ -45,11 +51,12 @@ def vm_test(name, runner = "run_suite", tags = [], size = "large", **kwargs):
     """
 
     # local: the emulator needs the kernel's cache in the home directory, and gigabytes of address
-    # space. exclusive is left out on purpose: two machines side by side are fine.
+    # space. cpu: it has a thread for each emulated processor, which wait for one another; two
+    # machines on two processors take four times as long as one after the other.
     _vm_test(
         name = name,
         runner = runner,
-        tags = tags + ["local", "vm"],
+        tags = tags + ["cpu:2", "local", "vm"],
         size = size,
         **kwargs
     )
