@@ -63,8 +63,12 @@ Result<void> run_map_worker(strata::Catalog& catalog, strata::Os& os,
     return strata::fail(strata::Code::failed_precondition, "the coordinator has ended");
   MapWorker& record = shares.workers[options.index];
   record.pid.store(static_cast<std::uint32_t>(getpid()));
+  // One after the other: who is to be killed first must not wait for the lock of the next.
+  const auto is_my_turn = [&] {
+    return options.index == 0 || shares.workers[options.index - 1].is_paused.load() != 0;
+  };
   const auto pause_if_told = [&] {
-    if (record.is_paused.load() != 0 || shares.done() < options.pause_at) return;
+    if (record.is_paused.load() != 0 || shares.done() < options.pause_at || !is_my_turn()) return;
     record.is_paused.store(1);
     os.sleep_ns(kPauseNs);
   };

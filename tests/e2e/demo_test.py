@@ -7,8 +7,14 @@ DEMO = os.path.abspath(os.environ.get("DEMO", "examples/demo/demo"))
 STRATA = os.path.abspath(os.environ.get("STRATA", "tools/strata"))
 
 
+def segments():
+    return {f for f in os.listdir("/dev/shm") if f.startswith("strata.strata-demo-")}
+
+
 def run_demo(*arguments, **environment):
-    return subprocess.run(
+    """Runs it; whatever comes of that, it leaves no segment."""
+    before = segments()
+    run = subprocess.run(
         [DEMO, *map(str, arguments)],
         env=dict(os.environ, STRATA=STRATA, **environment),
         capture_output=True,
@@ -16,6 +22,8 @@ def run_demo(*arguments, **environment):
         timeout=280,
         check=False,
     )
+    assert segments() <= before, run.stdout + run.stderr
+    return run
 
 
 def test_the_demo_runs_to_its_end_and_leaves_nothing(tmp_path):
@@ -28,7 +36,6 @@ def test_the_demo_runs_to_its_end_and_leaves_nothing(tmp_path):
     assert run.stdout.count("equal to what one process counts, word for word") == 2
     assert ".pool: sound" in run.stdout and ".pool: consistent" in run.stdout
     assert not list(tmp_path.iterdir())
-    assert not [f for f in os.listdir("/dev/shm") if f.startswith("strata.strata-demo-")]
 
 
 def test_texts_of_any_bytes_are_counted_as_wc_does(tmp_path):
