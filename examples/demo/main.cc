@@ -85,9 +85,9 @@ int tell(strata::Catalog& catalog, strata::Os& os, std::vector<std::string> argu
   demo::Story story;
   const auto told = [&]() -> Result<void> {
     STRATA_ASSIGN(const demo::DemoOptions options, read_options(std::move(arguments)));
-    Result<void> shown = show_parts(story, catalog, os, options);
-    STRATA_TRY(clean_up(story, catalog, options));
-    return shown;
+    const Result<void> shown = show_parts(story, catalog, os, options);
+    const Result<void> cleaned = clean_up(story, catalog, options);
+    return shown ? cleaned : shown;
   }();
   if (!told) story.failure(told.error());
   story.title(story.all_held() ? "All of it held." : "Something did not hold: see ✗ above.");
