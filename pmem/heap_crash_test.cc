@@ -179,12 +179,7 @@ std::string verdict(Os& os, const SegmentUri& uri, const Worker& worker) {
   return {};
 }
 
-struct Outcome {
-  std::uint64_t images;
-  std::set<std::string> verdicts;
-};
-
-Outcome run(const ShadowOptions& options) {
+ShadowedPool::Outcome run(const ShadowOptions& options) {
   ShadowedPool pool(MiB(6), options);
   Segment segment = pool.attach();
   Heap heap = Heap::create(segment).value();
@@ -196,8 +191,7 @@ Outcome run(const ShadowOptions& options) {
     INFO((done ? "" : done.error().to_string()));
     REQUIRE(done);
   }
-  pool.finish();
-  return {pool.images(), pool.verdicts()};
+  return pool.finish();
 }
 
 }  // namespace
@@ -208,7 +202,7 @@ TEST_CASE("every_crash_image_of_a_heap_in_a_pool_holds_what_was_done_and_no_more
     for (const unsigned evict : {0U, 300U}) {
       for (std::uint64_t seed = 1; seed <= 2; ++seed) {
         INFO("granularity " << granularity << ", evict " << evict << ", seed " << seed);
-        const Outcome outcome =
+        const ShadowedPool::Outcome outcome =
             run({.granularity_bytes = granularity, .evict_per_mille = evict, .seed = seed});
         CHECK(outcome.verdicts == std::set<std::string>());
         images += outcome.images;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -55,10 +56,10 @@ void ShadowedPool::watch(Verdict verdict) {
   });
 }
 
-void ShadowedPool::finish() {
+ShadowedPool::Outcome ShadowedPool::finish() {
   shadow_->examine();
-  images_ = shadow_->images();
   shadow_->watch({});
+  return {shadow_->images(), verdicts_};
 }
 
 }  // namespace strata::test

@@ -29,11 +29,12 @@ class ShadowedPool {
   Segment attach();
   // From now on. After three different verdicts it looks at no more images.
   void watch(Verdict verdict);
+  struct Outcome {
+    std::uint64_t images;
+    std::set<std::string> verdicts;
+  };
   // One more image, and no further ones.
-  void finish();
-
-  std::uint64_t images() const { return images_; }
-  const std::set<std::string>& verdicts() const { return verdicts_; }
+  Outcome finish();
 
  private:
   RealOs os_;
@@ -43,7 +44,6 @@ class ShadowedPool {
   std::uint64_t file_offset_bytes_ = 0;
   PmemBackend backend_;
   Fd image_file_;
-  std::uint64_t images_ = 0;
   std::set<std::string> verdicts_;
 };
 

@@ -181,12 +181,7 @@ Result<Bank*> make_bank(Heap& heap) {
   return bank;
 }
 
-struct Outcome {
-  std::uint64_t images;
-  std::set<std::string> verdicts;
-};
-
-Outcome run(const ShadowOptions& options, Bug bug) {
+ShadowedPool::Outcome run(const ShadowOptions& options, Bug bug) {
   ShadowedPool pool(MiB(3), options);
   Segment segment = pool.attach();
   Heap heap = Heap::create(segment).value();
@@ -210,8 +205,7 @@ Outcome run(const ShadowOptions& options, Bug bug) {
     acknowledged = number;
     if (number % 16 == 0) REQUIRE(heap.transactions().value()->checkpoint());
   }
-  pool.finish();
-  return {pool.images(), pool.verdicts()};
+  return pool.finish();
 }
 
 void every_seed_finds(ShadowOptions options, Bug bug) {
@@ -226,7 +220,7 @@ TEST_CASE("every_crash_image_of_transactions_in_a_pool_has_all_that_was_acknowle
   for (const std::size_t granularity : {std::size_t{kCacheLineBytes}, std::size_t{kPageBytes}}) {
     for (const unsigned evict : {0u, 300u}) {
       for (std::uint64_t seed = 1; seed <= 2; ++seed) {
-        const Outcome outcome = run(
+        const ShadowedPool::Outcome outcome = run(
             {.granularity_bytes = granularity, .evict_per_mille = evict, .seed = seed}, Bug::none);
         INFO("granularity " << granularity << ", evict " << evict << ", seed " << seed);
         CHECK(outcome.verdicts == std::set<std::string>());
