@@ -80,18 +80,23 @@ Result<void> Transaction::open_slot(const TransactOptions& options) {
   // and copied at once when they are whole: past the caches that is faster than to build them in
   // the log and to flush it, and they can be applied from a place that is near.
   if (!log_.is_volatile_) {
-    scratch_.take(log_.slot_bytes_);
+    scratch_.take(log_.identity_.slot_bytes);
     if (scratch_.bytes() == nullptr) {
-      return fail(
-          Code::exhausted,
-          fmt::format("no memory for the records of a transaction: {} bytes", log_.slot_bytes_));
+      return fail(Code::exhausted,
+                  fmt::format("no memory for the records of a transaction: {} bytes",
+                              log_.identity_.slot_bytes));
     }
   }
   STRATA_ASSIGN(const std::uint32_t index, log_.claim(options.timeout_ms));
   slot_ = log_.slot(index);
   log_.make_room(slot_);
   SlotHead& head = *slot_.head;
-  used_bytes_ = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
+  const auto extent = log_.extent_of(slot_);
+  if (!extent) {
+    head.owner.store(0, std::memory_order_release);
+    return unexpected(extent.error());
+  }
+  used_bytes_ = extent->used_bytes;
   records_ = log_.is_volatile_ ? slot_.buffer.data() + used_bytes_ : scratch_.bytes();
   records_at_bytes_ = used_bytes_;
   open_record();
@@ -166,13 +171,13 @@ Unexpected Transaction::no_room(std::uint64_t bytes) {
   Status status(Code::exhausted,
                 fmt::format("transaction: {} bytes more do not fit: {} of the {} bytes of its log "
                             "are used; make the log larger, or the transaction smaller",
-                            bytes, used_bytes_ + open_bytes_, log_.slot_bytes_));
+                            bytes, used_bytes_ + open_bytes_, log_.identity_.slot_bytes));
   fail_with(status);
   return unexpected(std::move(status));
 }
 
 bool Transaction::has_room(std::uint64_t data_bytes) const {
-  const std::uint64_t left = log_.slot_bytes_ - used_bytes_;
+  const std::uint64_t left = log_.identity_.slot_bytes - used_bytes_;
   return data_bytes < GiB(1) && open_bytes_ <= left &&
          entry_bytes(data_bytes) <= left - open_bytes_;
 }
@@ -186,7 +191,7 @@ void Transaction::put(EntryKind kind, std::uint64_t offset, const void* data, st
 // Lets an heir see the entries so far: before anything is changed that they undo.
 void Transaction::publish() {
   // A buffer that is full to its end has no open record.
-  const std::uint64_t open = std::min(open_bytes_, log_.slot_bytes_ - used_bytes_);
+  const std::uint64_t open = std::min(open_bytes_, log_.identity_.slot_bytes - used_bytes_);
   if (!log_.is_volatile_ && open > published_bytes_) {
     std::memcpy(slot_.buffer.data() + used_bytes_ + published_bytes_, record() + published_bytes_,
                 open - published_bytes_);
@@ -288,7 +293,7 @@ Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> r
   if (auto durable = seal(RecordKind::part); !durable) {
     return refuse(durable.error().in("snapshot of a transaction"));
   }
-  if (used_bytes_ + open_bytes_ > log_.slot_bytes_) return no_room(sizeof(RecordHead));
+  if (used_bytes_ + open_bytes_ > log_.identity_.slot_bytes) return no_room(sizeof(RecordHead));
   return {};
 }
 
@@ -296,7 +301,7 @@ Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> r
 Result<void> Transaction::seal(RecordKind kind) {
   const std::uint64_t sealed = align_up(open_bytes_, kCacheLineBytes);
   std::memset(record() + open_bytes_, 0, sealed - open_bytes_);
-  STRATA_TRY(log_.seal(slot_, kind, {record(), open_bytes_}));
+  STRATA_TRY(log_.seal(slot_, used_bytes_, kind, {record(), open_bytes_}));
   if (kind == RecordKind::commit) set_state(SlotState::committed);
   used_bytes_ += sealed;
   open_record();

@@ -21,15 +21,15 @@ namespace strata {
 // findings.
 LogReport check_transaction_log(std::span<const std::byte> payload, std::uint64_t log_offset);
 
-// The log at that offset, once its head has been checked: magic, version, checksum, sizes.
-// Errors: corrupt; unsupported for a newer version.
-Result<const LogHeader*> find_transaction_log(std::span<const std::byte> payload,
-                                              std::uint64_t log_offset);
+// A checked copy of what the log at that offset says of itself: magic, version, checksum, sizes
+// that fit each other and the payload. Errors: corrupt; unsupported for a newer version.
+Result<LogIdentity> read_log_identity(std::span<const std::byte> payload, std::uint64_t log_offset);
 
-std::uint32_t log_header_crc(const LogHeader& header);
+std::uint32_t log_identity_crc(const LogIdentity& identity);
 
-// The mark at that parity of turns, if it is valid; its floors are copied to `floors`.
-std::optional<LogMark> read_log_mark(const LogHeader& header, std::uint64_t parity,
-                                     std::vector<std::uint64_t>& floors);
+// The mark at that parity of turns of the log that begins at `log`, if it is valid; its floors, one
+// for each slot, are copied to `floors`.
+std::optional<LogMark> read_log_mark(const std::byte* log, const LogIdentity& identity,
+                                     std::uint64_t parity, std::vector<std::uint64_t>& floors);
 
 }  // namespace strata

@@ -18,12 +18,13 @@ constexpr std::uint64_t kUpkeepTimeoutMs = 60'000;
 
 std::byte* TransactionLog::mark_place(std::uint64_t turn) const {
   return reinterpret_cast<std::byte*>(header_) + sizeof(LogHeader) +
-         turn % 2 * mark_bytes(slot_count_);
+         turn % 2 * mark_bytes(identity_.slot_count);
 }
 
 std::optional<TransactionLog::Mark> TransactionLog::read_mark(std::uint64_t turn_parity) const {
   Mark mark;
-  const std::optional<LogMark> head = read_log_mark(*header_, turn_parity, mark.floors);
+  const std::optional<LogMark> head = read_log_mark(reinterpret_cast<const std::byte*>(header_),
+                                                    identity_, turn_parity, mark.floors);
   if (!head) return {};
   mark.turn = head->turn;
   mark.epoch = head->epoch;
@@ -39,7 +40,7 @@ Result<TransactionLog::Mark> TransactionLog::newest_mark() const {
 // Over the older one: a torn write leaves the newer one.
 Result<void> TransactionLog::write_mark(const Mark& mark) {
   LogMark head = {mark.turn, mark.epoch, 0};
-  head.check = mark_check(head, mark.floors, header_->seed);
+  head.check = mark_check(head, mark.floors, identity_.seed);
   std::byte* const place = mark_place(mark.turn);
   const std::size_t floors_bytes = mark.floors.size() * sizeof(std::uint64_t);
   STRATA_STEP("write the mark");
@@ -59,8 +60,8 @@ Result<void> TransactionLog::write_mark(const Mark& mark) {
 std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
   // Read first: a slot that takes a sequence below it shows its low_sequence by now.
   const std::uint64_t next = header_->next_sequence.load(std::memory_order_seq_cst);
-  std::vector<std::uint64_t> settled(slot_count_, next - 1);
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  std::vector<std::uint64_t> settled(identity_.slot_count, next - 1);
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const SlotHead& head = *slot(i).head;
     if (head.state.load(std::memory_order_seq_cst) == 0) continue;
     const std::uint64_t low = head.low_sequence.load(std::memory_order_seq_cst);
@@ -73,15 +74,15 @@ std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
 // Flushes what the records of a slot between two sequences have changed, and collects what they
 // freed. They stand still: no slot with a record above the last checkpoint begins anew, and this
 // one holds the lock. So their heads are enough, and nothing behind the last of them is looked at.
-void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
-                                   std::vector<std::uint64_t>& freed) {
+Result<void> TransactionLog::flush_records(const Slot& slot, std::uint64_t above,
+                                           std::uint64_t up_to,
+                                           std::vector<std::uint64_t>& freed) {
   const LogBounds bounds = this->bounds();
   std::byte* const base = base_;
   // Before the extent, which a slot that begins anew has reset before it seals a record.
-  if (slot.head->last_sequence.load(std::memory_order_acquire) <= above) return;
-  const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
-  const std::uint64_t used = std::min<std::uint64_t>(extent.used_bytes, slot_bytes_);
-  for (std::uint64_t at = 0; at < used;) {
+  if (slot.head->last_sequence.load(std::memory_order_acquire) <= above) return {};
+  STRATA_ASSIGN(const Extent extent, extent_of(slot));
+  for (std::uint64_t at = 0; at < extent.used_bytes;) {
     const std::optional<Record> record = read_live_record(slot.buffer, at);
     if (!record || record->sequence > up_to) break;
     const std::byte* const head = slot.buffer.data() + at;
@@ -103,6 +104,7 @@ void TransactionLog::flush_records(const Slot& slot, std::uint64_t above, std::u
     // The next record here is written past the caches.
     evict(head);
   }
+  return {};
 }
 
 Result<void> TransactionLog::checkpoint() {
@@ -114,10 +116,10 @@ Result<void> TransactionLog::checkpoint() {
   refresh_payload();
   const std::vector<std::uint64_t> settled = settled_sequences();
   std::vector<std::uint64_t> freed;
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot slot = this->slot(i);
     const std::uint64_t retired = slot.head->retired_sequence.load(std::memory_order_acquire);
-    if (settled[i] > retired) flush_records(slot, retired, settled[i], freed);
+    if (settled[i] > retired) STRATA_TRY(flush_records(slot, retired, settled[i], freed));
   }
   STRATA_STEP("drain a checkpoint");
   STRATA_TRY(durability_.drain());
@@ -128,7 +130,7 @@ Result<void> TransactionLog::checkpoint() {
     STRATA_TRY(blocks_.change(offset, BlockState::freeing, BlockState::free));
   }
   // Last: from here on slots may overwrite those records.
-  for (std::uint32_t i = 0; i < slot_count_; ++i)
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i)
     slot(i).head->retired_sequence.store(settled[i], std::memory_order_release);
   return {};
 }
@@ -186,7 +188,7 @@ Result<void> TransactionLog::undo_parts(std::span<const Record> parts) {
 // Nothing but records counts here: live words are from before the failure, or from the middle.
 Result<void> TransactionLog::recover_after_power_loss() {
   STRATA_ASSIGN(Mark mark, newest_mark());
-  const std::uint64_t seed = record_seed(header_->seed, mark.epoch);
+  const std::uint64_t seed = record_seed(identity_.seed, mark.epoch);
   struct Committed {
     std::uint64_t sequence;
     std::vector<Record> records;
@@ -194,10 +196,10 @@ Result<void> TransactionLog::recover_after_power_loss() {
   std::vector<Committed> committed;
   std::vector<std::vector<Record>> unfinished;
   std::uint64_t highest = *std::max_element(mark.floors.begin(), mark.floors.end());
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     std::vector<Record> parts;
     std::uint64_t previous = 0;
-    for (std::uint64_t at = 0; at < slot_bytes_;) {
+    for (std::uint64_t at = 0; at < identity_.slot_bytes;) {
       const std::optional<Record> record = read_record(slot(i).buffer, at, seed);
       // A lower sequence is left over from the time before the buffer was used again.
       if (!record || record->sequence <= previous) break;
@@ -225,7 +227,7 @@ Result<void> TransactionLog::recover_after_power_loss() {
   STRATA_STEP("drain a recovery");
   STRATA_TRY(durability_.drain());
   // The new epoch makes every record void at once.
-  mark = {mark.turn + 1, mark.epoch + 1, std::vector<std::uint64_t>(slot_count_, highest)};
+  mark = {mark.turn + 1, mark.epoch + 1, std::vector<std::uint64_t>(identity_.slot_count, highest)};
   STRATA_TRY(write_mark(mark));
   reset_live_words(mark);
   return {};
@@ -236,7 +238,7 @@ void TransactionLog::reset_live_words(const Mark& mark) {
   const std::uint64_t highest = *std::max_element(mark.floors.begin(), mark.floors.end());
   header_->next_sequence.store(highest + 1, relaxed);
   header_->epoch.store(mark.epoch, relaxed);
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     SlotHead& head = *slot(i).head;
     head.state.store(static_cast<std::uint32_t>(SlotState::idle), relaxed);
     head.extent.store(0, relaxed);

@@ -36,15 +36,22 @@ constexpr std::uint64_t mark_bytes(std::uint32_t slot_count) {
   return align_up(sizeof(LogMark) + slot_count * sizeof(std::uint64_t), 512);
 }
 
-struct LogHeader {
-  std::array<char, 8> magic;  // 0: immutable from here
+// What never changes once the log is made. Whoever uses a log works with a checked copy of it
+// (read_log_identity): what stands in the log may be overwritten at any time.
+struct LogIdentity {
+  std::array<char, 8> magic;
   std::uint32_t version;
   std::uint32_t slot_count;
   std::uint64_t slot_bytes;  // of one buffer; a multiple of 4 KiB
   std::uint64_t log_bytes;   // of the whole log
   std::uint64_t seed;        // random; keeps the records of an earlier heap from being read
-  std::array<std::uint8_t, 20> reserved_a;
+  std::array<std::uint8_t, 20> reserved;
   std::uint32_t crc32c;  // of the bytes before it
+};
+static_assert(sizeof(LogIdentity) == 64 && offsetof(LogIdentity, crc32c) == 60);
+
+struct LogHeader {
+  LogIdentity identity;  // 0
   std::array<std::uint8_t, 1472> reserved_b;
   // 1536: live words.
   SharedWord<std::uint64_t> live_generation;  // of all live words; stored last by recovery
@@ -57,7 +64,6 @@ struct LogHeader {
   std::array<std::uint8_t, 2364> reserved_d;
 };
 static_assert(sizeof(LogHeader) == 4096);
-static_assert(offsetof(LogHeader, crc32c) == 60);
 static_assert(offsetof(LogHeader, live_generation) == 1536);
 static_assert(offsetof(LogHeader, upkeep) == 1600 && offsetof(LogHeader, group_sync) == 1664);
 

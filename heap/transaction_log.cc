@@ -50,17 +50,19 @@ Result<void> TransactionLog::format(std::span<std::byte> payload, std::uint64_t 
   std::byte* const log = payload.data() + log_offset;
   std::memset(log, 0, slot_buffers_at(options.slot_count));
   auto& header = *reinterpret_cast<LogHeader*>(log);
-  header.magic = kLogMagic;
-  header.version = kLogVersion;
-  header.slot_count = options.slot_count;
-  header.slot_bytes = options.slot_bytes;
-  header.log_bytes = bytes;
-  header.seed = random_seed();
-  header.crc32c = log_header_crc(header);
+  LogIdentity identity{};
+  identity.magic = kLogMagic;
+  identity.version = kLogVersion;
+  identity.slot_count = options.slot_count;
+  identity.slot_bytes = options.slot_bytes;
+  identity.log_bytes = bytes;
+  identity.seed = random_seed();
+  identity.crc32c = log_identity_crc(identity);
+  header.identity = identity;
   auto& mark = *reinterpret_cast<LogMark*>(log + sizeof(LogHeader));
   mark = {.turn = 0, .epoch = 1, .check = 0};
   const std::vector<std::uint64_t> floors(options.slot_count);
-  mark.check = mark_check(mark, floors, header.seed);
+  mark.check = mark_check(mark, floors, identity.seed);
   return durability.persist(log, slot_buffers_at(options.slot_count));
 }
 
@@ -71,19 +73,16 @@ TransactionLog::TransactionLog(const Place& place)
       log_offset_(place.log_offset),
       is_volatile_(place.durability.is_volatile()) {}
 
-Result<void> TransactionLog::check_header() {
-  STRATA_ASSIGN(const LogHeader* const header,
-                find_transaction_log(refresh_payload(), log_offset_));
-  header_ = const_cast<LogHeader*>(header);
-  slot_count_ = header_->slot_count;
-  slot_bytes_ = header_->slot_bytes;
-  log_bytes_ = header_->log_bytes;
+Result<void> TransactionLog::read_identity() {
+  const std::span<std::byte> payload = refresh_payload();
+  STRATA_ASSIGN(identity_, read_log_identity(payload, log_offset_));
+  header_ = reinterpret_cast<LogHeader*>(payload.data() + log_offset_);
   return {};
 }
 
 Result<std::unique_ptr<TransactionLog>> TransactionLog::open(const Place& place) {
   std::unique_ptr<TransactionLog> log(new TransactionLog(place));
-  STRATA_TRY(log->check_header());
+  STRATA_TRY(log->read_identity());
   auto upkeep = RobustMutex::Guard::lock(log->header_->upkeep, place.context,
                                          Deadline::after_ms(kOpenTimeoutMs));
   if (!upkeep) return unexpected(upkeep.error().in("open the transaction log"));
@@ -108,12 +107,34 @@ Result<std::unique_ptr<TransactionLog>> TransactionLog::open(const Place& place)
 
 TransactionLog::Slot TransactionLog::slot(std::uint32_t index) const {
   std::byte* const log = reinterpret_cast<std::byte*>(header_);
-  return {reinterpret_cast<SlotHead*>(log + slot_heads_at(slot_count_)) + index,
-          {log + slot_buffers_at(slot_count_) + index * slot_bytes_, slot_bytes_}};
+  return {reinterpret_cast<SlotHead*>(log + slot_heads_at(identity_.slot_count)) + index,
+          {log + slot_buffers_at(identity_.slot_count) + index * identity_.slot_bytes,
+           identity_.slot_bytes}};
+}
+
+Result<Extent> TransactionLog::extent_of(const Slot& slot) const {
+  const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
+  const std::uint64_t bytes = slot.buffer.size();
+  if (extent.used_bytes <= bytes && extent.used_bytes % kCacheLineBytes == 0 &&
+      extent.open_bytes <= bytes - extent.used_bytes) {
+    return extent;
+  }
+  return fail(Code::corrupt,
+              fmt::format("transaction log: a slot of {} bytes says that {} are used "
+                          "and {} more are open",
+                          bytes, extent.used_bytes, extent.open_bytes));
+}
+
+Result<std::uint64_t> TransactionLog::first_bytes_of(const Slot& slot, const Extent& extent) const {
+  const std::uint64_t first = slot.head->first_bytes.load(std::memory_order_acquire);
+  if (first <= extent.used_bytes) return first;
+  return fail(Code::corrupt,
+              fmt::format("transaction log: a slot's transaction begins at {} of {} bytes used",
+                          first, extent.used_bytes));
 }
 
 std::uint64_t TransactionLog::seed() const {
-  return record_seed(header_->seed, header_->epoch.load(std::memory_order_relaxed));
+  return record_seed(identity_.seed, header_->epoch.load(std::memory_order_relaxed));
 }
 
 std::span<std::byte> TransactionLog::refresh_payload() {
@@ -136,11 +157,12 @@ Result<std::uint32_t> TransactionLog::claim(std::uint64_t timeout_ms) {
   }
   // Each thread goes back to the slot that it had: nobody else touches its cache lines.
   static thread_local std::uint32_t last = context_.token();
-  const std::uint32_t first = last % slot_count_;
+  const std::uint32_t first = last % identity_.slot_count;
   std::optional<Deadline> deadline;  // the clock is read only if there is something to wait for
   while (true) {
-    for (std::uint32_t i = 0; i < slot_count_; ++i) {
-      const std::uint32_t index = first + i < slot_count_ ? first + i : first + i - slot_count_;
+    for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
+      const std::uint32_t index =
+          first + i < identity_.slot_count ? first + i : first + i - identity_.slot_count;
       SlotHead& head = *slot(index).head;
       std::uint64_t owner = head.owner.load(std::memory_order_relaxed);
       if (owner == 0 &&
@@ -152,8 +174,8 @@ Result<std::uint32_t> TransactionLog::claim(std::uint64_t timeout_ms) {
     STRATA_TRY(recover_dead());
     if (!deadline) deadline = Deadline::after_ms(timeout_ms);
     if (deadline->expired()) {
-      return fail(Code::timed_out,
-                  fmt::format("all {} slots of the transaction log are in use", slot_count_));
+      return fail(Code::timed_out, fmt::format("all {} slots of the transaction log are in use",
+                                               identity_.slot_count));
     }
     SlotHead& head = *slot(first).head;
     const std::uint64_t owner = head.owner.load(std::memory_order_relaxed);
@@ -180,15 +202,18 @@ void TransactionLog::make_room(const Slot& slot) {
     return true;
   };
   if (forget()) return;
-  if (Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes <= slot_bytes_ / 2) return;
+  if (Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes <=
+      identity_.slot_bytes / 2)
+    return;
   // Without success the transaction has less room, and says so where that is too little.
   if (checkpoint()) forget();
 }
 
 // Completes the record, which its owner has built apart in whole cache lines, and puts it into the
-// slot's buffer. There it is durable where the medium works by lines; on pages sync_group() is
-// still to come.
-Result<void> TransactionLog::seal(const Slot& slot, RecordKind kind, std::span<std::byte> record) {
+// slot's buffer, where it fits: its owner knows that better than the words of the slot do. There it
+// is durable where the medium works by lines; on pages sync_group() is still to come.
+Result<void> TransactionLog::seal(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
+                                  std::span<std::byte> record) {
   SlotHead& head = *slot.head;
   if (head.low_sequence.load(std::memory_order_relaxed) == 0) {
     // Before the sequence is taken: a checkpoint that sees no low_sequence here has read a
@@ -197,10 +222,9 @@ Result<void> TransactionLog::seal(const Slot& slot, RecordKind kind, std::span<s
                             std::memory_order_release);
   }
   const std::uint64_t sequence = header_->next_sequence.fetch_add(1, std::memory_order_seq_cst);
-  const std::uint64_t at = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
   seal_record(record, kind, sequence, seed());
   STRATA_STEP("seal");
-  std::byte* const place = slot.buffer.data() + at;
+  std::byte* const place = slot.buffer.data() + at_bytes;
   if (is_by_pages()) {
     std::memcpy(place, record.data(), record.size());
   } else {
@@ -210,7 +234,7 @@ Result<void> TransactionLog::seal(const Slot& slot, RecordKind kind, std::span<s
   }
   STRATA_STEP("sealed");
   head.last_sequence.store(sequence, std::memory_order_release);
-  const std::uint64_t end = align_up(at + record.size(), kCacheLineBytes);
+  const std::uint64_t end = align_up(at_bytes + record.size(), kCacheLineBytes);
   head.extent.store(Extent{static_cast<std::uint32_t>(end), 0}.word(), std::memory_order_release);
   return {};
 }
@@ -218,10 +242,9 @@ Result<void> TransactionLog::seal(const Slot& slot, RecordKind kind, std::span<s
 // For an heir, who cannot know whether the owner came so far; and on pages for the owner too.
 Result<void> TransactionLog::make_durable(const Slot& slot) {
   if (is_by_pages()) return sync_group(slot);
-  SlotHead& head = *slot.head;
-  const std::uint64_t first = head.first_bytes.load(std::memory_order_relaxed);
-  const std::uint64_t used = Extent::of(head.extent.load(std::memory_order_relaxed)).used_bytes;
-  durability_.flush(slot.buffer.data() + first, used - first);
+  STRATA_ASSIGN(const Extent extent, extent_of(slot));
+  STRATA_ASSIGN(const std::uint64_t first, first_bytes_of(slot, extent));
+  durability_.flush(slot.buffer.data() + first, extent.used_bytes - first);
   return durability_.drain();
 }
 
@@ -269,7 +292,7 @@ Result<void> TransactionLog::sync_committed(const Slot& slot) {
     std::uint64_t sequence;
   };
   std::vector<Synced> synced;
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot other = this->slot(i);
     const std::uint64_t last = other.head->last_sequence.load(std::memory_order_acquire);
     const bool waits = other.head->state.load(std::memory_order_acquire) ==
@@ -280,11 +303,13 @@ Result<void> TransactionLog::sync_committed(const Slot& slot) {
     }
     // A slot that waits keeps these words until it is durable. Of one that does no longer,
     // whatever is flushed here is flushed for nothing.
-    const std::uint64_t first = other.head->first_bytes.load(std::memory_order_acquire);
-    const std::uint64_t used =
-        Extent::of(other.head->extent.load(std::memory_order_acquire)).used_bytes;
-    if (first > used || used > slot_bytes_) continue;
-    durability_.flush(other.buffer.data() + first, used - first);
+    const auto extent = extent_of(other);
+    const auto first = extent ? first_bytes_of(other, *extent) : unexpected(extent.error());
+    if (!first) {
+      if (other.head == slot.head) return unexpected(first.error());
+      continue;
+    }
+    durability_.flush(other.buffer.data() + *first, extent->used_bytes - *first);
     synced.push_back({other.head, last});
   }
   STRATA_STEP("drain a group");
@@ -296,9 +321,9 @@ Result<void> TransactionLog::sync_committed(const Slot& slot) {
 
 LogReport TransactionLog::report() const {
   LogReport report;
-  report.slots = slot_count_;
+  report.slots = identity_.slot_count;
   report.next_sequence = header_->next_sequence.load(std::memory_order_relaxed);
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot slot = this->slot(i);
     const std::uint64_t owner = slot.head->owner.load(std::memory_order_acquire);
     const std::uint32_t state = slot.head->state.load(std::memory_order_acquire);
@@ -307,13 +332,12 @@ LogReport TransactionLog::report() const {
     }
     if (owner != 0)
       ++(is_owner_dead(owner) && state != 0 ? report.slots_unfinished : report.slots_in_use);
-    const std::uint64_t used =
-        Extent::of(slot.head->extent.load(std::memory_order_acquire)).used_bytes;
-    if (used > slot_bytes_ || used % kCacheLineBytes != 0) {
-      report.findings.push_back(fmt::format("slot {}: {} bytes used of {}", i, used, slot_bytes_));
+    const auto extent = extent_of(slot);
+    if (!extent) {
+      report.findings.push_back(fmt::format("slot {}: {}", i, extent.error().message()));
       continue;
     }
-    for (std::uint64_t at = 0; at < used;) {
+    for (std::uint64_t at = 0; at < extent->used_bytes;) {
       const std::optional<Record> record = read_record(slot.buffer, at, seed());
       if (!record) {
         if (owner == 0) {

@@ -92,7 +92,7 @@ class TransactionLog {
   };
 
   explicit TransactionLog(const Place& place);
-  Result<void> check_header();
+  Result<void> read_identity();
   Slot slot(std::uint32_t index) const;
   std::uint64_t seed() const;
   // Never 0, which is what a new log has.
@@ -106,15 +106,23 @@ class TransactionLog {
   }
   bool is_by_pages() const { return durability_.granularity_bytes() >= kPageBytes; }
   LogBounds bounds() const {
-    return {payload_bytes_.load(std::memory_order_relaxed), log_offset_, log_offset_ + log_bytes_};
+    return {payload_bytes_.load(std::memory_order_relaxed), log_offset_,
+            log_offset_ + identity_.log_bytes};
   }
   // Asks how large the payload is now; others may have grown it.
   std::span<std::byte> refresh_payload();
 
+  // How far a slot's buffer is filled, and where in it the transaction in hand begins: copies of
+  // live words, which anybody may overwrite, once they are known to lie within the buffer.
+  // Errors: corrupt.
+  Result<Extent> extent_of(const Slot& slot) const;
+  Result<std::uint64_t> first_bytes_of(const Slot& slot, const Extent& extent) const;
+
   // Life of a slot (transaction_log.cc).
   Result<std::uint32_t> claim(std::uint64_t timeout_ms);
   void make_room(const Slot& slot);
-  Result<void> seal(const Slot& slot, RecordKind kind, std::span<std::byte> record);
+  Result<void> seal(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
+                    std::span<std::byte> record);
   Result<void> make_durable(const Slot& slot);
   Result<void> sync_group(const Slot& slot);
   Result<void> lead_group(const Slot& slot);
@@ -146,8 +154,8 @@ class TransactionLog {
   Result<Mark> newest_mark() const;
   Result<void> write_mark(const Mark& mark);
   std::vector<std::uint64_t> settled_sequences() const;
-  void flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
-                     std::vector<std::uint64_t>& freed);
+  Result<void> flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
+                             std::vector<std::uint64_t>& freed);
   Result<void> recover_after_power_loss();
   Result<void> replay(const Record& record);
   Result<void> force(std::uint64_t offset, BlockState to);
@@ -160,10 +168,8 @@ class TransactionLog {
   std::uint64_t log_offset_;
   std::byte* base_ = nullptr;  // of the payload
   std::atomic<std::uint64_t> payload_bytes_{0};
-  LogHeader* header_ = nullptr;
-  std::uint32_t slot_count_ = 0;
-  std::uint64_t slot_bytes_ = 0;
-  std::uint64_t log_bytes_ = 0;
+  LogHeader* header_ = nullptr;  // for its live words alone
+  LogIdentity identity_{};       // as it was checked; the one in the log is not read again
   bool is_volatile_;
 };
 

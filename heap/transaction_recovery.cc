@@ -35,12 +35,9 @@ Result<void> TransactionLog::for_each_entry_in(std::span<const std::byte> entrie
 // All entries of the transaction in hand: of its sealed records and of the open one.
 template <typename Function>
 Result<void> TransactionLog::for_each_entry(const Slot& slot, Function&& visit) const {
-  std::uint64_t at = slot.head->first_bytes.load(std::memory_order_acquire);
-  const Extent extent = Extent::of(slot.head->extent.load(std::memory_order_acquire));
+  STRATA_ASSIGN(const Extent extent, extent_of(slot));
+  STRATA_ASSIGN(std::uint64_t at, first_bytes_of(slot, extent));
   const std::uint64_t used = extent.used_bytes, open = extent.open_bytes;
-  if (at > used || used > slot_bytes_ || open > slot_bytes_ - used) {
-    return damaged("the words of a slot contradict each other");
-  }
   while (at < used) {
     const std::optional<Record> record = read_live_record(slot.buffer, at);
     if (!record || record->end_bytes > used) return damaged("a record of a slot is damaged");
@@ -154,11 +151,12 @@ Result<void> TransactionLog::undo(const Slot& slot) {
 
 // What was undone must be durable before its records are void, and both before the locks are free.
 Result<void> TransactionLog::void_records(const Slot& slot) {
-  const std::uint64_t first = slot.head->first_bytes.load(std::memory_order_relaxed);
   STRATA_STEP("drain what was undone");
   STRATA_TRY(durability_.drain());
+  STRATA_ASSIGN(const Extent extent, extent_of(slot));
+  STRATA_ASSIGN(const std::uint64_t first, first_bytes_of(slot, extent));
   // Even where no record is known to stand there: it may have been killed while it sealed one.
-  if (first + sizeof(RecordHead) > slot_bytes_) return {};
+  if (slot.buffer.size() - first < sizeof(RecordHead)) return {};
   const std::span<const std::byte> voided = void_record(slot.buffer, first);
   durability_.flush(voided.data(), voided.size());
   STRATA_STEP("drain a void record");
@@ -191,7 +189,7 @@ Result<void> TransactionLog::recover_slot(const Slot& slot) {
 }
 
 Result<void> TransactionLog::recover_lock(std::uint64_t lock_offset) {
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot slot = this->slot(i);
     SlotHead& head = *slot.head;
     if (head.state.load(std::memory_order_acquire) == value_of(SlotState::idle)) continue;
@@ -209,7 +207,7 @@ Result<void> TransactionLog::recover_lock(std::uint64_t lock_offset) {
 }
 
 Result<void> TransactionLog::recover_dead() {
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot slot = this->slot(i);
     if (is_owner_dead(slot.head->owner.load(std::memory_order_acquire))) {
       STRATA_TRY(recover_slot(slot));
@@ -219,7 +217,7 @@ Result<void> TransactionLog::recover_dead() {
 }
 
 bool TransactionLog::has_unfinished(std::uint32_t token) const {
-  for (std::uint32_t i = 0; i < slot_count_; ++i) {
+  for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const SlotHead& head = *slot(i).head;
     if (head.owner.load(std::memory_order_acquire) == (context_.generation_bits() | token) &&
         head.state.load(std::memory_order_acquire) != value_of(SlotState::idle)) {
