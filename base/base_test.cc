@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/printable.h"
 #include "base/result.h"
 #include "base/stream_copy.h"
 #include "tests/catch.h"
@@ -105,4 +106,23 @@ TEST_CASE("a_stream_copy_is_a_copy_at_every_alignment_and_length") {
       }
     }
   }
+}
+
+TEST_CASE("printable_text_is_left_alone_and_all_else_is_shown_in_hex") {
+  CHECK(printable("plain text, \\ and 'quotes'") == "plain text, \\ and 'quotes'");
+  CHECK(printable("µß – 日本語 🙂") == "µß – 日本語 🙂");
+  CHECK(printable(std::string_view("a\0b", 3)) == "a\\x00b");
+  CHECK(printable("\033[31m\a\b\t\r\n\x7f") == "\\x1b[31m\\x07\\x08\\x09\\x0d\\x0a\\x7f");
+  // C1 controls: in UTF-8, and alone, where they are none.
+  CHECK(printable("\xc2\x9b"
+                  "1m\x9b") == "\\xc2\\x9b1m\\x9b");
+  // What turns the direction of writing, hides, or breaks lines.
+  CHECK(printable("\u202e\u2066\u200b\u2028\ufeff") ==
+        "\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xe2\\x80\\x8b\\xe2\\x80\\xa8\\xef\\xbb\\xbf");
+  // Overlong, a surrogate, too large, cut short, a lone continuation.
+  CHECK(printable("\xc0\x8a\xe0\x80\x8a") == "\\xc0\\x8a\\xe0\\x80\\x8a");
+  CHECK(printable("\xed\xa0\x80\xf4\x90\x80\x80") == "\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80");
+  CHECK(printable("\xe6\x97") == "\\xe6\\x97");
+  CHECK(printable("\xe6"
+                  "a") == "\\xe6a");
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/printable.h"
+
 namespace strata {
 namespace {
 
@@ -10,18 +12,9 @@ bool is_name_byte(char c) {
          c == '_' || c == '-';
 }
 
-// A name may hold control bytes and must not garble the terminal that shows the message.
-std::string printable(std::string_view text) {
-  std::string safe;
-  for (char c : text.substr(0, 64)) {
-    if (c >= 0x20 && c < 0x7f) {
-      safe += c;
-    } else {
-      safe += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-  }
-  if (text.size() > 64) safe += "…";
-  return safe;
+// What is wrong with a long one is told by its beginning.
+std::string shown(std::string_view text) {
+  return printable(text.substr(0, 64)) + (text.size() > 64 ? "…" : "");
 }
 
 }  // namespace
@@ -30,7 +23,7 @@ Result<void> check_name(std::string_view name) {
   const auto bad = [&](std::string_view why) {
     return fail(Code::invalid_argument,
                 fmt::format("segment name '{}': {}; use 1 to {} of A-Z a-z 0-9 . _ -",
-                            printable(name), why, kMaxNameBytes));
+                            shown(name), why, kMaxNameBytes));
   };
   if (name.empty()) return bad("is empty");
   if (name.size() > kMaxNameBytes) return bad(fmt::format("has {} bytes", name.size()));
@@ -39,7 +32,7 @@ Result<void> check_name(std::string_view name) {
   }
   for (char c : name) {
     if (!is_name_byte(c)) {
-      return bad(fmt::format("holds '{}'", printable(std::string_view(&c, 1))));
+      return bad(fmt::format("holds '{}'", shown(std::string_view(&c, 1))));
     }
   }
   return {};
@@ -49,7 +42,7 @@ Result<SegmentUri> SegmentUri::parse(std::string_view text) {
   const auto bad = [&](std::string_view why) {
     return fail(
         Code::invalid_argument,
-        fmt::format("'{}': {}; write shm:NAME or pmem:/path/pool#NAME", printable(text), why));
+        fmt::format("'{}': {}; write shm:NAME or pmem:/path/pool#NAME", shown(text), why));
   };
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0) return bad("no scheme before a ':'");

@@ -21,13 +21,12 @@ Result<ExitCode> check(Context& context, const std::string& uri) {
   output.json(
       {{"uri", uri}, {"sound", found.is_sound}, {"verified", found.verified}, {"findings", list}});
   for (const std::string& what : found.verified)
-    output.print(output.painter().paint(Tone::good, "verified") + "  " + what + "\n");
+    output.line({Cell("verified", Tone::good), "  " + what});
   for (const SegmentCheck::Finding& finding : found.findings) {
-    output.print(output.painter().paint(finding.is_harmless ? Tone::warning : Tone::bad,
-                                        finding.is_harmless ? "left over" : "wrong   ") +
-                 "  " + finding.part + ": " + finding.text + "\n");
+    output.line({finding.is_harmless ? Cell("left over", Tone::warning) : Cell("wrong", Tone::bad),
+                 "  " + finding.part + ": " + finding.text});
   }
-  output.print(fmt::format("{}: {}\n", uri, found.is_sound ? "sound" : "not sound"));
+  output.line(fmt::format("{}: {}", uri, found.is_sound ? "sound" : "not sound"));
   return found.is_sound ? ExitCode::done : ExitCode::failed;
 }
 

@@ -38,9 +38,9 @@ Result<ExitCode> create(Context& context, const Options& options) {
   STRATA_ASSIGN(const SegmentStat stat, context.catalog().stat(options.uri));
   Output& output = context.output();
   output.json(to_json(stat));
-  output.print(fmt::format("created {}: {}, {} pages, {}, {}\n", options.uri,
-                           format_bytes(segment.payload_bytes()), page_size_name(how.page_size),
-                           how.placement.to_string(), lifetime_name(how.lifetime)));
+  output.line(fmt::format("created {}: {}, {} pages, {}, {}", options.uri,
+                          format_bytes(segment.payload_bytes()), page_size_name(how.page_size),
+                          how.placement.to_string(), lifetime_name(how.lifetime)));
   if (needs_holding(how.lifetime)) {
     output.note("it ends with this process: Ctrl-C to let go");
     std::fflush(stdout);

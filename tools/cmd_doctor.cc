@@ -45,13 +45,13 @@ Result<ExitCode> examine(Context& context) {
       if (!fact.remedy.empty())
         table.add({"", "", Cell("→ " + fact.remedy, fact.is_fine ? Tone::dim : Tone::warning)});
     }
-    output.print(output.painter().paint(Tone::strong, group.title) + "\n");
+    output.line(Cell(group.title, Tone::strong));
     output.print(table);
-    output.print("\n");
+    output.line("");
   }
-  output.print(in_the_way == 0 ? std::string("nothing is in the way\n")
-                               : fmt::format("{} thing{} could be better: see the arrows\n",
-                                             in_the_way, in_the_way == 1 ? "" : "s"));
+  output.line(in_the_way == 0 ? std::string("nothing is in the way")
+                              : fmt::format("{} thing{} could be better: see the arrows",
+                                            in_the_way, in_the_way == 1 ? "" : "s"));
   return ExitCode::done;
 }
 

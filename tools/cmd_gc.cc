@@ -41,7 +41,7 @@ Result<ExitCode> gc(Context& context, const ReclaimOptions& options) {
   if (!table.empty()) output.print(table);
   const std::string what = std::to_string(orphans) + (orphans == 1 ? " orphan" : " orphans") +
                            (orphans == 0 ? "" : ", " + format_bytes(orphan_bytes));
-  output.print((options.dry_run ? "would reclaim " : "reclaimed ") + what + "\n");
+  output.line((options.dry_run ? "would reclaim " : "reclaimed ") + what);
   return ExitCode::done;
 }
 

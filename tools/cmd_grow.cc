@@ -28,8 +28,8 @@ Result<ExitCode> grow(Context& context, const Options& options) {
                          {"before_bytes", before},
                          {"payload_bytes", segment.payload_bytes()},
                          {"max_bytes", segment.max_bytes()}});
-  context.output().print(fmt::format("grew {} from {} to {}\n", options.uri, format_bytes(before),
-                                     format_bytes(segment.payload_bytes())));
+  context.output().line(fmt::format("grew {} from {} to {}", options.uri, format_bytes(before),
+                                    format_bytes(segment.payload_bytes())));
   return ExitCode::done;
 }
 

@@ -66,7 +66,7 @@ void print(Output& output, const std::string& uri, const HeapUsage& usage) {
   }
   output.print(facts);
   if (usage.classes.empty()) return;
-  output.print("\n");
+  output.line("");
   Table table({{"BLOCKS OF", Align::right},
                {"SPANS", Align::right},
                {"USED", Align::right},

@@ -59,7 +59,7 @@ void print(Output& output, const Options& options, const Segment& segment, const
   for (const std::string& note : report.notes)
     facts.add("note", Cell(note, Tone::warning));
   output.print(facts);
-  output.print("\n");
+  output.line("");
 
   Table table({{"PAGES"}, {"MEMORY", Align::right}, {"", Align::right}, {""}});
   for (const NodePages& share : report.pages_on_node)
@@ -70,9 +70,10 @@ void print(Output& output, const Options& options, const Segment& segment, const
   add_share(table, map, "huge pages", huge);
   add_share(table, map, "4 KiB pages", present - huge);
   output.print(table);
-  output.print("\n" + text_map(map, output.painter()));
-  output.print(fmt::format("{:>10}  one character is {}: its node, ~ several, · not in memory\n",
-                           "", format_bytes(map.cell_bytes)));
+  output.line("");
+  output.picture(text_map(map, output.painter()));
+  output.line(fmt::format("{:>10}  one character is {}: its node, ~ several, · not in memory", "",
+                          format_bytes(map.cell_bytes)));
 }
 
 Result<ExitCode> show(Context& context, const Options& options) {

@@ -58,8 +58,8 @@ void tell(Context& context, const Options& options, const Placement& placement,
                          {"absent_bytes", report.pages_absent * kPageBytes},
                          {"recorded", is_recorded},
                          {"notes", report.notes}});
-  context.output().print(fmt::format("migrated {} to {}: {}\n", options.uri, placement.to_string(),
-                                     nodes_text(report)));
+  context.output().line(
+      fmt::format("migrated {} to {}: {}", options.uri, placement.to_string(), nodes_text(report)));
   for (const std::string& note : report.notes)
     context.output().note(note);
 }

@@ -52,7 +52,7 @@ void print(Output& output, const Options& options, const Plan& plan) {
     facts.add(fmt::format("not node {}", fallback.node), Cell(fallback.reason, Tone::warning));
   output.print(facts);
   if (plan.expected.empty()) {
-    output.print("  the node is known only when the pages are made\n");
+    output.line("  the node is known only when the pages are made");
     return;
   }
   Table table({{"  NODE", Align::right}, {"MEMORY", Align::right}, {"SHARE"}});

@@ -97,10 +97,10 @@ Result<ExitCode> check(Context& context, const CheckFlags& flags) {
   STRATA_TRY(check_contents(context, report));
   context.output().json(to_json(report));
   context.output().print(check_table(report));
-  context.output().print(fmt::format("{}: {}, {}, {} verified\n", report.path,
-                                     report.is_sound() ? "sound" : "DAMAGED",
-                                     count_of(report.segments_checked, "segment version"),
-                                     count_of(report.blocks_verified, "block")));
+  context.output().line(fmt::format("{}: {}, {}, {} verified", report.path,
+                                    report.is_sound() ? "sound" : "DAMAGED",
+                                    count_of(report.segments_checked, "segment version"),
+                                    count_of(report.blocks_verified, "block")));
   return report.is_sound() ? ExitCode::done : ExitCode::failed;
 }
 
@@ -113,12 +113,12 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
                {"check", to_json(report.check)}};
   json["damaged_path"] = report.damaged_path.empty() ? Json(nullptr) : Json(report.damaged_path);
   context.output().json(json);
-  context.output().print(fmt::format("{}: {} kept; it opens and is sound\n", report.path,
-                                     count_of(report.versions_kept, "segment version")));
+  context.output().line(fmt::format("{}: {} kept; it opens and is sound", report.path,
+                                    count_of(report.versions_kept, "segment version")));
   for (const std::string& lost : report.lost)
-    context.output().print(fmt::format("  lost: {}\n", lost));
+    context.output().line(fmt::format("  lost: {}", lost));
   if (!report.damaged_path.empty()) {
-    context.output().print(fmt::format("  the damaged pool is {}\n", report.damaged_path));
+    context.output().line(fmt::format("  the damaged pool is {}", report.damaged_path));
   }
   return ExitCode::done;
 }

@@ -79,7 +79,7 @@ Result<ExitCode> dump_range(Context& context, const DumpFlags& flags,
   json["offset_bytes"] = first;
   json["hex"] = hex_of(bytes);
   context.output().json(json);
-  context.output().print(hex_rows(bytes, first));
+  context.output().picture(hex_rows(bytes, first));
   return ExitCode::done;
 }
 
@@ -101,13 +101,12 @@ Result<ExitCode> dump_objects(Context& context, const DumpFlags& flags,
                     {"offset_bytes", object.offset_bytes},
                     {"bytes", object.bytes},
                     {"hex", hex_of(bytes)}});
-    const Painter& painter = context.output().painter();
-    context.output().print(fmt::format("{}  {}, {} at 0x{:x}\n",
-                                       painter.paint(Tone::strong, object.name), object.type,
-                                       format_bytes(object.bytes), object.offset_bytes));
-    context.output().print(hex_rows(bytes, object.offset_bytes));
+    context.output().line({Cell(object.name, Tone::strong),
+                           fmt::format("  {}, {} at 0x{:x}", object.type,
+                                       format_bytes(object.bytes), object.offset_bytes)});
+    context.output().picture(hex_rows(bytes, object.offset_bytes));
     if (bytes.size() < object.bytes) {
-      context.output().print(fmt::format("{} more\n", format_bytes(object.bytes - bytes.size())));
+      context.output().line(fmt::format("{} more", format_bytes(object.bytes - bytes.size())));
     }
   }
   Json json = facts_of(flags, reader);

@@ -17,8 +17,8 @@ struct CreateFlags {
 Result<ExitCode> create(Context& context, const CreateFlags& flags) {
   STRATA_TRY(Pool::create(context.os(), flags.path, flags.options));
   context.output().json({{"path", flags.path}, {"bytes", flags.options.bytes}, {"created", true}});
-  context.output().print(
-      fmt::format("created {}, {}\n", flags.path, format_bytes(flags.options.bytes)));
+  context.output().line(
+      fmt::format("created {}, {}", flags.path, format_bytes(flags.options.bytes)));
   return ExitCode::done;
 }
 
@@ -34,9 +34,9 @@ Result<ExitCode> grow(Context& context, const GrowFlags& flags) {
                          {"old_bytes", report.old_bytes},
                          {"new_bytes", report.new_bytes},
                          {"segment_versions", report.segments}});
-  context.output().print(fmt::format("{}: {} to {}, {}\n", flags.path,
-                                     format_bytes(report.old_bytes), format_bytes(report.new_bytes),
-                                     count_of(report.segments, "segment version")));
+  context.output().line(fmt::format("{}: {} to {}, {}", flags.path, format_bytes(report.old_bytes),
+                                    format_bytes(report.new_bytes),
+                                    count_of(report.segments, "segment version")));
   return ExitCode::done;
 }
 
@@ -50,7 +50,7 @@ Result<ExitCode> remove(Context& context, const RemoveFlags& flags) {
   const Pool pool = Pool::at(context.os(), flags.path);
   STRATA_TRY(pool.remove({.name = flags.name, .even_if_attached = flags.even_if_attached}));
   context.output().json({{"path", flags.path}, {"name", flags.name}, {"removed", true}});
-  context.output().print(fmt::format("removed {} from {}\n", flags.name, flags.path));
+  context.output().line(fmt::format("removed {} from {}", flags.name, flags.path));
   return ExitCode::done;
 }
 
@@ -66,8 +66,8 @@ Result<ExitCode> snapshot(Context& context, const SnapshotFlags& flags) {
   const char* method = report.method == CopyMethod::reflink ? "reflink" : "copy";
   context.output().json(
       {{"path", flags.path}, {"to", flags.to}, {"method", method}, {"bytes", report.bytes}});
-  context.output().print(
-      fmt::format("{}: {} of {} ({})\n", flags.to, method, flags.path, format_bytes(report.bytes)));
+  context.output().line(
+      fmt::format("{}: {} of {} ({})", flags.to, method, flags.path, format_bytes(report.bytes)));
   return ExitCode::done;
 }
 
@@ -83,8 +83,7 @@ Result<ExitCode> rollback(Context& context, const RollbackFlags& flags) {
   STRATA_ASSIGN(const auto now, pool.look_up(flags.name, Deadline::after_ms(1000)));
   const std::uint64_t version = now.found.entry.version;
   context.output().json({{"path", flags.path}, {"name", flags.name}, {"version", version}});
-  context.output().print(
-      fmt::format("{}#{} is version {} again\n", flags.path, flags.name, version));
+  context.output().line(fmt::format("{}#{} is version {} again", flags.path, flags.name, version));
   return ExitCode::done;
 }
 

@@ -29,9 +29,9 @@ Result<ExitCode> show(Context& context, const Flags& flags, const CheckpointRepo
                          {"blocks_written", report.blocks_written},
                          {"bytes_written", report.bytes_written},
                          {"is_incremental", report.is_incremental}});
-  context.output().print(fmt::format("{}#{} version {}: {} of {} blocks written ({})\n", flags.path,
-                                     flags.name, report.version, report.blocks_written,
-                                     report.blocks, format_bytes(report.bytes_written)));
+  context.output().line(fmt::format("{}#{} version {}: {} of {} blocks written ({})", flags.path,
+                                    flags.name, report.version, report.blocks_written,
+                                    report.blocks, format_bytes(report.bytes_written)));
   return ExitCode::done;
 }
 
@@ -68,9 +68,9 @@ Result<ExitCode> export_segment(Context& context, const Flags& flags) {
                          {"version", report.version},
                          {"bytes", report.bytes},
                          {"blocks_verified", report.blocks_verified}});
-  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} verified\n", flags.file,
-                                     format_bytes(report.bytes), flags.path, flags.name,
-                                     report.version, count_of(report.blocks_verified, "block")));
+  context.output().line(fmt::format("{}: {} of {}#{} version {}, {} verified", flags.file,
+                                    format_bytes(report.bytes), flags.path, flags.name,
+                                    report.version, count_of(report.blocks_verified, "block")));
   return ExitCode::done;
 }
 
@@ -87,9 +87,9 @@ Result<ExitCode> backup(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const BackupReport report,
                 backup_pool(pool, flags.file, {.replace = flags.replace}));
   show(context, flags, report);
-  context.output().print(fmt::format("{}: {} of {}, {}\n", flags.file,
-                                     count_of(report.versions, "segment version"), flags.path,
-                                     format_bytes(report.file_bytes)));
+  context.output().line(fmt::format("{}: {} of {}, {}", flags.file,
+                                    count_of(report.versions, "segment version"), flags.path,
+                                    format_bytes(report.file_bytes)));
   return ExitCode::done;
 }
 
@@ -103,9 +103,9 @@ Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
                          {"version", report.version},
                          {"bytes", report.bytes},
                          {"blocks_verified", report.blocks_verified}});
-  context.output().print(fmt::format("{}: {} of {}#{} version {}, {} verified\n", flags.uri,
-                                     format_bytes(report.bytes), flags.path, flags.name,
-                                     report.version, count_of(report.blocks_verified, "block")));
+  context.output().line(fmt::format("{}: {} of {}#{} version {}, {} verified", flags.uri,
+                                    format_bytes(report.bytes), flags.path, flags.name,
+                                    report.version, count_of(report.blocks_verified, "block")));
   return ExitCode::done;
 }
 
@@ -113,8 +113,8 @@ Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const BackupReport report,
                 restore_pool(context.os(), flags.file, flags.path, {.bytes = flags.bytes}));
   show(context, flags, report);
-  context.output().print(fmt::format("{}: {} from {}\n", flags.path,
-                                     count_of(report.versions, "segment version"), flags.file));
+  context.output().line(fmt::format("{}: {} from {}", flags.path,
+                                    count_of(report.versions, "segment version"), flags.file));
   return ExitCode::done;
 }
 

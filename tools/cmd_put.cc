@@ -97,10 +97,10 @@ Result<ExitCode> put(Context& context, const Options& options) {
                          {"created", target.is_new},
                          {"state", state},
                          {"seconds", seconds}});
-  context.output().print(fmt::format("put {} into {} {}: {}, {} ({}/s)\n", options.file,
-                                     target.is_new ? "new" : "existing", options.uri,
-                                     format_bytes(source.bytes), state,
-                                     format_bytes(static_cast<std::uint64_t>(rate))));
+  context.output().line(fmt::format("put {} into {} {}: {}, {} ({}/s)", options.file,
+                                    target.is_new ? "new" : "existing", options.uri,
+                                    format_bytes(source.bytes), state,
+                                    format_bytes(static_cast<std::uint64_t>(rate))));
   return ExitCode::done;
 }
 

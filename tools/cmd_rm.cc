@@ -15,7 +15,7 @@ Result<ExitCode> rm(Context& context, const Options& options) {
   for (const std::string& uri : options.uris) {
     if (auto done = context.catalog().remove(uri, {.even_if_attached = options.is_forced})) {
       removed.push_back(uri);
-      context.output().print("removed " + uri + "\n");
+      context.output().line("removed " + uri);
     } else {
       if (failure) context.output().error(*failure);
       failure = done.error();

@@ -19,8 +19,8 @@ Result<ExitCode> report(Context& context, const Segment& segment, const char* ve
   const std::string uri = segment.uri().to_string();
   context.output().json(
       {{"uri", uri}, {verb, true}, {"payload_bytes", seal.sealed_bytes}, {"xxh3", hash_hex(seal)}});
-  context.output().print(fmt::format("{} {}: {}, xxh3 {}\n", verb, uri,
-                                     format_bytes(seal.sealed_bytes), hash_hex(seal)));
+  context.output().line(fmt::format("{} {}: {}, xxh3 {}", verb, uri,
+                                    format_bytes(seal.sealed_bytes), hash_hex(seal)));
   return ExitCode::done;
 }
 

@@ -131,7 +131,7 @@ Result<ExitCode> watch(Context& context, const Options& options) {
     context.os().sleep_ns(static_cast<std::uint64_t>(options.interval_s * 1e9));
     Rows rows = look(context);
     const std::uint64_t now_ns = monotonic_ns();
-    if (is_live) output.print(kHomeAndClear);
+    if (is_live) output.picture(kHomeAndClear);
     show(output, before, rows, static_cast<double>(now_ns - looked_ns) / 1e9);
     std::fflush(stdout);
     before = std::move(rows);

@@ -141,11 +141,11 @@ Result<ExitCode> show(Context& context, const Options& options) {
   output.json(to_json(topology));
   output.print(nodes_table(topology));
   if (has_distances(topology)) {
-    output.print("\n");
+    output.line("");
     output.print(distances_table(topology));
   }
   if (const Table devices = devices_table(topology); !devices.empty()) {
-    output.print("\n");
+    output.line("");
     output.print(devices);
   }
   return ExitCode::done;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/bytes.h"
+#include "base/printable.h"
 #include "os/deadline.h"
 
 namespace strata::tools {
@@ -14,6 +15,10 @@ namespace {
 
 constexpr std::uint64_t kRedrawNs = 80'000'000;
 constexpr std::size_t kBarColumns = 32;
+// JSON is often looked at on a terminal too: what is no ASCII is written as \u escapes. Names and
+// messages can hold any byte, and JSON is UTF-8.
+constexpr bool kAsciiOnly = true;
+constexpr auto kReplaceNoUtf8 = Json::error_handler_t::replace;
 
 bool wants_colours(bool is_terminal) {
   const char* no_color = std::getenv("NO_COLOR");
@@ -34,14 +39,19 @@ Output::Output()
       painter_(wants_colours(out_is_terminal_)),
       error_painter_(wants_colours(err_is_terminal_)) {}
 
-void Output::print(std::string_view text) {
+void Output::line(std::initializer_list<Cell> cells) {
+  std::string text;
+  for (const Cell& cell : cells)
+    text += painter_.paint(cell.tone, cell.text);
+  picture(text + "\n");
+}
+
+void Output::picture(std::string_view text) {
   if (!is_json_) write_to(stdout, text);
 }
 
 void Output::json(const Json& document) {
-  // Names and messages can hold any byte; JSON is UTF-8.
-  if (is_json_)
-    write_to(stdout, document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  if (is_json_) write_to(stdout, document.dump(2, ' ', kAsciiOnly, kReplaceNoUtf8) + "\n");
 }
 
 void Output::error(const Status& status) {
@@ -49,14 +59,15 @@ void Output::error(const Status& status) {
   if (is_json_) {
     const Json error = {
         {"error", {{"code", code_name(status.code())}, {"message", status.message()}}}};
-    write_to(stderr, error.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_to(stderr, error.dump(-1, ' ', kAsciiOnly, kReplaceNoUtf8) + "\n");
   } else {
-    write_to(stderr, error_painter_.paint(Tone::bad, "strata:") + " " + status.to_string() + "\n");
+    write_to(stderr, error_painter_.paint(Tone::bad, "strata:") + " " +
+                         printable(status.to_string()) + "\n");
   }
 }
 
 void Output::note(std::string_view text) {
-  if (!is_json_) write_to(stderr, error_painter_.paint(Tone::dim, text) + "\n");
+  if (!is_json_) write_to(stderr, error_painter_.paint(Tone::dim, printable(text)) + "\n");
 }
 
 Progress::Progress(const Output& output, std::string label, std::uint64_t total_bytes)

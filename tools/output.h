@@ -1,5 +1,6 @@
 // Output is where a command prints: results to stdout as a table or as one JSON document, errors
-// and progress to stderr.
+// and progress to stderr. Much of it comes from outside (names of files, headers, the names of
+// other people's processes): it is made printable here, so that nobody else need think of it.
 //   Threads:  one, but for Progress::add, which any thread may call.
 //   Errors:   write errors end the process as for any filter; main() checks at the end.
 // Colours appear only on a terminal, and never where NO_COLOR is set (https://no-color.org).
@@ -7,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -31,9 +33,15 @@ class Output {
   bool has_error_terminal() const { return err_is_terminal_; }
 
   // For people; nothing under --json.
-  void print(std::string_view text);
-  void print(const Table& table) { print(table.render(painter_)); }
-  void print(const Facts& facts) { print(facts.render(painter_)); }
+  void print(const Table& table) { picture(table.render(painter_)); }
+  void print(const Facts& facts) { picture(facts.render(painter_)); }
+  // One line, of one piece of text or of several in tones of their own. A newline within does not
+  // end it.
+  void line(const Cell& text) { line({text}); }
+  void line(std::initializer_list<Cell> cells);
+  // Text of any number of lines as it is: maps, hex rows, what moves the cursor. Nothing that comes
+  // from outside.
+  void picture(std::string_view text);
   // For programs; nothing without --json. One document a command.
   void json(const Json& document);
   // "strata: not_found: …" or {"error":{"code":…,"message":…}}, on stderr.

@@ -53,6 +53,16 @@ TEST_CASE("facts_align_their_values_under_headings") {
   CHECK(facts.render(kPlain) == "identity\n  name     mesh\n  payload  64 MiB\n");
 }
 
+TEST_CASE("what_comes_from_outside_cannot_forge_a_row_or_steer_the_terminal") {
+  Table table({{"x"}, {"y"}});
+  table.add({"a\nb", Cell("\033]0;owned\007", Tone::bad)});
+  CHECK(table.render(kPlain) == "x       y\na\\x0ab  \\x1b]0;owned\\x07\n");
+  Facts facts;
+  facts.heading("\r\nheading");
+  facts.add("na\tme", "\xc2\x9bK");
+  CHECK(facts.render(kPlain) == "\\x0d\\x0aheading\n  na\\x09me  \\xc2\\x9bK\n");
+}
+
 TEST_CASE("bar_shows_its_share_in_eighths_and_never_overflows") {
   CHECK(bar(0, 4) == "    ");
   CHECK(bar(0.5, 4) == "██  ");
@@ -67,7 +77,7 @@ TEST_CASE("svg_escapes_what_xml_forbids") {
   Svg svg(100, 50);
   svg.text({0, 0}, "<a> & \"b\"\x01");
   const std::string text = svg.finish();
-  CHECK(text.find("&lt;a&gt; &amp; &quot;b&quot; </text>") != std::string::npos);
+  CHECK(text.find("&lt;a&gt; &amp; &quot;b&quot;\\x01</text>") != std::string::npos);
   CHECK(text.find('\x01') == std::string::npos);
 }
 

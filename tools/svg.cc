@@ -13,15 +13,14 @@ namespace {
 
 std::string escape(std::string_view text) {
   std::string safe;
-  for (const char c : text) {
+  // Control characters are not allowed in XML, whatever they stand for.
+  for (const char c : printable(text)) {
     switch (c) {
       case '&': safe += "&amp;"; break;
       case '<': safe += "&lt;"; break;
       case '>': safe += "&gt;"; break;
       case '"': safe += "&quot;"; break;
-      default:
-        // Control characters are not allowed in XML, whatever they stand for.
-        safe += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+      default: safe += c;
     }
   }
   return safe;

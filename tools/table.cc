@@ -74,25 +74,27 @@ std::string Table::render(const Painter& painter) const {
   return text;
 }
 
-void Facts::heading(std::string title) { lines_.push_back({true, std::move(title), Cell("")}); }
+void Facts::heading(const std::string& title) {
+  lines_.push_back({true, Cell(title, Tone::strong), Cell("")});
+}
 
-void Facts::add(std::string name, Cell value) {
-  lines_.push_back({false, std::move(name), std::move(value)});
+void Facts::add(const std::string& name, Cell value) {
+  lines_.push_back({false, Cell(name, Tone::dim), std::move(value)});
 }
 
 std::string Facts::render(const Painter& painter) const {
   std::size_t width = 0;
   for (const Line& line : lines_)
-    if (!line.is_heading) width = std::max(width, display_width(line.name));
+    if (!line.is_heading) width = std::max(width, display_width(line.name.text));
 
   std::string text;
   for (const Line& line : lines_) {
     if (line.is_heading) {
-      append_line(text, painter.paint(Tone::strong, line.name));
+      append_line(text, painter.paint(line.name.tone, line.name.text));
       continue;
     }
     std::string out = "  ";
-    append_cell(out, painter, Cell(line.name, Tone::dim), Align::left, width);
+    append_cell(out, painter, line.name, Align::left, width);
     append_line(text, out + "  " + painter.paint(line.value.tone, line.value.text));
   }
   return text;

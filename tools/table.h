@@ -1,4 +1,5 @@
 // Text for people: aligned tables and lists of facts, coloured only where a Painter says so.
+// A Cell holds what can be shown: whatever comes from outside is made printable in it.
 //   Threads:  values.
 //   Cost:     everything is kept until render(): columns are as wide as their widest cell.
 #pragma once
@@ -8,6 +9,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/printable.h"
 
 namespace strata::tools {
 
@@ -25,9 +28,9 @@ class Painter {
 };
 
 struct Cell {
-  Cell(const char* text) : text(text) {}             // NOLINT(google-explicit-constructor)
-  Cell(std::string text) : text(std::move(text)) {}  // NOLINT(google-explicit-constructor)
-  Cell(std::string text, Tone tone) : text(std::move(text)), tone(tone) {}
+  Cell(const char* text) : Cell(text, Tone::plain) {}         // NOLINT(google-explicit-constructor)
+  Cell(const std::string& text) : Cell(text, Tone::plain) {}  // NOLINT(google-explicit-constructor)
+  Cell(std::string_view text, Tone tone) : text(printable(text)), tone(tone) {}
 
   std::string text;
   Tone tone = Tone::plain;
@@ -56,14 +59,14 @@ class Table {
 // "  state      ready" line by line, under optional headings.
 class Facts {
  public:
-  void heading(std::string title);
-  void add(std::string name, Cell value);
+  void heading(const std::string& title);
+  void add(const std::string& name, Cell value);
   std::string render(const Painter& painter) const;
 
  private:
   struct Line {
     bool is_heading;
-    std::string name;
+    Cell name;
     Cell value;
   };
   std::vector<Line> lines_;
