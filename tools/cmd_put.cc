@@ -14,6 +14,7 @@ struct Options {
   std::string file;
   std::string uri;
   bool is_sealed = false;
+  bool is_in_place = false;
   CreateFlags flags;
 };
 
@@ -40,20 +41,22 @@ struct Target {
   bool is_new;
 };
 
-// An existing segment must come out with exactly the file's length: `cat` gives back all of it.
-Result<Target> open_target(Catalog& catalog, const Options& options, std::uint64_t bytes) {
-  STRATA_ASSIGN(CreateOptions how, options.flags.to_options());
-  if (how.lifetime == Lifetime::process || how.lifetime == Lifetime::last_detach) {
-    return fail(Code::invalid_argument,
-                "put: with this lifetime the segment would be gone when put ends");
+// A new segment gets all bytes before anybody can see it, or does not come to exist. Of one that
+// exists that cannot be had: it is overwritten only where its user says so.
+Status already_there(const Options& options) {
+  std::string other = fmt::format("`strata rm {}` first", options.uri);
+  if (options.uri.starts_with("pmem:")) {
+    other = "`strata pool import` makes a new version of it, whole or not at all";
   }
-  how.payload_bytes = bytes;
-  // Until all bytes are there attachers wait, and gc may reclaim what a killed put leaves.
-  how.publish = Publish::by_creator;
-  auto created = catalog.create(options.uri, how);
-  if (created) return Target{std::move(*created), true};
-  if (created.error().code() != Code::already_exists) return unexpected(created.error());
+  return Status(Code::failed_precondition,
+                fmt::format("put {}: {} exists, and its readers would see it change under them, "
+                            "half of it if this were killed: {}; or say --in-place",
+                            options.file, options.uri, other));
+}
 
+// It must come out with exactly the file's length: `cat` gives back all of it.
+Result<Target> open_existing(Catalog& catalog, const Options& options, std::uint64_t bytes) {
+  if (!options.is_in_place) return unexpected(already_there(options));
   STRATA_ASSIGN(Segment segment, catalog.attach(options.uri));
   const std::uint64_t now = segment.payload_bytes();
   if (now > bytes || segment.max_bytes() < bytes) {
@@ -68,6 +71,27 @@ Result<Target> open_target(Catalog& catalog, const Options& options, std::uint64
   return Target{std::move(segment), false};
 }
 
+Result<Target> open_target(Catalog& catalog, const Options& options, std::uint64_t bytes) {
+  STRATA_ASSIGN(CreateOptions how, options.flags.to_options());
+  if (options.is_in_place && options.is_sealed) {
+    return fail(Code::invalid_argument,
+                "put: not --seal with --in-place, which may fail when all is overwritten: "
+                "afterwards `strata seal " +
+                    options.uri + "`");
+  }
+  if (how.lifetime == Lifetime::process || how.lifetime == Lifetime::last_detach) {
+    return fail(Code::invalid_argument,
+                "put: with this lifetime the segment would be gone when put ends");
+  }
+  how.payload_bytes = bytes;
+  // Until all bytes are there attachers wait, and gc may reclaim what a killed put leaves.
+  how.publish = Publish::by_creator;
+  auto created = catalog.create(options.uri, how);
+  if (created) return Target{std::move(*created), true};
+  if (created.error().code() != Code::already_exists) return unexpected(created.error());
+  return open_existing(catalog, options, bytes);
+}
+
 Result<void> fill(Context& context, const Options& options, const Source& source, Target& target) {
   STRATA_ASSIGN(const auto into, target.segment.writable_bytes());
   {
@@ -76,17 +100,25 @@ Result<void> fill(Context& context, const Options& options, const Source& source
                                 [&](std::uint64_t bytes) { progress.add(bytes); }));
   }
   if (options.is_sealed) return target.segment.seal();
-  return target.is_new ? target.segment.publish() : Result<void>();
+  if (target.is_new) return target.segment.publish();
+  if (target.segment.durability().is_volatile()) return {};
+  return target.segment.persist(0, source.bytes);
 }
 
 Result<ExitCode> put(Context& context, const Options& options) {
   STRATA_ASSIGN(const Source source, open_source(context.os(), options.file));
   STRATA_ASSIGN(Target target, open_target(context.catalog(), options, source.bytes));
+  if (!target.is_new) {
+    context.output().note(options.uri +
+                          ": whoever is attached sees it change byte by byte until this ends");
+  }
   const std::uint64_t started_ns = monotonic_ns();
   if (auto filled = fill(context, options, source, target); !filled) {
     // Half a file under its name would be worse than none.
     if (target.is_new) (void)context.catalog().remove(options.uri, {.even_if_attached = true});
-    return unexpected(filled.error().in("put " + options.file));
+    const Status failure = filled.error().in("put " + options.file);
+    if (target.is_new) return unexpected(failure);
+    return unexpected(failure.in(options.uri + " may hold a part of the file by now"));
   }
   const double seconds = static_cast<double>(monotonic_ns() - started_ns) / 1e9;
   const double rate = static_cast<double>(source.bytes) / seconds;
@@ -109,14 +141,19 @@ Result<ExitCode> put(Context& context, const Options& options) {
 void add_put(Commands& commands) {
   const auto options = std::make_shared<Options>();
   Arguments arguments =
-      commands.add("put", "Copy a file into a segment, which is created if it is not there.",
+      commands.add("put", "Copy a file into a new segment, whole or not at all.",
                    "strata put mesh.bin shm:mesh\n"
                    "strata put --seal weights.bin shm:weights --node 1\n"
-                   "strata put mesh.bin shm:mesh && strata cat shm:mesh | cmp - mesh.bin",
+                   "strata put mesh.bin shm:mesh && strata cat shm:mesh | cmp - mesh.bin\n"
+                   "strata put --in-place mesh.bin shm:mesh    # readers see it change",
                    [options](Context& context) { return put(context, *options); });
   arguments.word("FILE", options->file, "what to copy");
   arguments.word("URI", options->uri, "where to");
   arguments.flag("--seal", options->is_sealed, "hash it and make it final");
+  arguments.flag(
+      "--in-place", options->is_in_place,
+      "overwrite a segment that exists: whoever is attached sees it change byte by byte, "
+      "and a put that is killed leaves a mixture");
   options->flags.add_placement(arguments);
   options->flags.add_lifetime(arguments);
 }

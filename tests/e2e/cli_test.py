@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -197,16 +198,60 @@ def test_put_refuses_what_it_cannot_hold(uri, tmp_path):
     assert not os.path.exists(shm_path(uri))
 
 
-def test_put_into_an_existing_segment_grows_it_or_refuses(uri, tmp_path):
+@pytest.mark.parametrize("how", [(), ("--seal",), ("--in-place", "--seal")])
+def test_put_leaves_an_existing_segment_as_it_was_unless_told_otherwise(uri, tmp_path, how):
+    ok("create", uri, "--size", "1M", "--max-size", "2M")
+    (tmp_path / "file").write_bytes(os.urandom(1 << 20))
+    before = open(shm_path(uri), "rb").read()
+    run = strata("put", *how, tmp_path / "file", uri)
+    assert run.returncode == (USAGE if "--in-place" in how else REFUSED)
+    assert b"--in-place" in run.stderr and uri.encode() in run.stderr
+    assert open(shm_path(uri), "rb").read() == before
+
+
+def traced(*arguments):
+    """`strata`, and the system calls that strace was asked to show or to change."""
+    flags, command = arguments[: arguments.index("put")], arguments[arguments.index("put") :]
+    run = subprocess.run(["strace", "-f", "-qq", *map(str, flags), STRATA, *map(str, command)],
+                         capture_output=True, timeout=100, check=False)  # fmt: skip
+    if b"ptrace" in run.stderr:
+        pytest.skip("needs to be allowed to trace: " + run.stderr.decode())
+    return run
+
+
+def test_put_in_place_says_that_a_failure_may_have_left_a_part(uri, tmp_path):
+    (tmp_path / "file").write_bytes(os.urandom(8 << 20))
+    ok("put", tmp_path / "file", uri)
+    broken_read = ["-P", tmp_path / "file", "-e", "inject=pread64:error=EIO"]
+    run = traced(*broken_read, "put", "--in-place", tmp_path / "file", uri)
+    assert run.returncode == FAILED and b"may hold a part of the file by now" in run.stderr
+
+
+def test_put_in_place_into_a_pool_ends_when_the_bytes_are_durable(tmp_path):
+    pool, path = tmp_path / "run.pool", tmp_path / "file"
+    uri = f"pmem:{pool}#mesh"
+    ok("pool", "create", pool, "--size", "16M")
+    path.write_bytes(os.urandom(1 << 20))
+    ok("put", path, uri)
+    run = traced("-e", "trace=msync,pread64", "put", "--in-place", path, uri)
+    assert run.returncode == DONE, run.stderr
+    calls = run.stderr.decode().splitlines()
+    last_read = max(i for i, call in enumerate(calls) if "pread64(" in call and ", 1048576, 0)" in call)
+    synced = [call for call in calls[last_read:] if re.search(r"msync\(0x\w+, (1048576|10\d{5}), MS_SYNC\)", call)]
+    assert synced, calls[last_read:]
+
+
+def test_put_in_place_grows_the_segment_or_refuses(uri, tmp_path):
     ok("create", uri, "--size", "4096", "--max-size", "16K")
     (tmp_path / "fits").write_bytes(os.urandom(10000))
     (tmp_path / "too_large").write_bytes(os.urandom(20000))
     (tmp_path / "too_small").write_bytes(b"x")
-    assert as_json("put", tmp_path / "fits", uri)["created"] is False
+    assert as_json("put", "--in-place", tmp_path / "fits", uri)["created"] is False
     content = (tmp_path / "fits").read_bytes()
     assert ok("cat", uri) == content
     for name in ["too_large", "too_small"]:
-        assert refusal(REFUSED, "put", tmp_path / name, uri)["code"] == "failed_precondition"
+        error = refusal(REFUSED, "put", "--in-place", tmp_path / name, uri)
+        assert error["code"] == "failed_precondition"
     assert ok("cat", uri) == content
 
 
@@ -245,7 +290,8 @@ def test_a_sealed_segment_is_final(segment):
     assert as_json("verify", segment)["xxh3"] == sealed["xxh3"]
     assert as_json("info", segment)["state"] == "sealed"
     assert refusal(REFUSED, "grow", segment, "2M")["code"] == "failed_precondition"
-    assert strata("put", "/bin/sh", segment).returncode == REFUSED
+    for how in [(), ("--in-place",)]:
+        assert strata("put", *how, "/bin/sh", segment).returncode == REFUSED
 
 
 def test_verify_finds_a_changed_byte(segment):

@@ -227,7 +227,7 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
     ballast = take_all_room(xfs)
     # A store into a block that has to be copied first would end the process by SIGBUS.
     changes = [
-        ("put", other, f"pmem:{pool}#table"),
+        ("put", "--in-place", other, f"pmem:{pool}#table"),
         ("grow", f"pmem:{pool}#table", "--size", "6M"),
         ("create", f"pmem:{pool}#new", "--size", "1M"),
         ("pool", "import", pool, "model", other, "--keep", "1"),
@@ -235,7 +235,7 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
         ("pool", "rollback", copy, "model"),
         ("pool", "rm", copy, "table"),
         ("pool", "snapshot", pool, xfs / "second.pool"),
-        ("put", other, f"pmem:{copy}#model"),
+        ("put", "--in-place", other, f"pmem:{copy}#model"),
     ]
     refused = []
     for change in changes:
@@ -250,7 +250,7 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
     ballast.unlink()
     for each in (pool, copy):
         ok("pool", "import", each, "model", other)
-        ok("put", other, f"pmem:{each}#table")
+        ok("put", "--in-place", other, f"pmem:{each}#table")
         ok("pool", "check", each)
         assert get(each, tmp_path) == other.read_bytes()
 
