@@ -1,6 +1,6 @@
 // Os is the only door to the kernel: one method for each system call that Strata makes on
 // files, memory, locks and sockets. Tests put a FaultOs (os/fault_os.h) in its place, which
-// fails or kills at the n-th call.
+// fails or kills at the n-th call, or a StagedOs (os/staged_os.h) that shows another machine.
 //   Threads:  any.
 //   Lifetime: outlives everything that was made through it.
 //   Errors:   each method returns the errno as a Status; the message names call and object.
@@ -100,6 +100,13 @@ class Os {
   Result<void> link_fd(int fd, const std::string& path);  // names an O_TMPFILE file; never replaces
   Result<void> unlink(const std::string& path);
   Result<void> rename(const std::string& from, const std::string& to);
+  // The same beneath an open directory (O_PATH is enough). `name` has no slash, and what it names
+  // is looked at itself: a symbolic link is never followed.
+  Result<Fd> open_at(int directory_fd, const std::string& name, int flags, mode_t mode = 0);
+  Result<struct stat> stat_at(int directory_fd, const std::string& name);
+  Result<void> unlink_at(int directory_fd, const std::string& name);
+  // Never replaces: already_exists where `to` is taken.
+  Result<void> rename_at(int directory_fd, const std::string& from, const std::string& to);
   Result<void> mkdir(const std::string& path, mode_t mode);
   Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, no dots
   Result<std::string> read_link(const std::string& path);
@@ -168,6 +175,8 @@ class Os {
  protected:
   // Runs before every call. A non-zero errno fails the call, which is then never made.
   virtual int before(const char* call);
+  // Where read_file() and list_directory() look for `path`: a test can show another machine.
+  virtual std::string text_path(const std::string& path) { return path; }
 
  private:
   std::mutex identity_mutex_;

@@ -129,6 +129,31 @@ Result<void> Os::rename(const std::string& from, const std::string& to) {
   return {};
 }
 
+Result<Fd> Os::open_at(int directory_fd, const std::string& name, int flags, mode_t mode) {
+  STRATA_OS_CALL(fd, "openat", "open " + name,
+                 ::openat(directory_fd, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
+  return Fd(fd);
+}
+
+Result<struct stat> Os::stat_at(int directory_fd, const std::string& name) {
+  struct stat facts {};
+  STRATA_OS_CALL(rc, "fstatat", "stat " + name,
+                 ::fstatat(directory_fd, name.c_str(), &facts, AT_SYMLINK_NOFOLLOW));
+  return facts;
+}
+
+Result<void> Os::unlink_at(int directory_fd, const std::string& name) {
+  STRATA_OS_CALL(rc, "unlinkat", "unlink " + name, ::unlinkat(directory_fd, name.c_str(), 0));
+  return {};
+}
+
+Result<void> Os::rename_at(int directory_fd, const std::string& from, const std::string& to) {
+  STRATA_OS_CALL(
+      rc, "renameat", "rename " + from + " to " + to,
+      ::renameat2(directory_fd, from.c_str(), directory_fd, to.c_str(), RENAME_NOREPLACE));
+  return {};
+}
+
 Result<void> Os::mkdir(const std::string& path, mode_t mode) {
   STRATA_OS_CALL(rc, "mkdir", "mkdir " + path, ::mkdir(path.c_str(), mode));
   return {};
@@ -138,7 +163,7 @@ Result<std::vector<std::string>> Os::list_directory(const std::string& path) {
   if (const int injected = before("opendir")) {
     return unexpected(status_from_errno(injected, "list " + path));
   }
-  DIR* directory = ::opendir(path.c_str());
+  DIR* directory = ::opendir(text_path(path).c_str());
   if (directory == nullptr) return unexpected(status_from_errno(errno, "list " + path));
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(directory)) {
@@ -158,7 +183,7 @@ Result<std::string> Os::read_link(const std::string& path) {
 }
 
 Result<std::string> Os::read_file(const std::string& path) {
-  STRATA_ASSIGN(const Fd fd, open(path, O_RDONLY));
+  STRATA_ASSIGN(const Fd fd, open(text_path(path), O_RDONLY));
   std::string text;
   char chunk[16384];
   while (true) {

@@ -10,6 +10,7 @@
 
 #include "os/fault_os.h"
 #include "os/futex.h"
+#include "os/staged_os.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 
@@ -133,4 +134,28 @@ TEST_CASE("descriptors_travel_over_a_socket_and_surplus_ones_are_refused") {
   const auto refused = os.receive_message(right.get(), into, 1);
   REQUIRE(!refused);
   CHECK(refused.error().code() == Code::corrupt);
+}
+
+TEST_CASE("calls_beneath_a_directory_follow_no_link_and_replace_nothing") {
+  RealOs os;
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/beneath";
+  REQUIRE(os.mkdir(path, 0700));
+  const Fd directory = os.open(path, O_PATH | O_DIRECTORY).value();
+  REQUIRE(os.open_at(directory.get(), "file", O_CREAT | O_EXCL | O_RDWR, 0600));
+  REQUIRE(symlink("file", (path + "/link").c_str()) == 0);
+  CHECK(!os.open_at(directory.get(), "link", O_RDONLY));
+  CHECK(S_ISLNK(os.stat_at(directory.get(), "link").value().st_mode));
+  CHECK(os.rename_at(directory.get(), "link", "file").error().code() == Code::already_exists);
+  REQUIRE(os.rename_at(directory.get(), "link", "other"));
+  REQUIRE(os.unlink_at(directory.get(), "other"));
+  CHECK(os.stat_at(directory.get(), "file"));
+  CHECK(os.stat_at(directory.get(), "other").error().code() == Code::not_found);
+}
+
+TEST_CASE("staged_files_stand_in_for_the_real_ones_and_the_others_stay") {
+  StagedOs os(std::string(std::getenv("TEST_TMPDIR")) + "/staged");
+  os.put("/proc/self/status", "Mems_allowed_list:\t1\n");
+  CHECK(os.read_file("/proc/self/status").value() == "Mems_allowed_list:\t1\n");
+  CHECK(os.list_directory("/proc/self").value() == std::vector<std::string>{"status"});
+  CHECK(os.read_file("/proc/version").value().starts_with("Linux"));
 }
