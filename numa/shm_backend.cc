@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "numa/huge_payload.h"
 #include "numa/place.h"
 #include "numa/shm_files.h"
 #include "numa/sysfs.h"
@@ -29,7 +30,7 @@ Result<void> lock_as_creator(Os& os, int fd) {
 // Whether nothing is left to do for a segment once its header is written.
 bool is_ready_at_once(const CreateOptions& options) {
   return options.commit == Commit::sparse && options.publish == Publish::at_once &&
-         !needs_topology(options.placement);
+         !needs_topology(options.placement) && !is_hugetlb(options.page_size);
 }
 
 // Sizes the file and writes the whole header page, which thereby is committed memory. Nobody
@@ -60,24 +61,19 @@ void populate(Os& os, FileMapping& mapping) {
 }  // namespace
 
 std::string ShmBackend::path_of(std::string_view name) const {
-  return shm_path(options_.directory, name);
+  return options_.directory + "/" + shm_file_name(name);
 }
 
-Result<std::string> ShmBackend::huge_path_of(const IdentityBlock& identity) {
+Result<HugePayload> ShmBackend::huge_payload(const SegmentUri& uri, const IdentityBlock& identity) {
   const bool is_1g = identity.page_bytes == GiB(1);
-  const std::string& chosen = is_1g ? options_.huge_1g_directory : options_.huge_2m_directory;
-  std::string directory = chosen;
-  if (directory.empty()) {
-    STRATA_ASSIGN(directory, find_hugetlbfs(os_, identity.page_bytes));
-  }
-  return fmt::format("{}.{}", shm_path(directory, padded_text(identity.name)),
-                     uuid_text(identity.uuid));
+  return HugePayload::locate(os_, is_1g ? options_.huge_1g_directory : options_.huge_2m_directory,
+                             uri, identity);
 }
 
-FileMapping::OpenPayload ShmBackend::payload_opener() {
-  return [this](const IdentityBlock& identity, int flags) -> Result<Fd> {
-    STRATA_ASSIGN(const std::string path, huge_path_of(identity));
-    return os_.open(path, flags | O_NOFOLLOW);
+FileMapping::OpenPayload ShmBackend::payload_opener(const SegmentUri& uri) {
+  return [this, uri](const IdentityBlock& identity, uid_t owner, int flags) -> Result<Fd> {
+    STRATA_ASSIGN(const HugePayload payload, huge_payload(uri, identity));
+    return payload.open(owner, flags);
   };
 }
 
@@ -169,11 +165,11 @@ Result<Segment> ShmBackend::create(const SegmentUri& uri, const CreateOptions& o
   STRATA_TRY(check_name(uri.name));
   const auto identity = make_identity(os_, SegmentKind::shm, uri.name, options);
   if (!identity) return context(identity.error());
-  std::string huge_path;
+  std::optional<HugePayload> payload;
   if (is_hugetlb(options.page_size)) {
-    auto path = huge_path_of(*identity);
-    if (!path) return context(path.error());
-    huge_path = *path;
+    auto located = huge_payload(uri, *identity);
+    if (!located) return context(located.error());
+    payload.emplace(std::move(*located));
   }
   const std::string path = path_of(uri.name);
   auto file = os_.open(options_.directory, O_TMPFILE | O_RDWR, options.mode);
@@ -199,18 +195,15 @@ Result<Segment> ShmBackend::create(const SegmentUri& uri, const CreateOptions& o
   }
   auto segment = [&]() -> Result<Segment> {
     SegmentFiles files{std::move(*file), Fd()};
-    if (!huge_path.empty()) {
-      STRATA_ASSIGN(files.payload,
-                    os_.open(huge_path, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, options.mode));
+    if (payload) {
+      STRATA_ASSIGN(files.payload, payload->create(options.mode));
       STRATA_TRY(os_.ftruncate(files.payload.get(),
                                align_up(options.payload_bytes, identity->page_bytes)));
     }
     return finish(uri, *identity, std::move(files), options);
   }();
   if (!segment) {
-    // Nobody was let in: the state never became `ready`.
-    if (!huge_path.empty()) (void)os_.unlink(huge_path);
-    (void)os_.unlink(path);
+    abandon(uri, *identity);
     return context(segment.error());
   }
   return segment;
@@ -258,8 +251,8 @@ Result<Segment> ShmBackend::attach(const SegmentUri& uri, const AttachOptions& o
       return context(explain_open_failure(os_, path_of(uri.name), options.access, file.error()));
     }
     auto attached = FileMapping::attach(
-        os_, std::move(*file), payload_opener(),
-        {.access = options.access, .deadline = deadline, .must_have_name = true});
+        os_, std::move(*file), payload_opener(uri),
+        {.uri = uri, .access = options.access, .deadline = deadline, .must_have_name = true});
     if (!attached) {
       // Removed between open and lease: the name may mean another segment by now.
       const bool was_removed = attached.error().code() == Code::not_found;
@@ -268,13 +261,6 @@ Result<Segment> ShmBackend::attach(const SegmentUri& uri, const AttachOptions& o
         continue;
       }
       return context(attached.error());
-    }
-    if (padded_text(attached->identity.name) != uri.name ||
-        attached->identity.kind != static_cast<std::uint32_t>(SegmentKind::shm)) {
-      return context(Status(
-          Code::corrupt, fmt::format("header: belongs to {}:{}",
-                                     kind_name(static_cast<SegmentKind>(attached->identity.kind)),
-                                     padded_text(attached->identity.name))));
     }
     if (options.populate) populate(os_, *attached->mapping);
     FileMappingHooks hooks;
@@ -303,13 +289,14 @@ Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> 
     const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
     // The sender's locks belong to the descriptor it sent: take one of our own.
     STRATA_ASSIGN(Fd header, os_.reopen(descriptors[0].get(), open_flags));
-    const auto open_payload = [&](const IdentityBlock&, int) -> Result<Fd> {
+    const auto open_payload = [&](const IdentityBlock&, uid_t, int) -> Result<Fd> {
       if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
       return os_.reopen(descriptors[1].get(), open_flags);
     };
     STRATA_ASSIGN(auto attached,
                   FileMapping::attach(os_, std::move(header), open_payload,
-                                      {.access = options.access,
+                                      {.uri = {"shm", {}, {}},
+                                       .access = options.access,
                                        .deadline = Deadline::after_ms(options.timeout_ms)}));
     attached.mapping->set_anonymous();
     if (options.populate) populate(os_, *attached.mapping);

@@ -11,6 +11,7 @@
 // hugetlb pages are a file of their own, HUGE_DIRECTORY/strata.NAME.UUID.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@
 #include "segment/file_mapping.h"
 
 namespace strata {
+
+class HugePayload;
+class ShmDirectory;
 
 struct ShmOptions {
   std::string directory = "/dev/shm";  // a tmpfs
@@ -45,15 +49,26 @@ class ShmBackend final : public Backend {
 
  private:
   std::string path_of(std::string_view name) const;
-  Result<std::string> huge_path_of(const IdentityBlock& identity);
-  FileMapping::OpenPayload payload_opener();
+  // Errors: as HugePayload::locate().
+  Result<HugePayload> huge_payload(const SegmentUri& uri, const IdentityBlock& identity);
+  FileMapping::OpenPayload payload_opener(const SegmentUri& uri);
   // Binds and commits the payload, and records in the header what was got.
   Result<void> place(Segment& segment, FileMapping& mapping, const CreateOptions& options);
   Result<Plan> plan(const Placement& placement, std::uint64_t payload_bytes, PageSize page_size);
   // Completes a segment whose files exist: maps, places and publishes it.
   Result<Segment> finish(SegmentUri uri, const IdentityBlock& identity, SegmentFiles files,
                          const CreateOptions& options);
+  Result<void> remove_if(const SegmentUri& uri, const RemoveOptions& options,
+                         const std::function<bool(const SegmentStat&)>& is_meant);
+  // Removes what this process made and could not finish, and nothing else of that name.
+  void abandon(const SegmentUri& uri, const IdentityBlock& identity);
+  // All or nothing; the caller has judged the segment under its change lock.
+  Result<void> take_name_away(const ShmDirectory& directory, const SegmentStat& facts, int fd);
   Result<ReclaimDecision> reclaim_one(const SegmentUri& uri, const ReclaimOptions& options);
+  Result<ReclaimDecision> reclaim_aside(const std::string& file_name,
+                                        const ReclaimOptions& options);
+  // Whether an orphan of that owner is ours to reclaim; where not, the decision says so.
+  bool may_reclaim(const SegmentStat& facts, ReclaimDecision& decision);
   FileMappingHooks detach_hooks(const SegmentUri& uri, const IdentityBlock& identity);
   void set_growth_hook(FileMapping& mapping, const IdentityBlock& identity, FileMappingHooks hooks);
 

@@ -5,25 +5,16 @@
 
 #include <cstring>
 
+#include "numa/huge_payload.h"
 #include "numa/shm_backend.h"
 #include "numa/shm_files.h"
+#include "numa/shm_removal.h"
 #include "segment/segment_file.h"
 
 namespace strata {
 namespace {
 
 constexpr int kLookFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-
-// Whether `path` still names the open file: it may have been removed and made anew.
-Result<bool> is_same_file(Os& os, int fd, const std::string& path) {
-  STRATA_ASSIGN(const struct stat open_file, os.fstat(fd));
-  const auto named = os.stat(path);
-  if (!named) {
-    if (named.error().code() == Code::not_found) return false;
-    return unexpected(named.error());
-  }
-  return open_file.st_ino == named->st_ino && open_file.st_dev == named->st_dev;
-}
 
 // Begins with our magic, whatever else is wrong with it.
 bool looks_like_ours(Os& os, int fd) {
@@ -49,11 +40,11 @@ Result<SegmentStat> ShmBackend::stat(const SegmentUri& uri) {
   }
   auto facts = stat_segment_file(os_, file->get(), uri);
   if (!facts) return context(facts.error());
-  if (!facts->problem && facts->identity.payload_is_apart) {
+  if (facts->identity.payload_is_apart) {
     // The header's own page is not what the segment takes.
-    if (const auto huge_path = huge_path_of(facts->identity)) {
-      if (const auto payload = os_.stat(*huge_path)) {
-        facts->committed_bytes += static_cast<std::uint64_t>(payload->st_blocks) * 512;
+    if (const auto payload = huge_payload(uri, facts->identity)) {
+      if (const auto found = payload->stat(facts->owner_uid)) {
+        facts->committed_bytes += static_cast<std::uint64_t>(found->st_blocks) * 512;
       }
     }
   }
@@ -65,7 +56,7 @@ Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view) {
   std::vector<SegmentStat> stats;
   stats.reserve(files.size());
   for (const std::string& file : files) {
-    if (!file.starts_with(kShmFilePrefix)) continue;
+    if (!file.starts_with(kShmFilePrefix) || is_aside(file)) continue;
     SegmentUri uri{"shm", {}, file.substr(kShmFilePrefix.size())};
     auto one = stat(uri);
     if (!one) {
@@ -84,13 +75,27 @@ Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view) {
   return stats;
 }
 
+Result<void> ShmBackend::take_name_away(const ShmDirectory& directory, const SegmentStat& facts,
+                                        int fd) {
+  if (!facts.identity.payload_is_apart) return remove_name(os_, directory, facts, fd, nullptr);
+  STRATA_ASSIGN(const HugePayload payload, huge_payload(facts.uri, facts.identity));
+  return remove_name(os_, directory, facts, fd, &payload);
+}
+
 Result<void> ShmBackend::remove(const SegmentUri& uri, const RemoveOptions& options) {
+  return remove_if(uri, options, [](const SegmentStat&) { return true; });
+}
+
+Result<void> ShmBackend::remove_if(const SegmentUri& uri, const RemoveOptions& options,
+                                   const std::function<bool(const SegmentStat&)>& is_meant) {
   const auto context = [&](const Status& status) {
     return unexpected(status.in("remove " + uri.to_string()));
   };
   STRATA_TRY(check_name(uri.name));
-  const std::string path = path_of(uri.name);
-  const auto file = open_to_change(os_, path);
+  const std::string file_name = shm_file_name(uri.name);
+  const auto directory = ShmDirectory::open(os_, options_.directory);
+  if (!directory) return context(directory.error());
+  const auto file = directory->open_to_change(file_name);
   if (!file) {
     return context(file.error().code() == Code::not_found
                        ? Status(Code::not_found, "no such segment")
@@ -100,7 +105,7 @@ Result<void> ShmBackend::remove(const SegmentUri& uri, const RemoveOptions& opti
     return context(Status(Code::failed_precondition,
                           fmt::format("{} is not a Strata segment; remove the file by hand if it "
                                       "is not needed",
-                                      path)));
+                                      path_of(uri.name))));
   }
   const auto removed = [&]() -> Result<void> {
     // No two processes take a name away: one could remove the next segment of that name.
@@ -111,33 +116,43 @@ Result<void> ShmBackend::remove(const SegmentUri& uri, const RemoveOptions& opti
       STRATA_ASSIGN(ExclusiveLease taken, ExclusiveLease::take(os_, file->get()));
       lease.emplace(std::move(taken));
     }
-    STRATA_ASSIGN(const bool is_current, is_same_file(os_, file->get(), path));
+    STRATA_ASSIGN(const bool is_current, directory->is_same_file(file->get(), file_name));
     if (!is_current) return fail(Code::not_found, "removed by another process");
     STRATA_ASSIGN(const SegmentStat facts, stat_segment_file(os_, file->get(), uri));
-    // First the state: a removal that is killed from here on is finished by the next gc.
-    if (!facts.problem) mark_retired(os_, file->get());
-    if (!facts.problem && facts.identity.payload_is_apart) {
-      STRATA_ASSIGN(const std::string huge_path, huge_path_of(facts.identity));
-      auto unlinked = os_.unlink(huge_path);
-      if (!unlinked && unlinked.error().code() != Code::not_found) return unlinked;
+    if (facts.is_of_another) {
+      return fail(Code::failed_precondition,
+                  fmt::format("it is another name or a copy ({}); to take away this name alone: "
+                              "rm {}",
+                              facts.problem->message(), path_of(uri.name)));
     }
-    return os_.unlink(path);
+    if (!is_meant(facts)) return fail(Code::not_found, "it is another segment by now");
+    return take_name_away(*directory, facts, file->get());
   }();
   if (!removed) return context(removed.error());
   return {};
+}
+
+void ShmBackend::abandon(const SegmentUri& uri, const IdentityBlock& identity) {
+  (void)remove_if(uri, {.even_if_attached = true},
+                  [&](const SegmentStat& facts) { return facts.identity.uuid == identity.uuid; });
+}
+
+bool ShmBackend::may_reclaim(const SegmentStat& facts, ReclaimDecision& decision) {
+  const uid_t self = os_.identity().uid;
+  if (facts.owner_uid == self || self == 0) return true;
+  decision.is_orphan = false;
+  decision.evidence = fmt::format("kept: belongs to uid {}", facts.owner_uid);
+  return false;
 }
 
 Result<ReclaimDecision> ShmBackend::reclaim_one(const SegmentUri& uri,
                                                 const ReclaimOptions& options) {
   STRATA_ASSIGN(const SegmentStat before, stat(uri));
   ReclaimDecision decision = judge(before, options);
-  if (decision.is_orphan && before.owner_uid != os_.identity().uid && os_.identity().uid != 0) {
-    decision.is_orphan = false;
-    decision.evidence = fmt::format("kept: belongs to uid {}", before.owner_uid);
-  }
-  if (!decision.is_orphan || options.dry_run) return decision;
-  const std::string path = path_of(uri.name);
-  STRATA_ASSIGN(const Fd file, open_to_change(os_, path));
+  if (!decision.is_orphan || !may_reclaim(before, decision) || options.dry_run) return decision;
+  const std::string file_name = shm_file_name(uri.name);
+  STRATA_ASSIGN(const ShmDirectory directory, ShmDirectory::open(os_, options_.directory));
+  STRATA_ASSIGN(const Fd file, directory.open_to_change(file_name));
   const auto locked = ChangeLock::take(os_, {file.get(), kLockBaseBytes}, Deadline::after_ms(0));
   if (!locked) {
     decision.evidence += "; left to another process that is changing it";
@@ -159,22 +174,44 @@ Result<ReclaimDecision> ShmBackend::reclaim_one(const SegmentUri& uri,
     lease.emplace(std::move(*taken));
   }
   // Judged again, now that nothing can change.
-  STRATA_ASSIGN(const bool is_current, is_same_file(os_, file.get(), path));
+  STRATA_ASSIGN(const bool is_current, directory.is_same_file(file.get(), file_name));
   STRATA_ASSIGN(const SegmentStat now, stat_segment_file(os_, file.get(), uri));
-  if (!is_current || !judge(now, options).is_orphan) {
+  if (!is_current || !judge(now, options).is_orphan || !may_reclaim(now, decision)) {
     decision.is_orphan = false;
     decision.evidence = "kept: it changed meanwhile";
     return decision;
   }
-  mark_retired(os_, file.get());
-  if (now.identity.payload_is_apart) {
-    STRATA_ASSIGN(const std::string huge_path, huge_path_of(now.identity));
-    auto unlinked = os_.unlink(huge_path);
-    if (!unlinked && unlinked.error().code() != Code::not_found) {
-      return unexpected(unlinked.error());
-    }
+  STRATA_TRY(take_name_away(directory, now, file.get()));
+  decision.was_reclaimed = true;
+  return decision;
+}
+
+Result<ReclaimDecision> ShmBackend::reclaim_aside(const std::string& file_name,
+                                                  const ReclaimOptions& options) {
+  ReclaimDecision decision;
+  decision.uri = uri_of_aside(file_name);
+  STRATA_ASSIGN(const ShmDirectory directory, ShmDirectory::open(os_, options_.directory));
+  const auto facts_of = [&](int fd) { return stat_segment_file(os_, fd, decision.uri); };
+  {
+    STRATA_ASSIGN(const Fd file, directory.open_to_look(file_name));
+    STRATA_ASSIGN(const SegmentStat before, facts_of(file.get()));
+    decision.bytes = before.committed_bytes;
+    STRATA_TRY(check_aside(os_, file_name, before, file.get()));
+    decision.is_orphan = true;
+    decision.evidence = "its removal was not finished";
+    if (!may_reclaim(before, decision) || options.dry_run) return decision;
   }
-  STRATA_TRY(os_.unlink(path));
+  STRATA_ASSIGN(const Fd file, directory.open_to_change(file_name));
+  const auto locked = ChangeLock::take(os_, {file.get(), kLockBaseBytes}, Deadline::after_ms(0));
+  if (!locked) {
+    decision.evidence += "; left to another process that is at it";
+    return decision;
+  }
+  STRATA_ASSIGN(const bool is_current, directory.is_same_file(file.get(), file_name));
+  if (!is_current) return fail(Code::not_found, "removed by another process");
+  STRATA_ASSIGN(const SegmentStat now, facts_of(file.get()));
+  STRATA_ASSIGN(const HugePayload payload, huge_payload(now.uri, now.identity));
+  STRATA_TRY(finish_removal(os_, directory, file_name, now, file.get(), payload));
   decision.was_reclaimed = true;
   return decision;
 }
@@ -185,7 +222,7 @@ Result<std::vector<ReclaimDecision>> ShmBackend::reclaim(const ReclaimOptions& o
   for (const std::string& file : files) {
     if (!file.starts_with(kShmFilePrefix)) continue;
     SegmentUri uri{"shm", {}, file.substr(kShmFilePrefix.size())};
-    auto decision = reclaim_one(uri, options);
+    auto decision = is_aside(file) ? reclaim_aside(file, options) : reclaim_one(uri, options);
     if (!decision) {
       // One that cannot be judged must not keep the others from being reclaimed.
       if (decision.error().code() == Code::not_found) continue;

@@ -59,11 +59,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto stat = stat_segment_file(os, file.get(), {"shm", {}, "mesh"})) {
     (void)judge(*stat, {});
   }
-  const auto no_payload = [](const IdentityBlock&, int) -> Result<Fd> {
+  const auto no_payload = [](const IdentityBlock&, uid_t, int) -> Result<Fd> {
     return fail(Code::not_found, "no payload of its own");
   };
-  auto attached = FileMapping::attach(os, std::move(file), no_payload,
-                                      {.access = access, .deadline = Deadline::after_ms(0)});
+  auto attached = FileMapping::attach(
+      os, std::move(file), no_payload,
+      {.uri = {"shm", {}, "mesh"}, .access = access, .deadline = Deadline::after_ms(0)});
   if (!attached) return 0;
   auto segment =
       Segment::adopt({"shm", {}, "mesh"}, attached->identity, std::move(attached->mapping));

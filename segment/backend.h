@@ -35,6 +35,8 @@ struct SegmentStat {
   bool is_attached_for_writing = false;
   bool is_creator_alive = false;
   std::optional<Status> problem;  // why it cannot be attached
+  bool is_of_another =
+      false;  // it is a second name, or a copy, of the segment that `problem` names
 };
 
 struct RemoveOptions {

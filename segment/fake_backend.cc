@@ -75,7 +75,7 @@ Result<Segment> FakeBackend::attach(const SegmentUri& uri, const AttachOptions& 
   if (!file) return context(file.error());
   auto attached = FileMapping::attach(
       os_, std::move(*file), {},
-      {.access = options.access, .deadline = Deadline::after_ms(options.timeout_ms)});
+      {.uri = uri, .access = options.access, .deadline = Deadline::after_ms(options.timeout_ms)});
   if (!attached) return context(attached.error());
   // `populate` is about speed, for which a fake has no use.
   if (attached->identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {

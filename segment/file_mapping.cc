@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "segment/segment_file.h"
+
 namespace strata {
 namespace {
 
@@ -114,6 +116,7 @@ Result<FileMapping::Attached> FileMapping::attach(Os& os, Fd header,
   }
   STRATA_ASSIGN(const IdentityBlock identity,
                 read_identity_block({mapping->header_, kHeaderBytes}));
+  STRATA_TRY(check_belongs(identity, request.uri));
   if (must_attach_read_only(identity) && access == Access::read_write) {
     return fail(Code::unsupported, fmt::format("header: feature bits {:#x} unknown; attach it "
                                                "read-only",
@@ -123,7 +126,7 @@ Result<FileMapping::Attached> FileMapping::attach(Os& os, Fd header,
       await_ready(os, mapping->header_fd(), mapping->header(), identity, access, request.deadline));
   if (identity.payload_is_apart) {
     const int flags = access == Access::read_write ? O_RDWR : O_RDONLY;
-    STRATA_ASSIGN(mapping->files_.payload, open_payload(identity, flags));
+    STRATA_ASSIGN(mapping->files_.payload, open_payload(identity, facts.st_uid, flags));
   }
   const std::uint64_t end_bytes = identity.payload_offset_bytes + identity.max_bytes;
   const bool is_mapped = access != Access::copy_on_write && !identity.payload_is_apart &&

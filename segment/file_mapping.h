@@ -13,6 +13,7 @@
 #include <span>
 
 #include "segment/mapping.h"
+#include "segment/uri.h"
 
 namespace strata {
 
@@ -30,6 +31,7 @@ struct FileMappingHooks {
 };
 
 struct FileAttachRequest {
+  SegmentUri uri;  // whose header it must be; without a name: of an anonymous segment
   Access access = Access::read_write;
   Deadline deadline = Deadline::after_ms(1000);
   // Fail with not_found where the file has lost its name, as a memfd never had one.
@@ -38,8 +40,9 @@ struct FileAttachRequest {
 
 class FileMapping final : public Mapping {
  public:
-  // Opens the payload's own file; called only where the header says that there is one.
-  using OpenPayload = std::function<Result<Fd>(const IdentityBlock&, int flags)>;
+  // Opens the payload's own file; called only where the header says that there is one. The header
+  // belongs to the segment that was asked for, and its file to `owner`.
+  using OpenPayload = std::function<Result<Fd>(const IdentityBlock&, uid_t owner, int flags)>;
 
   struct Attached {
     IdentityBlock identity;

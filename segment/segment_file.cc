@@ -28,6 +28,17 @@ std::string attached_text(const SegmentStat& stat) {
 
 }  // namespace
 
+Result<void> check_belongs(const IdentityBlock& identity, const SegmentUri& uri) {
+  const std::string_view name = padded_text(identity.name);
+  const std::string_view kind = kind_name(static_cast<SegmentKind>(identity.kind));
+  if (name == uri.name && kind == uri.scheme) return {};
+  // What is no name may hold anything, and is not repeated.
+  if (!name.empty() && !check_name(name)) return fail(Code::corrupt, "header: has no valid name");
+  return fail(Code::corrupt, fmt::format("header: belongs to {}",
+                                         name.empty() ? "an anonymous segment"
+                                                      : fmt::format("{}:{}", kind, name)));
+}
+
 Result<SegmentStat> stat_segment_file(Os& os, int fd, SegmentUri uri) {
   SegmentStat result;
   result.uri = std::move(uri);
@@ -44,6 +55,11 @@ Result<SegmentStat> stat_segment_file(Os& os, int fd, SegmentUri uri) {
   auto identity = read_identity_block(std::span(bytes).first(read));
   if (!identity) {
     result.problem = identity.error();
+    return result;
+  }
+  if (auto belongs = check_belongs(*identity, result.uri); !belongs) {
+    result.problem = belongs.error();
+    result.is_of_another = true;
     return result;
   }
   result.identity = *identity;

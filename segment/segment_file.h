@@ -13,7 +13,13 @@
 
 namespace strata {
 
-// The facts of an open segment file. A header that cannot be read becomes `problem`.
+// Whether a header is that of the segment `uri`. A good checksum only says that somebody made it:
+// the name stands for nothing unless it is the one that led here.
+// Errors: corrupt, naming the segment that it belongs to.
+Result<void> check_belongs(const IdentityBlock& identity, const SegmentUri& uri);
+
+// The facts of an open segment file. A header that cannot be read, or that belongs to another
+// segment, becomes `problem`.
 Result<SegmentStat> stat_segment_file(Os& os, int fd, SegmentUri uri);
 
 // Why a segment is an orphan, or why it is not, from facts and kernel locks.

@@ -27,14 +27,28 @@ constexpr std::uint64_t kBytes = 10'000;
 const SegmentUri kLive{"shm", {}, "live"};
 const SegmentUri kTarget{"shm", {}, "target"};
 
+// Payloads of their own lie beside the headers: nothing of them but the names matters here.
 ShmOptions in(const test::TempDir& directory) {
-  return {.directory = directory.path(), .huge_2m_directory = {}, .huge_1g_directory = {}};
+  return {.directory = directory.path(),
+          .huge_2m_directory = directory / "huge",
+          .huge_1g_directory = {}};
 }
 
 CreateOptions growable(Lifetime lifetime, Publish publish = Publish::at_once) {
   CreateOptions options;
   options.payload_bytes = kBytes;
   options.max_bytes = 4 * kBytes;
+  options.lifetime = lifetime;
+  options.publish = publish;
+  return options;
+}
+
+// Header and payload in two files, without a pool of huge pages to take them from.
+CreateOptions in_two_files(Lifetime lifetime, Publish publish = Publish::at_once) {
+  CreateOptions options;
+  options.payload_bytes = kBytes;
+  options.page_size = PageSize::huge_2m;
+  options.commit = Commit::sparse;
   options.lifetime = lifetime;
   options.publish = publish;
   return options;
@@ -69,6 +83,7 @@ struct World {
   Segment live = make_live();
 
   Segment make_live() {
+    REQUIRE(os.mkdir(directory / "huge", 0700));
     auto segment = backend.create(kLive, growable(Lifetime::until_removed));
     REQUIRE(segment);
     fill(segment->writable_bytes().value());
@@ -76,16 +91,16 @@ struct World {
   }
 
   // The target exists, filled, and nobody is attached to it.
-  void make_target() {
-    auto segment = backend.create(kTarget, growable(Lifetime::until_removed));
+  void make_target(const CreateOptions& options = growable(Lifetime::until_removed)) {
+    auto segment = backend.create(kTarget, options);
     REQUIRE(segment);
     fill(segment->writable_bytes().value());
   }
 
   // The target as a killed process leaves it.
-  void make_remains(Lifetime lifetime, Publish publish) {
+  void make_remains(const CreateOptions& options) {
     killed_child([&] {
-      auto segment = backend.create(kTarget, growable(lifetime, publish));
+      auto segment = backend.create(kTarget, options);
       if (segment) fill(segment->writable_bytes().value());
       raise(SIGKILL);
     });
@@ -121,6 +136,9 @@ struct World {
       if (!removed) FAIL(removed.error().to_string());
     }
     REQUIRE(backend.list({}).value().size() == 1);
+    REQUIRE(os.list_directory(directory.path()).value() ==
+            std::vector<std::string>{"huge", "strata.live"});
+    REQUIRE(os.list_directory(directory / "huge").value().empty());
     REQUIRE(backend.create(kTarget, growable(Lifetime::until_removed)));
     REQUIRE(backend.remove(kTarget, {}));
   }
@@ -140,12 +158,15 @@ Result<void> drop(Result<T> result) {
   return {};
 }
 
-Result<void> create_fill_publish(ShmBackend& backend) {
-  STRATA_ASSIGN(Segment made,
-                backend.create(kTarget, growable(Lifetime::process, Publish::by_creator)));
+Result<void> create_fill_publish_as(ShmBackend& backend, const CreateOptions& options) {
+  STRATA_ASSIGN(Segment made, backend.create(kTarget, options));
   STRATA_ASSIGN(const auto bytes, made.writable_bytes());
   fill(bytes);
   return made.publish();
+}
+
+Result<void> create_fill_publish(ShmBackend& backend) {
+  return create_fill_publish_as(backend, growable(Lifetime::process, Publish::by_creator));
 }
 
 Result<void> attach_target(ShmBackend& backend) { return drop(backend.attach(kTarget, {})); }
@@ -155,12 +176,12 @@ std::vector<Operation> operations() {
   return {
       {"create", [](World&) {}, create_fill_publish, {Code::not_found, Code::not_ready}},
       {"create over an orphan",
-       [](World& world) { world.make_remains(Lifetime::process, Publish::by_creator); },
+       [](World& world) { world.make_remains(growable(Lifetime::process, Publish::by_creator)); },
        create_fill_publish,
        {Code::not_found, Code::not_ready}},
       {"attach", target, attach_target, {}},
       {"attach as the last",
-       [](World& world) { world.make_remains(Lifetime::last_detach, Publish::at_once); },
+       [](World& world) { world.make_remains(growable(Lifetime::last_detach)); },
        attach_target,
        {Code::not_found}},
       {"grow",
@@ -182,7 +203,32 @@ std::vector<Operation> operations() {
        [](ShmBackend& backend) { return backend.remove(kTarget, {}); },
        {Code::not_found}},
       {"gc",
-       [](World& world) { world.make_remains(Lifetime::process, Publish::at_once); },
+       [](World& world) { world.make_remains(growable(Lifetime::process)); },
+       [](ShmBackend& backend) { return drop(backend.reclaim({})); },
+       {Code::not_found}},
+      {"create in two files",
+       [](World&) {},
+       [](ShmBackend& backend) {
+         return create_fill_publish_as(backend,
+                                       in_two_files(Lifetime::process, Publish::by_creator));
+       },
+       {Code::not_found, Code::not_ready}},
+      {"create in two files, ready at once",
+       [](World&) {},
+       [](ShmBackend& backend) -> Result<void> {
+         STRATA_ASSIGN(Segment made,
+                       backend.create(kTarget, in_two_files(Lifetime::until_removed)));
+         STRATA_ASSIGN(const auto bytes, made.writable_bytes());
+         fill(bytes);
+         return {};
+       },
+       {Code::not_found, Code::not_ready}},
+      {"remove of two files",
+       [](World& world) { world.make_target(in_two_files(Lifetime::until_removed)); },
+       [](ShmBackend& backend) { return backend.remove(kTarget, {}); },
+       {Code::not_found}},
+      {"gc of two files",
+       [](World& world) { world.make_remains(in_two_files(Lifetime::process)); },
        [](ShmBackend& backend) { return drop(backend.reclaim({})); },
        {Code::not_found}},
   };
