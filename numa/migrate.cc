@@ -110,13 +110,29 @@ class Round {
   std::map<int, std::uint64_t> stayed_;
 };
 
+// Whether there is nothing to move: a plan without a choice says where new pages go, but those that
+// are there may lie on nodes that this process may not even use.
+bool lies_as_planned(const Plan& plan, const PlacementReport& report) {
+  return !plan.has_choice() &&
+         report.pages_on(plan.nodes.front()) + report.pages_absent == report.pages_total;
+}
+
+Result<PlacementReport> verified_report(Os& os, std::span<std::byte> range, const Plan& plan) {
+  STRATA_ASSIGN(PlacementReport got, report(os, range));
+  if (auto checked = verify(plan, got); !checked) return unexpected(checked.error().in("migrate"));
+  return got;
+}
+
 }  // namespace
 
 Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& plan) {
   if (plan.nodes.empty()) {
     return fail(Code::invalid_argument, "migrate: the plan names no node to move to");
   }
-  if (!plan.has_choice()) return report(os, range);
+  if (!plan.has_choice()) {
+    STRATA_ASSIGN(PlacementReport before, report(os, range));
+    if (lies_as_planned(plan, before)) return before;
+  }
   // First the policy, so that pages which are made meanwhile are right from the start.
   if (auto set = set_policy(os, range, plan); !set) {
     return unexpected(set.error().in("migrate: set the memory policy"));
@@ -138,7 +154,7 @@ Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& 
     if (!done) return unexpected(done.error().in("migrate"));
     stayed_pages = round.stayed_pages();
     reasons = round.reasons();
-    if (stayed_pages == 0) return report(os, range);
+    if (stayed_pages == 0) return verified_report(os, range, plan);
   }
   return fail(Code::failed_precondition,
               fmt::format("migrate: {} of {} pages of 4 KiB stayed behind: {}", stayed_pages,

@@ -57,7 +57,8 @@ Result<PlacementReport> place(Os& os, std::span<std::byte> range, const Plan& pl
 // ones. Contents stay, and other processes may go on using them meanwhile. Pages that others
 // have mapped move only with CAP_SYS_NICE.
 // Errors: failed_precondition with the numbers and the kernel's reasons where some pages stayed
-// behind; the range is then usable as before, with the others moved.
+// behind, or where a strict plan was not met; the range is then usable as before, with the others
+// moved.
 Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& plan);
 
 }  // namespace strata

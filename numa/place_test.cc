@@ -345,3 +345,17 @@ TEST_CASE("fault_in_maps_what_is_there") {
   CHECK(fault_in(os, mapped.range));
   CHECK(report(os, mapped.range).value().pages_absent == 0);
 }
+
+TEST_CASE("a_migration_that_succeeds_has_moved_the_pages") {
+  RealOs os;
+  const Mapped mapped(os, MiB(1));
+  REQUIRE(commit(os, mapped.range, local_plan(MiB(1), PageSize::base)));
+  // The only node that this process may use, where it is not the one that has the pages.
+  Plan plan = on_first_node(MiB(1));
+  plan.nodes = {plan.nodes[0] + 1};
+  plan.expected[0].node = plan.nodes[0];
+  plan.has_other_nodes = false;
+  plan.is_strict = true;
+  const auto got = migrate(os, mapped.range, plan);
+  CHECK((!got || got->pages_on(plan.nodes[0]) == got->pages_total));
+}
