@@ -44,9 +44,13 @@ void add_huge_pages(Os& os, std::vector<DoctorFact>& facts) {
 
 void add_pools(Os& os, std::vector<DoctorFact>& facts) {
   for (const HugePagePool& pool : huge_page_pools(os, -1)) {
-    const bool is_fine = pool.free_pages > 0;
+    const bool is_fine = pool.available_pages() > 0;
     facts.push_back({fmt::format("reserved {} pages", format_bytes(pool.page_bytes)),
-                     fmt::format("{} free of {}", pool.free_pages, pool.total_pages), is_fine,
+                     fmt::format("{} free of {}{}", pool.free_pages, pool.total_pages,
+                                 pool.on_demand_pages == 0
+                                     ? ""
+                                     : fmt::format(", {} more on demand", pool.on_demand_pages)),
+                     is_fine,
                      is_fine ? ""
                              : fmt::format("as root: echo N > "
                                            "/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",

@@ -20,16 +20,44 @@ bool is_hugetlb(PageSize page_size) {
   return page_size == PageSize::huge_2m || page_size == PageSize::huge_1g;
 }
 
-std::optional<MemoryLimit> tmpfs_limit(Os& os, int fd) {
+std::uint64_t node_total_bytes(Os& os, int node) {
+  const std::string path = "/sys/devices/system/node/node" + std::to_string(node) + "/meminfo";
+  return meminfo_bytes(read_trimmed(os, path), "MemTotal").value_or(0);
+}
+
+// The size that the file system behind `fd` was mounted with.
+std::optional<MemoryLimit> mount_limit(Os& os, int fd) {
   if (fd < 0) return {};
   const auto facts = os.fstatfs(fd);
-  // The kernel's own tmpfs, where memfds live, has no size.
-  if (!facts || facts->f_type != TMPFS_MAGIC || facts->f_blocks == 0) return {};
+  if (!facts) return {};
+  const bool is_hugetlbfs = facts->f_type == HUGETLBFS_MAGIC;
+  // The kernel's own mounts, where memfds live, have no size; hugetlbfs says -1 as well.
+  const bool has_size = facts->f_blocks != 0 && facts->f_blocks != ~fsblkcnt_t{0};
+  if (!has_size || (!is_hugetlbfs && facts->f_type != TMPFS_MAGIC)) return {};
   const auto block_bytes = static_cast<std::uint64_t>(facts->f_bsize);
-  return MemoryLimit{"the tmpfs behind the segment", facts->f_blocks * block_bytes,
-                     facts->f_bavail * block_bytes,
-                     "remove segments (strata ls, strata gc) or enlarge it: mount -o "
-                     "remount,size=… /dev/shm (docker: --shm-size)"};
+  MemoryLimit limit{"", facts->f_blocks * block_bytes, facts->f_bavail * block_bytes, ""};
+  if (is_hugetlbfs) {
+    limit.what = "the hugetlbfs behind the segment";
+    limit.remedy = "remove segments (strata ls, strata gc) or mount it with a larger size=…";
+  } else {
+    limit.what = "the tmpfs behind the segment";
+    limit.remedy =
+        "remove segments (strata ls, strata gc) or enlarge it: mount -o "
+        "remount,size=… /dev/shm (docker: --shm-size)";
+  }
+  return limit;
+}
+
+// Free pages of a pool that the cpuset of this process lets it have.
+std::uint64_t free_on_allowed_nodes(Os& os, const HugePagePool& pool) {
+  if (forbidden_nodes(os).empty()) return pool.free_pages;
+  std::uint64_t pages = 0;
+  for (const int node : allowed_nodes(os)) {
+    for (const HugePagePool& part : huge_page_pools(os, node)) {
+      if (part.page_bytes == pool.page_bytes) pages += part.free_pages;
+    }
+  }
+  return pages;
 }
 
 std::optional<MemoryLimit> pool_limit(Os& os, PageSize page_size) {
@@ -40,8 +68,10 @@ std::optional<MemoryLimit> pool_limit(Os& os, PageSize page_size) {
                                 page_bytes / 1024)};
   for (const HugePagePool& pool : huge_page_pools(os, -1)) {
     if (pool.page_bytes != page_bytes) continue;
-    limit.limit_bytes = pool.total_pages * page_bytes;
-    limit.free_bytes = pool.free_pages * page_bytes;
+    limit.limit_bytes = (pool.total_pages + pool.on_demand_pages) * page_bytes;
+    limit.free_bytes =
+        (std::min(pool.free_pages, free_on_allowed_nodes(os, pool)) + pool.on_demand_pages) *
+        page_bytes;
   }
   return limit;
 }
@@ -108,11 +138,30 @@ std::optional<MemoryLimit> cgroup_limit(Os& os) {
                       path);
 }
 
+// What the memory nodes that the cpuset allows can give; nothing where it allows all.
+std::optional<MemoryLimit> cpuset_limit(Os& os, std::uint64_t swap_bytes) {
+  if (forbidden_nodes(os).empty()) return {};
+  MemoryLimit limit{"", 0, 0, "have cpuset.mems widened, or ask for less"};
+  std::string nodes;
+  for (const int node : allowed_nodes(os)) {
+    const auto free = available_bytes(os, node);
+    if (!free) continue;
+    nodes += (nodes.empty() ? "" : ", ") + std::to_string(node);
+    limit.free_bytes += *free;
+    limit.limit_bytes += node_total_bytes(os, node);
+  }
+  if (nodes.empty()) return {};
+  limit.what = fmt::format("the memory that this cpuset allows (node {})", nodes);
+  limit.free_bytes += swap_bytes;
+  return limit;
+}
+
 std::optional<MemoryLimit> machine_limit(Os& os) {
   const std::string text = read_trimmed(os, "/proc/meminfo");
   const auto available = meminfo_bytes(text, "MemAvailable");
   if (!available) return {};
   const std::uint64_t swap = meminfo_bytes(text, "SwapFree").value_or(0);
+  if (auto allowed = cpuset_limit(os, swap)) return allowed;
   return MemoryLimit{
       "the memory of this machine",
       meminfo_bytes(text, "MemTotal").value_or(0) + meminfo_bytes(text, "SwapTotal").value_or(0),
@@ -138,18 +187,20 @@ std::vector<MemoryLimit> memory_limits(Os& os, int fd, PageSize page_size) {
     if (limit) limits.push_back(*std::move(limit));
   };
   if (is_hugetlb(page_size)) {
+    add(mount_limit(os, fd));
     add(pool_limit(os, page_size));
     return limits;
   }
-  add(tmpfs_limit(os, fd));
+  add(mount_limit(os, fd));
   add(cgroup_limit(os));
   add(machine_limit(os));
   return limits;
 }
 
 Result<void> check_room(Os& os, int fd, std::uint64_t needed_bytes, PageSize page_size) {
+  needed_bytes = align_up(needed_bytes, is_hugetlb(page_size) ? page_size_bytes(page_size) : 1);
+  if (const auto limit = mount_limit(os, fd)) STRATA_TRY(check(os, *limit, needed_bytes));
   if (is_hugetlb(page_size)) return check(os, *pool_limit(os, page_size), needed_bytes);
-  if (const auto limit = tmpfs_limit(os, fd)) STRATA_TRY(check(os, *limit, needed_bytes));
   if (needed_bytes < kCheapBytes) return {};
   if (const auto limit = cgroup_limit(os)) STRATA_TRY(check(os, *limit, needed_bytes));
   if (const auto limit = machine_limit(os)) STRATA_TRY(check(os, *limit, needed_bytes));
@@ -158,14 +209,16 @@ Result<void> check_room(Os& os, int fd, std::uint64_t needed_bytes, PageSize pag
 
 std::string free_bytes_per_node(Os& os) {
   std::string text;
+  const std::vector<int> forbidden = forbidden_nodes(os);
+  const auto is_forbidden = [&](int node) {
+    return std::find(forbidden.begin(), forbidden.end(), node) != forbidden.end();
+  };
   for (const int node : sysfs_nodes(os)) {
     const auto free = available_bytes(os, node);
     if (!free) continue;
-    const auto total = meminfo_bytes(
-        read_trimmed(os, "/sys/devices/system/node/node" + std::to_string(node) + "/meminfo"),
-        "MemTotal");
-    text += fmt::format("{}node {}: {} free of {}", text.empty() ? "" : ", ", node,
-                        format_bytes(*free), format_bytes(total.value_or(0)));
+    text += fmt::format("{}node {}: {} free of {}{}", text.empty() ? "" : ", ", node,
+                        format_bytes(*free), format_bytes(node_total_bytes(os, node)),
+                        is_forbidden(node) ? " (not allowed)" : "");
   }
   return text;
 }

@@ -20,7 +20,7 @@ namespace strata {
 class Os;
 
 struct MemoryLimit {
-  std::string what;  // "tmpfs behind the segment", "cgroup /user.slice", "memory of this machine"
+  std::string what;  // "the tmpfs behind the segment", "the memory of this machine"
   std::uint64_t limit_bytes = 0;
   std::uint64_t free_bytes = 0;
   std::string remedy;
@@ -33,7 +33,8 @@ std::vector<MemoryLimit> memory_limits(Os& os, int fd, PageSize page_size);
 // Errors: exhausted where `needed_bytes` are over one of them.
 Result<void> check_room(Os& os, int fd, std::uint64_t needed_bytes, PageSize page_size);
 
-// "node 0: 12 GiB free of 16 GiB; node 1: …", for messages; empty where sysfs does not tell.
+// "node 0: 12 GiB free of 16 GiB, node 1: … (not allowed)", for messages; empty where sysfs does
+// not tell.
 std::string free_bytes_per_node(Os& os);
 
 }  // namespace strata

@@ -36,7 +36,7 @@ struct Planner {
     if (facts == nullptr) return {};
     if (plan.page_size == PageSize::huge_2m || plan.page_size == PageSize::huge_1g) {
       for (const HugePagePool& pool : facts->huge_page_pools) {
-        if (pool.page_bytes == plan.page_bytes) return pool.free_pages * pool.page_bytes;
+        if (pool.page_bytes == plan.page_bytes) return pool.available_pages() * pool.page_bytes;
       }
       if (!topology.is_this_machine()) return {};
       return 0;
@@ -48,6 +48,7 @@ struct Planner {
     return !free || *free >= bytes;  // what is not known is tried
   }
 
+  Unexpected not_allowed(int node) const;
   Result<void> check_nodes() const;
   Unexpected too_little(int node, std::uint64_t needed) const;
   Result<void> bind_to(int node);
@@ -59,12 +60,20 @@ struct Planner {
   Result<void> run();
 };
 
+Unexpected Planner::not_allowed(int node) const {
+  return fail(Code::permission_denied,
+              fmt::format("node {} is not allowed by this cpuset (allowed: {}); name one of these, "
+                          "or have cpuset.mems widened",
+                          node, topology.node_list()));
+}
+
 Result<void> Planner::check_nodes() const {
   if (placement.nodes.empty()) {
     return fail(Code::invalid_argument, placement.to_string() + " names no node");
   }
   std::set<int> seen;
   for (const int node : placement.nodes) {
+    if (topology.is_forbidden(node)) return not_allowed(node);
     if (topology.find_node(node) == nullptr) {
       return fail(
           Code::invalid_argument,
@@ -241,6 +250,12 @@ Result<void> Planner::plan_near_pci() {
                                                           : "there are " + some + " and so on"));
   }
   std::optional<int> node = device->node;
+  if (node && topology.is_forbidden(*node)) {
+    if (plan.is_strict) return not_allowed(*node);
+    because(fmt::format("node {} is the nearest to {}, and not allowed by this cpuset", *node,
+                        device->address));
+    return plan_local();
+  }
   if (node) {
     because(fmt::format("node {} is the nearest to {}", *node, device->address));
   } else if (topology.nodes().size() == 1) {

@@ -2,6 +2,7 @@
 // (what the user asked for) applied to a Topology (what there is).
 //   Threads:  a value; make_plan() is a pure function.
 //   Errors:   invalid_argument for a node that does not exist, naming those that do;
+//             permission_denied for one outside of this process's cpuset;
 //             not_found for an unknown PCI device; exhausted where a node that must be used has
 //             too little free memory, with needed and free bytes and a remedy; unsupported
 //             where a strict plan rests on a fact that the platform does not tell.
@@ -49,7 +50,7 @@ struct Plan {
   bool is_strict = false;
   std::vector<NodePages> expected;          // empty where the node is not known before
   std::vector<std::vector<int>> near_cpus;  // as nodes: where to touch from
-  bool has_other_nodes = false;             // nodes that the plan does not name exist
+  bool has_other_nodes = false;             // nodes that the plan does not name can be used
   std::vector<std::string> reasons;         // for people, most important first
   std::vector<Fallback> fallbacks;
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <linux/memfd.h>
 
 #include <algorithm>
@@ -82,7 +83,11 @@ Result<Plan> ShmBackend::plan(const Placement& placement, std::uint64_t payload_
   if (!needs_topology(placement)) return local_plan(payload_bytes, page_size);
   const std::lock_guard lock(mutex_);
   // Nodes come and go while a process runs: memory on CXL, a pmem module turned into memory.
-  std::string nodes_now = read_trimmed(os_, "/sys/devices/system/node/has_memory");
+  // So does what a cpuset allows of them.
+  const std::vector<int> forbidden = forbidden_nodes(os_);
+  std::string nodes_now =
+      fmt::format("{} without {}", read_trimmed(os_, "/sys/devices/system/node/has_memory"),
+                  fmt::join(forbidden, ","));
   if (topology_ && nodes_now == topology_nodes_) {
     STRATA_TRY(topology_->refresh_free_bytes(os_));
   } else {

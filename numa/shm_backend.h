@@ -76,7 +76,7 @@ class ShmBackend final : public Backend {
   ShmOptions options_;
   std::mutex mutex_;
   std::optional<Topology> topology_;  // read when a placement needs it and nodes have changed
-  std::string topology_nodes_;        // those with memory, as the kernel listed them then
+  std::string topology_nodes_;        // those with memory, and those of them not allowed, then
 };
 
 }  // namespace strata

@@ -14,6 +14,8 @@ std::string node_directory(int node) {
   return "/sys/devices/system/node/node" + std::to_string(node);
 }
 
+std::uint64_t less(std::uint64_t all, std::uint64_t part) { return all > part ? all - part : 0; }
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
@@ -85,8 +87,8 @@ std::optional<std::uint64_t> available_bytes(Os& os, int node) {
 }
 
 std::vector<HugePagePool> huge_page_pools(Os& os, int node) {
-  const std::string directory =
-      (node < 0 ? "/sys/kernel/mm" : node_directory(node)) + std::string("/hugepages");
+  const std::string machine_directory = "/sys/kernel/mm/hugepages";
+  const std::string directory = node < 0 ? machine_directory : node_directory(node) + "/hugepages";
   std::vector<HugePagePool> pools;
   const auto names = os.list_directory(directory);
   if (!names) return pools;
@@ -94,13 +96,18 @@ std::vector<HugePagePool> huge_page_pools(Os& os, int node) {
   for (const std::string& name : *names) {
     if (name.rfind(kPrefix, 0) != 0) continue;
     const auto kib = parse_number(std::string_view(name).substr(kPrefix.size()));
-    const std::string pool = directory + "/" + name;
-    const auto total = read_number(os, pool + "/nr_hugepages");
-    auto free = read_number(os, pool + "/free_hugepages");
+    const auto total = read_number(os, directory + "/" + name + "/nr_hugepages");
+    const auto free = read_number(os, directory + "/" + name + "/free_hugepages");
     if (!kib || !total || !free) continue;
-    // Reserved pages are still counted as free, but promised to a mapping. Nodes do not tell.
-    const std::uint64_t reserved = read_number(os, pool + "/resv_hugepages").value_or(0);
-    pools.push_back({*kib * 1024, *total, *free > reserved ? *free - reserved : 0});
+    const auto of_machine = [&](const char* file) {
+      return read_number(os, machine_directory + "/" + name + "/" + file);
+    };
+    // Promised pages are still counted as free, and surplus ones in the total.
+    const std::uint64_t promised = of_machine("resv_hugepages").value_or(0);
+    const std::uint64_t unpromised = less(of_machine("free_hugepages").value_or(*free), promised);
+    const std::uint64_t on_demand = less(of_machine("nr_overcommit_hugepages").value_or(0),
+                                         of_machine("surplus_hugepages").value_or(0));
+    pools.push_back({*kib * 1024, *total, std::min(*free, unpromised), on_demand});
   }
   std::sort(pools.begin(), pools.end(),
             [](const auto& a, const auto& b) { return a.page_bytes < b.page_bytes; });
@@ -112,6 +119,26 @@ std::string chosen_word(std::string_view text) {
   const std::size_t close = text.find(']', open == std::string_view::npos ? 0 : open);
   if (open == std::string_view::npos || close == std::string_view::npos) return {};
   return std::string(text.substr(open + 1, close - open - 1));
+}
+
+std::vector<int> allowed_nodes(Os& os) {
+  constexpr std::string_view kKey = "Mems_allowed_list:";
+  const std::string text = read_trimmed(os, "/proc/self/status");
+  const std::size_t at = text.find(kKey);
+  if (at == std::string::npos) return {};
+  const std::string_view rest = std::string_view(text).substr(at + kKey.size());
+  return parse_number_list(rest.substr(0, rest.find('\n')));
+}
+
+std::vector<int> forbidden_nodes(Os& os) {
+  const std::vector<int> allowed = allowed_nodes(os);
+  if (allowed.empty()) return {};
+  std::vector<int> forbidden =
+      parse_number_list(read_trimmed(os, "/sys/devices/system/node/has_memory"));
+  std::erase_if(forbidden, [&](int node) {
+    return std::find(allowed.begin(), allowed.end(), node) != allowed.end();
+  });
+  return forbidden;
 }
 
 std::vector<int> sysfs_nodes(Os& os) {

@@ -29,11 +29,18 @@ std::optional<std::uint64_t> available_bytes(Os& os);
 // and half of the reclaimable slab.
 std::optional<std::uint64_t> available_bytes(Os& os, int node);
 
-// The hugetlb pools of a node, or of the whole machine with node -1.
+// The hugetlb pools of a node, or of the whole machine with node -1. What is promised to mappings,
+// and what may be made on demand, is known of the machine only: a node has no more of it than that.
 std::vector<HugePagePool> huge_page_pools(Os& os, int node);
 
 // The word in brackets: "never" of "always [never] deny".
 std::string chosen_word(std::string_view text);
+
+// The nodes that the cpuset of this process allows (Mems_allowed_list), sorted; empty where the
+// kernel does not tell.
+std::vector<int> allowed_nodes(Os& os);
+// Nodes that have memory, and that the cpuset of this process keeps it out of.
+std::vector<int> forbidden_nodes(Os& os);
 
 // Numbers of the nodes in /sys/devices/system/node, sorted; empty where that does not exist.
 std::vector<int> sysfs_nodes(Os& os);

@@ -35,6 +35,11 @@ const MemoryNode* Topology::find_node(int node) const {
   return found == nodes_.end() ? nullptr : &*found;
 }
 
+bool Topology::is_forbidden(int node) const {
+  return std::find(forbidden_nodes_.begin(), forbidden_nodes_.end(), node) !=
+         forbidden_nodes_.end();
+}
+
 const PciDevice* Topology::find_pci_device(std::string_view address) const {
   for (const PciDevice& device : pci_devices_) {
     if (device.address == address) return &device;
@@ -92,8 +97,9 @@ Result<void> Topology::refresh_free_bytes(Os& os) {
   for (MemoryNode& node : nodes_) {
     node.free_bytes = available_bytes(os, node.node);
     node.huge_page_pools = huge_page_pools(os, node.node);
-    // Without sysfs, or with one node, what holds for the machine holds for the node.
-    if (nodes_.size() == 1) {
+    // Without sysfs, or with one node, what holds for the machine holds for the node: but not for
+    // the only one that a cpuset has left.
+    if (nodes_.size() == 1 && forbidden_nodes_.empty()) {
       if (const auto all = available_bytes(os)) node.free_bytes = all;
       node.huge_page_pools = huge_page_pools(os, -1);
     }

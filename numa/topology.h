@@ -23,7 +23,10 @@ class Os;
 struct HugePagePool {
   std::uint64_t page_bytes = 0;
   std::uint64_t total_pages = 0;
-  std::uint64_t free_pages = 0;
+  std::uint64_t free_pages = 0;       // and promised to nobody
+  std::uint64_t on_demand_pages = 0;  // that the kernel would make besides (overcommit), if it can
+
+  std::uint64_t available_pages() const { return free_pages + on_demand_pages; }
 };
 
 struct MemoryNode {
@@ -45,7 +48,7 @@ struct PciDevice {
   std::string address;           // "0000:3b:00.0"
   std::uint32_t class_code = 0;  // 0x0302: 3D controller; the upper 16 bits of sysfs `class`
   std::uint32_t vendor = 0;
-  std::optional<int> node;  // the nearest node with memory, where the platform says
+  std::optional<int> node;  // the nearest node with memory, where the platform says; also forbidden
 };
 
 class Topology {
@@ -63,6 +66,9 @@ class Topology {
   static Topology from_parts(std::vector<MemoryNode> nodes, std::vector<PciDevice> devices = {});
 
   const std::vector<MemoryNode>& nodes() const { return nodes_; }
+  // Nodes with memory that the cpuset of this process keeps it out of; they are not among nodes().
+  const std::vector<int>& forbidden_nodes() const { return forbidden_nodes_; }
+  bool is_forbidden(int node) const;
   const std::vector<PciDevice>& pci_devices() const { return pci_devices_; }
   const MemoryNode* find_node(int node) const;
   // "3b:00.0" finds "0000:3b:00.0" too.
@@ -77,12 +83,17 @@ class Topology {
   // "0, 1, 2"
   std::string node_list() const;
 
+  // `topology` as that of this machine: with what the kernel knows better than hwloc, and without
+  // the nodes that this process may not use. A part of from_machine().
+  static Topology with_machine_facts(Os& os, Topology topology);
+
   // Reads free memory and huge page pools again, of this machine only.
   Result<void> refresh_free_bytes(Os& os);
   bool is_this_machine() const { return is_this_machine_; }
 
  private:
   std::vector<MemoryNode> nodes_;
+  std::vector<int> forbidden_nodes_;
   std::vector<PciDevice> pci_devices_;
   std::vector<std::vector<int>> distances_;  // as nodes_; empty where they are not known
   bool is_this_machine_ = false;

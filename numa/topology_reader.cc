@@ -116,7 +116,7 @@ std::vector<PciDevice> read_devices(hwloc_topology_t topology) {
 }
 
 // Devices as the kernel tells them: it says -1 where the firmware does not say.
-std::vector<PciDevice> read_sysfs_devices(Os& os, const std::vector<MemoryNode>& nodes) {
+std::vector<PciDevice> read_sysfs_devices(Os& os, const Topology& topology) {
   std::vector<PciDevice> devices;
   const std::string root = "/sys/bus/pci/devices/";
   const auto names = os.list_directory(root);
@@ -130,10 +130,11 @@ std::vector<PciDevice> read_sysfs_devices(Os& os, const std::vector<MemoryNode>&
     device.class_code = static_cast<std::uint32_t>(hex("class") >> 8);
     device.vendor = static_cast<std::uint32_t>(hex("vendor"));
     const auto node = read_number(os, root + name + "/numa_node");  // "-1" is no number here
-    const auto is_node = [&](const MemoryNode& each) {
-      return node && each.node == static_cast<int>(*node) && each.memory_bytes > 0;
-    };
-    if (std::any_of(nodes.begin(), nodes.end(), is_node)) device.node = static_cast<int>(*node);
+    const MemoryNode* const near = node ? topology.find_node(static_cast<int>(*node)) : nullptr;
+    const bool has_memory = near != nullptr && near->memory_bytes > 0;
+    if (has_memory || (node && topology.is_forbidden(static_cast<int>(*node)))) {
+      device.node = static_cast<int>(*node);
+    }
     devices.push_back(std::move(device));
   }
   return devices;
@@ -184,23 +185,45 @@ struct TopologyReader {
     return topology;
   }
 
+  // Nodes outside of the cpuset, with their rows and columns of the distances. The kernel's own
+  // list is asked: hwloc looks for the cgroup's files, which a container may hide.
+  static void drop_forbidden(Os& os, Topology& topology) {
+    std::vector<int> forbidden = forbidden_nodes(os);
+    const auto is_allowed = [&](const MemoryNode& node) {
+      return std::find(forbidden.begin(), forbidden.end(), node.node) == forbidden.end();
+    };
+    if (std::none_of(topology.nodes_.begin(), topology.nodes_.end(), is_allowed)) return;
+    topology.forbidden_nodes_ = std::move(forbidden);
+    for (std::size_t i = topology.nodes_.size(); i-- > 0;) {
+      if (!topology.is_forbidden(topology.nodes_[i].node)) continue;
+      const auto at = static_cast<std::ptrdiff_t>(i);
+      topology.nodes_.erase(topology.nodes_.begin() + at);
+      if (topology.distances_.empty()) continue;
+      topology.distances_.erase(topology.distances_.begin() + at);
+      for (std::vector<int>& row : topology.distances_)
+        row.erase(row.begin() + at);
+    }
+  }
+
   // What the kernel knows better than hwloc, or what hwloc does not tell.
   static void add_machine_facts(Os& os, Topology& topology) {
     topology.is_this_machine_ = true;
+    drop_forbidden(os, topology);
+    const bool is_whole = topology.nodes_.size() == 1 && topology.forbidden_nodes_.empty();
     for (MemoryNode& node : topology.nodes_) {
       const std::string directory = "/sys/devices/system/node/node" + std::to_string(node.node);
       if (const auto list = os.read_file(directory + "/cpulist")) {
         node.cpus = parse_number_list(*list);
         if (node.near_cpus.empty()) node.near_cpus = node.cpus;
       }
-      if (node.memory_bytes == 0 && topology.nodes_.size() == 1) {
+      if (node.memory_bytes == 0 && is_whole) {
         node.memory_bytes =
             meminfo_bytes(read_trimmed(os, "/proc/meminfo"), "MemTotal").value_or(0);
         if (node.memory_bytes > 0) node.capacity_bytes = node.memory_bytes;
       }
     }
     (void)topology.refresh_free_bytes(os);
-    topology.pci_devices_ = read_sysfs_devices(os, topology.nodes_);
+    topology.pci_devices_ = read_sysfs_devices(os, topology);
   }
 };
 
@@ -210,6 +233,10 @@ Result<Topology> Topology::from_machine(Os& os) {
     return fail(Code::internal, "hwloc cannot read the topology of this machine");
   }
   STRATA_ASSIGN(Topology topology, TopologyReader::read(source.get()));
+  return with_machine_facts(os, std::move(topology));
+}
+
+Topology Topology::with_machine_facts(Os& os, Topology topology) {
   TopologyReader::add_machine_facts(os, topology);
   return topology;
 }

@@ -6,7 +6,9 @@
 #include "numa/plan.h"
 #include "numa/sysfs.h"
 #include "os/fault_os.h"
+#include "os/staged_os.h"
 #include "tests/catch.h"
+#include "tests/temp_dir.h"
 
 using namespace strata;
 
@@ -23,6 +25,29 @@ std::vector<int> plan_nodes(const Topology& topology, const char* placement, int
   return make_plan(topology, parse_placement(placement).value(), 1 << 20, PageSize::base, cpu)
       .value()
       .nodes;
+}
+
+// Two nodes, of which a cpuset allows the second.
+struct Confined {
+  test::TempDir root;
+  StagedOs os{root.path()};
+
+  Topology topology() {
+    os.put("/proc/self/status", "Mems_allowed_list:\t1\n");
+    os.put("/proc/meminfo", "MemTotal: 2097152 kB\nMemAvailable: 1468416 kB\n");
+    os.put("/sys/devices/system/node/has_memory", "0-1\n");
+    os.put("/sys/devices/system/node/node0/cpulist", "0-1\n");
+    os.put("/sys/devices/system/node/node1/cpulist", "2-3\n");
+    os.put("/sys/devices/system/node/node0/meminfo", "Node 0 MemFree: 952320 kB\n");
+    os.put("/sys/devices/system/node/node1/meminfo", "Node 1 MemFree: 516096 kB\n");
+    os.put("/sys/bus/pci/devices/0000:3b:00.0/class", "0x030200\n");
+    os.put("/sys/bus/pci/devices/0000:3b:00.0/numa_node", "0\n");
+    return Topology::with_machine_facts(os, captured("two_nodes_gpus.xml"));
+  }
+};
+
+Result<Plan> plan_of(const Topology& topology, const char* placement, std::uint64_t bytes) {
+  return make_plan(topology, parse_placement(placement).value(), bytes, PageSize::base, 2);
 }
 
 }  // namespace
@@ -122,6 +147,37 @@ TEST_CASE("this_machine_has_a_node_with_memory_and_processors") {
   REQUIRE(near);
   CHECK(topology.find_node(*near)->memory_bytes > 0);
   CHECK(topology.find_node(*near)->free_bytes);
+}
+
+TEST_CASE_METHOD(Confined, "the_one_node_that_a_cpuset_allows_has_its_own_free_bytes") {
+  const Topology confined = topology();
+  REQUIRE(confined.nodes().size() == 1);
+  CHECK(confined.nodes()[0].node == 1);
+  CHECK(confined.nodes()[0].free_bytes == std::uint64_t{504} << 20);
+  CHECK(confined.forbidden_nodes() == std::vector<int>{0});
+  CHECK(confined.distance(1, 1) == 10);
+  const auto strict = plan_of(confined, "node:1!", std::uint64_t{900} << 20);
+  REQUIRE(!strict);
+  CHECK(strict.error().code() == Code::exhausted);
+  CHECK(plan_of(confined, "local", 1 << 20).value().nodes == std::vector<int>{1});
+}
+
+TEST_CASE_METHOD(Confined, "a_node_that_a_cpuset_forbids_is_refused_as_that_and_not_as_missing") {
+  const Topology confined = topology();
+  for (const char* placement : {"node:0", "preferred:0,1", "interleave:0,1"}) {
+    const auto plan = plan_of(confined, placement, 1 << 20);
+    REQUIRE(!plan);
+    CHECK(plan.error().to_string().starts_with(
+        "permission_denied: node 0 is not allowed by this cpuset (allowed: 1)"));
+  }
+  CHECK(plan_of(confined, "node:7", 1 << 20).error().message() ==
+        "node 7 does not exist; there is one: 1");
+  const auto strict = plan_of(confined, "near-pci:3b:00.0!", 1 << 20);
+  REQUIRE(!strict);
+  CHECK(strict.error().code() == Code::permission_denied);
+  const Plan plan = plan_of(confined, "near-pci:3b:00.0", 1 << 20).value();
+  CHECK(plan.nodes == std::vector<int>{1});
+  CHECK(plan.reasons[0].find("not allowed by this cpuset") != std::string::npos);
 }
 
 TEST_CASE("a_machine_that_tells_nothing_is_still_one_with_memory") {

@@ -32,7 +32,8 @@ Json to_json(const Topology& topology, const MemoryNode& node) {
   for (const HugePagePool& pool : node.huge_page_pools) {
     pools.push_back({{"page_bytes", pool.page_bytes},
                      {"total_pages", pool.total_pages},
-                     {"free_pages", pool.free_pages}});
+                     {"free_pages", pool.free_pages},
+                     {"on_demand_pages", pool.on_demand_pages}});
   }
   json["huge_page_pools"] = pools;
   Json distances = Json::object();
@@ -54,7 +55,10 @@ Json to_json(const Topology& topology) {
                        {"vendor", fmt::format("{:04x}", device.vendor)},
                        {"node", or_null(device.node)}});
   }
-  return {{"this_machine", topology.is_this_machine()}, {"nodes", nodes}, {"devices", devices}};
+  return {{"this_machine", topology.is_this_machine()},
+          {"nodes", nodes},
+          {"forbidden_nodes", topology.forbidden_nodes()},
+          {"devices", devices}};
 }
 
 std::string cpu_ranges(const std::vector<int>& cpus) {
@@ -73,9 +77,10 @@ std::string cpu_ranges(const std::vector<int>& cpus) {
 std::string pools_text(const MemoryNode& node) {
   std::string text;
   for (const HugePagePool& pool : node.huge_page_pools) {
-    if (pool.total_pages == 0) continue;
+    if (pool.total_pages == 0 && pool.on_demand_pages == 0) continue;
     text += fmt::format("{}{} of {} free × {}", text.empty() ? "" : ", ", pool.free_pages,
                         pool.total_pages, format_bytes(pool.page_bytes));
+    if (pool.on_demand_pages > 0) text += fmt::format(" + {} on demand", pool.on_demand_pages);
   }
   return text.empty() ? "none" : text;
 }
@@ -140,6 +145,8 @@ Result<ExitCode> show(Context& context, const Options& options) {
   }
   output.json(to_json(topology));
   output.print(nodes_table(topology));
+  for (const int node : topology.forbidden_nodes())
+    output.note(fmt::format("node {} is not allowed by the cpuset of this process", node));
   if (has_distances(topology)) {
     output.line("");
     output.print(distances_table(topology));
