@@ -196,10 +196,12 @@ Result<void> FileMapping::map(const IdentityBlock& identity) {
     STRATA_ASSIGN(
         header_,
         os_.mmap({.bytes = kHeaderBytes, .protection = header_protection, .fd = header_fd()}));
-    // hugetlbfs aligns by itself, and refuses a MAP_FIXED that is not.
+    // hugetlbfs aligns by itself, and refuses a MAP_FIXED that is not. It would also take pages out
+    // of the pool for all that is mapped, which is max_bytes, and before anybody has asked whether
+    // there is room: what is to exist is made to exist by commit.
     STRATA_ASSIGN(payload_, os_.mmap({.bytes = reserved_bytes_,
                                       .protection = protection,
-                                      .flags = flags,
+                                      .flags = flags | MAP_NORESERVE,
                                       .fd = payload_fd()}));
     return {};
   }
@@ -254,7 +256,7 @@ Result<void> FileMapping::freeze() {
     STRATA_TRY(os_.mmap({.address = at,
                          .bytes = bytes,
                          .protection = PROT_READ,
-                         .flags = MAP_SHARED | MAP_FIXED,
+                         .flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
                          .fd = read_only.get()}));
     return {};
   };

@@ -21,6 +21,7 @@ check tmpfs_may_use_huge_pages mount -o remount,huge=advise /dev/shm
 echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 run_tests placement_test
 run_tests live_placement_test
+run_tests hugetlb_test
 run_tests heap_arenas_test
 run_tests strata_command_test
 
