@@ -253,6 +253,26 @@ TEST_CASE("a_refused_remove_leaves_the_segment_as_it_was") {
   }
 }
 
+TEST_CASE("a_refused_seal_leaves_the_segment_as_it_was") {
+  NEEDS_ROOT();
+  Users users;
+  REQUIRE(users.as(kAlice, [&](ShmBackend& backend) {
+    return backend.create(users.uri, shared_by_all(PageSize::base)) ? 0 : 1;
+  }) == 0);
+  const std::string before = users.os.read_file(users.file_of("mesh")).value();
+  CHECK(users.as(kBob, [&](ShmBackend& backend) {
+    auto segment = backend.attach(users.uri, {});
+    if (!segment) return 1;
+    const auto sealed = segment->seal();
+    return sealed || sealed.error().code() != Code::permission_denied ? 2 : 0;
+  }) == 0);
+  CHECK(users.os.read_file(users.file_of("mesh")).value() == before);
+  CHECK(users.as(kAlice, [&](ShmBackend& backend) {
+    auto segment = backend.attach(users.uri, {});
+    return segment && segment->seal() ? 0 : 1;
+  }) == 0);
+}
+
 TEST_CASE("a_file_in_the_shape_of_an_unfinished_removal_ends_no_living_segment") {
   NEEDS_ROOT();
   Users users;

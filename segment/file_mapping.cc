@@ -248,6 +248,17 @@ bool FileMapping::is_sealable_memfd() const {
   return seals && !(*seals & F_SEAL_SEAL);
 }
 
+Result<void> FileMapping::check_may_freeze() {
+  if (is_sealable_memfd()) return {};
+  STRATA_ASSIGN(const struct stat facts, os_.fstat(header_fd()));
+  const uid_t self = os_.identity().uid;
+  if (facts.st_uid == self || self == 0) return {};
+  return fail(Code::permission_denied,
+              fmt::format("it belongs to uid {}: that user or root can take the right to write "
+                          "away",
+                          facts.st_uid));
+}
+
 Result<void> FileMapping::freeze() {
   // Maps a plane again, at the same address, through a descriptor that cannot write: mprotect
   // alone could be undone, and a memfd refuses the write seal while one such mapping is left.

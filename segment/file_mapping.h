@@ -68,6 +68,7 @@ class FileMapping final : public Mapping {
   Os& os() override { return os_; }
   Result<std::uint64_t> existing_bytes() override;
   Result<void> extend(std::uint64_t from_bytes, std::uint64_t to_bytes) override;
+  Result<void> check_may_freeze() override;
   Result<void> freeze() override;
   std::vector<int> descriptors() const override;
   // Whether the descriptors travel with the handle: only those of anonymous segments do.

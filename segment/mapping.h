@@ -36,6 +36,9 @@ class Mapping {
   virtual Result<std::uint64_t> existing_bytes() = 0;
   // Makes payload bytes [from, to) exist, placed and committed as at creation.
   virtual Result<void> extend(std::uint64_t from_bytes, std::uint64_t to_bytes) = 0;
+  // Whether freeze() is this user's to do, asked before anything is changed for good.
+  // Errors: permission_denied, naming who may.
+  virtual Result<void> check_may_freeze() { return {}; }
   // Makes this mapping, and where the kernel can the object itself, unwritable.
   virtual Result<void> freeze() = 0;
 

@@ -138,6 +138,7 @@ Result<void> Segment::seal(Deadline deadline) {
   if (access() != Access::read_write) {
     return context(Status(Code::failed_precondition, "it is not attached for writing"));
   }
+  if (auto may = mapping_->check_may_freeze(); !may) return context(may.error());
   Os& os = mapping_->os();
   const LockRange range = mapping_->lock_range();
   auto lock = ChangeLock::take(os, range, deadline);
