@@ -110,8 +110,8 @@ class Round {
   std::map<int, std::uint64_t> stayed_;
 };
 
-// Whether there is nothing to move: a plan without a choice says where new pages go, but those that
-// are there may lie on nodes that this process may not even use.
+// Whether there is nothing to move: a plan without a choice says where new pages go, and that alone
+// does not tell where those are that are there.
 bool lies_as_planned(const Plan& plan, const PlacementReport& report) {
   return !plan.has_choice() &&
          report.pages_on(plan.nodes.front()) + report.pages_absent == report.pages_total;

@@ -416,7 +416,8 @@ Result<Plan> make_plan(const Topology& topology, const Placement& placement,
   if (local_cpu) planner.local_node = topology.memory_near_cpu(*local_cpu);
   STRATA_TRY(planner.run());
   Plan plan = std::move(planner.plan);
-  plan.has_other_nodes = topology.nodes().size() > plan.nodes.size();
+  plan.has_other_nodes =
+      topology.nodes().size() + topology.forbidden_nodes().size() > plan.nodes.size();
   for (const int node : plan.nodes)
     plan.near_cpus.push_back(topology.find_node(node)->near_cpus);
   if (page_size == PageSize::thp) {

@@ -50,8 +50,10 @@ struct Plan {
   bool is_strict = false;
   std::vector<NodePages> expected;          // empty where the node is not known before
   std::vector<std::vector<int>> near_cpus;  // as nodes: where to touch from
-  bool has_other_nodes = false;             // nodes that the plan does not name can be used
-  std::vector<std::string> reasons;         // for people, most important first
+  // Nodes that the plan does not name exist; also forbidden ones, where the policy still binds
+  // processes that may use them.
+  bool has_other_nodes = false;
+  std::vector<std::string> reasons;  // for people, most important first
   std::vector<Fallback> fallbacks;
 
   std::string mode_name() const;

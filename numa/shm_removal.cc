@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "segment/segment_file.h"
 
 namespace strata {
 namespace {
 
-const std::string kAsidePrefix = shm_file_name("-");
+constexpr std::string_view kAsidePrefix = "strata.-";
+static_assert(kAsidePrefix.starts_with(kShmFilePrefix));
 constexpr std::size_t kUuidChars = 36;
 constexpr std::size_t kRandomChars = 8;
 
