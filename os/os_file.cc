@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "os/file_size_limit.h"
 #include "os/os.h"
 #include "os/os_internal.h"
 
@@ -42,12 +43,14 @@ Result<Fd> Os::dup(int fd) {
 }
 
 Result<void> Os::ftruncate(int fd, std::uint64_t bytes) {
+  const ExpectFileSizeLimit expected;
   STRATA_OS_CALL(rc, "ftruncate", "ftruncate to " + std::to_string(bytes) + " bytes",
                  ::ftruncate(fd, static_cast<off_t>(bytes)));
   return {};
 }
 
 Result<void> Os::fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t bytes) {
+  const ExpectFileSizeLimit expected;
   int rc = 0;
   do {  // a signal can interrupt a long allocation; what was allocated stays
     if (const int injected = before("fallocate")) {
@@ -56,7 +59,7 @@ Result<void> Os::fallocate(int fd, int mode, std::uint64_t offset_bytes, std::ui
     rc = ::fallocate(fd, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(bytes));
   } while (rc < 0 && errno == EINTR);
   if (rc < 0) {
-    return unexpected(status_from_errno(errno, "fallocate of " + std::to_string(bytes) + " bytes"));
+    return unexpected(failed_call(errno, "fallocate of " + std::to_string(bytes) + " bytes"));
   }
   return {};
 }
@@ -207,6 +210,7 @@ Result<std::size_t> Os::pread(int fd, std::span<std::byte> into, std::uint64_t o
 
 Result<std::size_t> Os::pwrite(int fd, std::span<const std::byte> from,
                                std::uint64_t offset_bytes) {
+  const ExpectFileSizeLimit expected;
   std::size_t done = 0;
   while (done < from.size()) {
     STRATA_OS_CALL(bytes, "pwrite", "pwrite",
@@ -236,6 +240,7 @@ Result<void> Os::start_writeback(int fd, FileRange range) {
 }
 
 Result<void> Os::clone_file(int to_fd, int from_fd) {
+  const ExpectFileSizeLimit expected;
   STRATA_OS_CALL(rc, "ficlone", "clone file", ::ioctl(to_fd, FICLONE, from_fd));
   return {};
 }

@@ -6,6 +6,16 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "os/file_size_limit.h"
+
+namespace strata {
+
+inline Status failed_call(int sys_errno, std::string_view what) {
+  const Status status = status_from_errno(sys_errno, what);
+  return Status(status.code(), status.message() + file_size_limit_hint(sys_errno), sys_errno);
+}
+
+}  // namespace strata
 
 // Asks the fault seam first, then makes the call; fails with its errno under `what`.
 #define STRATA_OS_CALL(result, name, what, expression)                        \
@@ -13,4 +23,4 @@
     return ::strata::unexpected(::strata::status_from_errno(injected, what)); \
   }                                                                           \
   const auto result = (expression);                                           \
-  if (result < 0) return ::strata::unexpected(::strata::status_from_errno(errno, what))
+  if (result < 0) return ::strata::unexpected(::strata::failed_call(errno, what))

@@ -1,5 +1,6 @@
 #include "os/run_apart.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -81,6 +82,13 @@ void report_crashes() {
   (void)::setrlimit(RLIMIT_CORE, &none);
 }
 
+// Where memory runs out, it is the child that has to go, which may have used it up: it can be asked
+// again.
+void be_expendable() {
+  const Fd fd(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (fd) (void)!::write(fd.get(), "1000", 4);
+}
+
 void limit_processor_time(std::uint64_t seconds) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_CPU, &limit) != 0) return;
@@ -101,6 +109,7 @@ bool die_with_parent(pid_t parent) {
   char go = 0;
   if (!die_with_parent(parent) || ::recv(socket, &go, 1, 0) != 1) ::_exit(1);
   report_crashes();
+  be_expendable();
   limit_processor_time(processor_s);
   Report report{Ending::answered, 0, 0};
   std::string answer;
@@ -187,6 +196,17 @@ Status fork_failure(int sys_errno) {
                 sys_errno);
 }
 
+std::mutex& fork_lock() {
+  static std::mutex lock;
+  return lock;
+}
+
+// In both processes the thread that forks gives the lock back.
+pid_t fork_in_turn() {
+  const std::lock_guard lock(fork_lock());
+  return ::fork();
+}
+
 // By the pidfd alone: a program that reaps every child may have freed the number for another.
 void end_child(int pidfd) {
   (void)::syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
@@ -207,7 +227,7 @@ Result<std::string> run_apart(const std::function<std::string()>& body, Deadline
   Fd ours(ends[0]);
   Fd theirs(ends[1]);
   const pid_t parent = ::getpid();
-  const pid_t child = ::fork();
+  const pid_t child = fork_in_turn();
   if (child < 0) return unexpected(fork_failure(errno));
   if (child == 0) {
     ours.reset();
@@ -228,5 +248,7 @@ Result<std::string> run_apart(const std::function<std::string()>& body, Deadline
   if (!heard) return unexpected(heard.error());
   return judge(*heard);
 }
+
+std::unique_lock<std::mutex> hold_back_children() { return std::unique_lock(fork_lock()); }
 
 }  // namespace strata

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <mutex>
 #include <string>
 
 #include "base/result.h"
@@ -30,5 +31,9 @@ constexpr std::uint64_t kNoProcessorLimit = std::numeric_limits<std::uint64_t>::
 // child may compute. Beyond either: timed_out.
 Result<std::string> run_apart(const std::function<std::string()>& body, Deadline deadline,
                               std::uint64_t processor_s = kNoProcessorLimit);
+
+// While the result lives, run_apart starts no child. For code in which a library holds a lock of
+// its own that `body` needs: the child would have it taken, and nobody to give it back.
+[[nodiscard]] std::unique_lock<std::mutex> hold_back_children();
 
 }  // namespace strata
