@@ -66,7 +66,7 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::freeze(Os& os, const s
 
 Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std::string& path,
                                                                Deadline deadline) {
-  STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName));
+  STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName, deadline));
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
     STRATA_TRY(own_blocks_to_change(before));

@@ -11,7 +11,9 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "os/file_size_limit.h"
 #include "os/process_identity.h"
+#include "os/run_apart.h"
 
 namespace strata {
 namespace {
@@ -23,12 +25,27 @@ constexpr std::uint64_t kCompactHeaderBytes = 16;
 constexpr std::uint64_t kWholeChunksFromBytes = MiB(4);
 
 Unexpected obj_failure(int error, const std::string& what) {
-  const std::string detail = fmt::format("{}: libpmemobj: {}", what, pmemobj_errormsg());
+  const std::string detail =
+      fmt::format("{}: libpmemobj: {}{}", what, pmemobj_errormsg(), file_size_limit_hint(error));
   switch (error) {
     case EINVAL: return Unexpected(Status(Code::corrupt, detail, error));
     case ENOMEM: return Unexpected(Status(Code::exhausted, detail, error));
     default: return Unexpected(Status(status_from_errno(error, what).code(), detail, error));
   }
+}
+
+// libpmemobj 1.12 has one lock for opening, making and closing pools, which a child that is started
+// meanwhile would wait for without end.
+PMEMobjpool* open_alone(const std::string& path, const char* layout) {
+  const auto no_children = hold_back_children();
+  return pmemobj_open(path.c_str(), layout);
+}
+
+PMEMobjpool* create_alone(const std::string& path, const char* layout, std::uint64_t bytes,
+                          mode_t mode) {
+  const auto no_children = hold_back_children();
+  const ExpectFileSizeLimit expected;
+  return pmemobj_create(path.c_str(), layout, bytes, mode);
 }
 
 }  // namespace
@@ -64,7 +81,7 @@ void use_copy_on_write() {
 Result<ObjectPool> ObjectPool::open(Os& os, const std::string& path, const char* layout,
                                     Deadline deadline) {
   while (true) {
-    if (PMEMobjpool* pool = pmemobj_open(path.c_str(), layout)) return ObjectPool(pool);
+    if (PMEMobjpool* pool = open_alone(path, layout)) return ObjectPool(pool);
     const int error = errno;
     if (error != EAGAIN) return obj_failure(error, "open " + path);
     if (deadline.expired()) {
@@ -77,9 +94,7 @@ Result<ObjectPool> ObjectPool::open(Os& os, const std::string& path, const char*
 
 Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const char* layout,
                                       std::uint64_t pool_bytes, mode_t mode) {
-  if (PMEMobjpool* pool = pmemobj_create(path.c_str(), layout, pool_bytes, mode)) {
-    return ObjectPool(pool);
-  }
+  if (PMEMobjpool* pool = create_alone(path, layout, pool_bytes, mode)) return ObjectPool(pool);
   const int error = errno;
   auto failure = obj_failure(error, "create " + path);
   if (error != EEXIST) (void)os.unlink(path);
@@ -118,6 +133,7 @@ Result<unsigned> ObjectPool::class_for(std::uint64_t bytes) {
 ObjectPool::~ObjectPool() {
   if (pool_ == nullptr) return;
   if (pmemobj_tx_stage() == TX_STAGE_WORK) abort();
+  const auto no_children = hold_back_children();
   pmemobj_close(pool_);
 }
 

@@ -79,7 +79,7 @@ Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string&
     const FileRange all{0, static_cast<std::uint64_t>(facts.st_size)};
     STRATA_TRY(unshare_blocks(os, fd.get(), all, {}, path));
   }
-  STRATA_TRY(rehearse_first_change(os, path, layout));
+  STRATA_TRY(rehearse_first_change(os, path, layout, deadline));
   return ObjectPool::open(os, path, layout.c_str(), deadline);
 }
 

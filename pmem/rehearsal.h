@@ -1,25 +1,34 @@
-// libpmemobj trusts its own heap, and aborts or crashes where that is damaged. So a process lets
-// it rehearse before the first change to each pool: in a child, on a private copy of the bytes.
+// libpmemobj trusts its own heap and logs, and aborts, crashes or spins where they are damaged. So
+// a process lets it rehearse before the first change to each pool: in a child, on a private copy of
+// the bytes (copy-on-write), all that changes do: recover, allocate from each kind of room, write,
+// commit, free, abort, close. Nothing of it reaches the file.
 //   Threads:  any.
-//   Errors:   corrupt where the child died of it; nothing else: what the rehearsal cannot tell
-//             (the pool is held by somebody, say) the change itself will.
-//   Cost:     a fork and an open, about 10 ms, once for each pool in a process; nothing for a
-//             pool that the process has made itself.
-// It walks all objects, and takes and gives back memory of each kind that a directory uses. Damage
-// that only another change would meet can still stop the process in that one.
+//   Errors:   no rehearsal, no change. corrupt where libpmemobj refused the pool, or the child died
+//             of it; failed_precondition where it computed without end; timed_out where another
+//             process held the pool up to the deadline; exhausted, and what else run_apart reports,
+//             where there can be no child. All but corrupt leave open whether the pool is sound.
+//   Cost:     a fork, an open and some changes, about 15 ms, once for each pool in a process;
+//             nothing for a pool that the process has made itself.
+// A pool is trusted from then on, and rehearsed again where its file is another one, has another
+// size, is of another pool, or has gone back to fewer changes: it was replaced, or overwritten in
+// place. Damage that comes between two changes of one process is not seen, nor is damage that only
+// threads of a program of its own types meet (see pmem/persistent.h): each thread has other logs.
 #pragma once
 
 #include <string>
 
 #include "base/result.h"
+#include "os/deadline.h"
 #include "os/os.h"
 
 namespace strata {
 
-// Each time.
-Result<void> rehearse_change(Os& os, const std::string& path, const std::string& layout);
+// Each time: for checks, and before a recovery. Waits for the pool's lock until `deadline`.
+Result<void> rehearse_change(Os& os, const std::string& path, const std::string& layout,
+                             Deadline deadline = Deadline::after_ms(0));
 // The first time for the file that `path` names now.
-Result<void> rehearse_first_change(Os& os, const std::string& path, const std::string& layout);
+Result<void> rehearse_first_change(Os& os, const std::string& path, const std::string& layout,
+                                   Deadline deadline);
 // Of a pool that this process has just made: it need not be rehearsed.
 void trust_new_pool(Os& os, const std::string& path);
 
