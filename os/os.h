@@ -96,8 +96,19 @@ class Os {
   Result<FileIdentity> file_identity(const std::string& path);
   Result<struct statfs> fstatfs(int fd);
   Result<struct statfs> statfs(const std::string& path);
+  // Without symbolic links, dots and doubled slashes. Errors: not_found.
+  Result<std::string> real_path(const std::string& path);
   Result<void> fchmod(int fd, mode_t mode);
+  Result<void> fchown(int fd, uid_t owner, gid_t group);
+  // Extended attributes by their whole names, such as "user.note". Where the file system has none
+  // the list is empty.
+  Result<std::vector<std::string>> list_attributes(int fd);
+  Result<std::string> get_attribute(int fd, const std::string& name);
+  Result<void> set_attribute(int fd, const std::string& name, const std::string& value);
+  Result<void> remove_attribute(int fd, const std::string& name);
   Result<void> link_fd(int fd, const std::string& path);  // names an O_TMPFILE file; never replaces
+  // Another name for the file `from`; never replaces. Errors: already_exists.
+  Result<void> link(const std::string& from, const std::string& to);
   Result<void> unlink(const std::string& path);
   Result<void> rename(const std::string& from, const std::string& to);
   // The same beneath an open directory (O_PATH is enough). `name` has no slash, and what it names
@@ -152,10 +163,18 @@ class Os {
   // Open-file-description locks on one byte of a file. They belong to the open file, are
   // inherited over fork and die with the last descriptor, so a killed process cannot leak one.
   Result<bool> try_lock_byte(int fd, std::uint64_t offset_bytes, LockKind kind);
+  // All bytes of the range at once, or none.
+  Result<bool> try_lock_range(int fd, std::uint64_t offset_bytes, std::uint64_t bytes,
+                              LockKind kind);
   Result<void> unlock_byte(int fd, std::uint64_t offset_bytes);
   // True where another open file holds a lock in the range that conflicts with `kind`.
   Result<bool> is_range_locked(int fd, std::uint64_t offset_bytes, std::uint64_t bytes,
                                LockKind kind);
+
+  // flock: one lock on all of a file, apart from those above, until the last descriptor of this
+  // open file is closed. It needs no more than the right to read.
+  Result<bool> try_lock_file(int fd, LockKind kind);
+  Result<void> unlock_file(int fd);
 
   // UNIX stream sockets: descriptors travel with the bytes (SCM_RIGHTS).
   Result<Fd> listen_unix(const std::string& path, mode_t mode);

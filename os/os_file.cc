@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
+#include <cstdlib>
 
 #include "os/file_size_limit.h"
 #include "os/os.h"
@@ -100,6 +102,13 @@ Result<struct statfs> Os::statfs(const std::string& path) {
   return facts;
 }
 
+Result<std::string> Os::real_path(const std::string& path) {
+  char resolved[PATH_MAX];
+  STRATA_OS_CALL(rc, "realpath", "resolve " + path,
+                 ::realpath(path.c_str(), resolved) == nullptr ? -1 : 0);
+  return std::string(resolved);
+}
+
 Result<void> Os::fchmod(int fd, mode_t mode) {
   STRATA_OS_CALL(rc, "fchmod", "fchmod", ::fchmod(fd, mode));
   return {};
@@ -119,6 +128,11 @@ Result<void> Os::link_fd(int fd, const std::string& path) {
   if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
     return unexpected(status_from_errno(errno, "link " + path));
   }
+  return {};
+}
+
+Result<void> Os::link(const std::string& from, const std::string& to) {
+  STRATA_OS_CALL(rc, "link", "link " + from + " as " + to, ::link(from.c_str(), to.c_str()));
   return {};
 }
 

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include "os/os.h"
 #include "os/os_internal.h"
@@ -20,7 +21,12 @@ short lock_type(LockKind kind) { return kind == LockKind::shared ? F_RDLCK : F_W
 }  // namespace
 
 Result<bool> Os::try_lock_byte(int fd, std::uint64_t offset_bytes, LockKind kind) {
-  struct flock range = byte_range(lock_type(kind), offset_bytes, 1);
+  return try_lock_range(fd, offset_bytes, 1, kind);
+}
+
+Result<bool> Os::try_lock_range(int fd, std::uint64_t offset_bytes, std::uint64_t bytes,
+                                LockKind kind) {
+  struct flock range = byte_range(lock_type(kind), offset_bytes, bytes);
   if (const int injected = before("lock")) return unexpected(status_from_errno(injected, "lock"));
   if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return true;
   if (errno == EAGAIN || errno == EACCES) return false;
@@ -38,6 +44,18 @@ Result<bool> Os::is_range_locked(int fd, std::uint64_t offset_bytes, std::uint64
   struct flock range = byte_range(lock_type(kind), offset_bytes, bytes);
   STRATA_OS_CALL(rc, "probe_lock", "probe lock", ::fcntl(fd, F_OFD_GETLK, &range));
   return range.l_type != F_UNLCK;
+}
+
+Result<bool> Os::try_lock_file(int fd, LockKind kind) {
+  if (const int injected = before("flock")) return unexpected(status_from_errno(injected, "flock"));
+  if (::flock(fd, (kind == LockKind::shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  return unexpected(status_from_errno(errno, "flock"));
+}
+
+Result<void> Os::unlock_file(int fd) {
+  STRATA_OS_CALL(rc, "unlock_file", "unlock file", ::flock(fd, LOCK_UN));
+  return {};
 }
 
 }  // namespace strata
