@@ -185,7 +185,7 @@ Result<Segment> PmemBackend::create(const SegmentUri& uri, const CreateOptions& 
 }
 
 Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlock& wanted,
-                                        const PoolFile& file) {
+                                        PoolFile& file) {
   STRATA_ASSIGN(
       const auto change,
       DirectoryChange::begin(os_, uri.container, Deadline::after_ms(options_.change_timeout_ms)));
@@ -201,7 +201,9 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
       return fail(Code::already_exists, "the name is taken");
     }
     STRATA_TRY(change->release(*taken));
+    STRATA_TRY(change->commit_part());  // its room is free from then on, for the new one too
   }
+  STRATA_ASSIGN(file, change->open_again());
   FoundEntry found;
   STRATA_ASSIGN(found.slot, change->find_free());
   const LockRange range = file.lock_range(found.slot);
@@ -242,7 +244,7 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
 Result<Segment> PmemBackend::create_in(const SegmentUri& uri, const CreateOptions& options) {
   STRATA_TRY(check_options(options));
   STRATA_ASSIGN(IdentityBlock identity, make_identity(os_, SegmentKind::pmem, uri.name, options));
-  STRATA_ASSIGN(PoolFile file, PoolFile::open(os_, uri.container, Access::read_write));
+  PoolFile file;  // holds the creator's locks on the slot
   STRATA_ASSIGN(const FoundEntry found, reserve(uri, identity, file));
   STRATA_STEP("create: name reserved");
   const auto finish = [&]() -> Result<Segment> {

@@ -57,8 +57,7 @@ class PmemBackend final : public Backend {
 
   Result<Segment> create_in(const SegmentUri& uri, const CreateOptions& options);
   // Puts a segment that is not ready into the directory, and locks it as its creator.
-  Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted,
-                             const PoolFile& file);
+  Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted, PoolFile& file);
   Result<SegmentStat> stat_entry(SegmentUri uri, const PoolFile& file, std::uint32_t slot,
                                  const DirectoryEntry& entry);
   void wrap(PmemMapping& mapping, const std::string& pool_path, const DirectoryEntry& entry);

@@ -1,5 +1,6 @@
 #include "pmem/directory_change.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <atomic>
@@ -151,7 +152,31 @@ Result<void> DirectoryChange::require_nobody() const {
   return {};
 }
 
+Result<PoolFile> DirectoryChange::open_again() const {
+  PoolFile again;
+  again.os = file_.os;
+  again.path = file_.path;
+  STRATA_ASSIGN(again.fd, file_.os->reopen(file_.fd.get(), O_RDWR));
+  again.file_bytes = file_.file_bytes;
+  again.directory_offset_bytes = file_.directory_offset_bytes;
+  return again;
+}
+
 Result<void> DirectoryChange::commit() {
+  STRATA_TRY(commit_transaction());
+  make_even();
+  STRATA_STEP("directory: sequence even");
+  return {};
+}
+
+Result<void> DirectoryChange::commit_part() {
+  STRATA_TRY(commit_transaction());
+  STRATA_TRY(pool_.begin());
+  is_open_ = true;
+  return {};
+}
+
+Result<void> DirectoryChange::commit_transaction() {
   DirectoryState& state = head_->state;
   STRATA_TRY(pool_.snapshot(&state, sizeof state));
   state.changes += 1;
@@ -165,8 +190,6 @@ Result<void> DirectoryChange::commit() {
   pool_.commit();
   is_open_ = false;
   STRATA_STEP("directory: committed");
-  make_even();
-  STRATA_STEP("directory: sequence even");
   return {};
 }
 
@@ -275,6 +298,7 @@ Result<std::uint32_t> DirectoryChange::sweep() {
     STRATA_TRY(release(slot));
     ++released;
   }
+  if (released != 0) STRATA_TRY(commit_part());
   return released;
 }
 

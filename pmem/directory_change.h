@@ -50,7 +50,10 @@ class DirectoryChange {
   DirectoryChange& operator=(const DirectoryChange&) = delete;
 
   const PoolFile& file() const { return file_; }
+  // The same file, whatever has its name by now, opened once more: for locks of its own.
+  Result<PoolFile> open_again() const;
   ObjectPool& objects() { return pool_; }
+  const ObjectPool& objects() const { return pool_; }
   std::uint32_t slot_count() const { return slot_count_; }
   const DirectoryHead& head() const { return *head_; }
   const DirectoryEntry& entry(std::uint32_t slot) const { return entries_[slot]; }
@@ -70,8 +73,12 @@ class DirectoryChange {
   Result<void> put(std::uint32_t slot, DirectoryEntry entry);
   // Frees the slot's object and the slot.
   Result<void> release(std::uint32_t slot);
-  // Frees what is retired or was staged by a process that is gone. Returns how many slots.
+  // Frees what is retired or was staged by a process that is gone, and commits that. Returns how
+  // many slots.
   Result<std::uint32_t> sweep();
+  // Commits what was done so far and goes on with another transaction: the rest is all or nothing
+  // by itself. libpmemobj gives room that was freed out again only after a commit.
+  Result<void> commit_part();
   Result<void> set_user_root(std::uint64_t offset_bytes, std::uint64_t bytes);
   Result<void> commit();
   // This file has lost its name to another: whoever still has it open must never believe it.
@@ -88,6 +95,7 @@ class DirectoryChange {
   static Result<std::unique_ptr<DirectoryChange>> lock(Os& os, const std::string& path,
                                                        Deadline deadline);
   Result<void> start();
+  Result<void> commit_transaction();
   void make_even();
 
   PoolFile file_;

@@ -176,6 +176,8 @@ Result<Pool::Located> Pool::locate(std::string_view name, std::uint64_t version,
     // The lease counts only if the slot still was this segment's when we got it.
     STRATA_ASSIGN(const bool is_still, file.is_still(found.sequence));
     if (!is_still) return fail(Code::not_ready, path_ + ": its directory is being changed");
+    STRATA_ASSIGN(const bool is_named, file.has_its_name());
+    if (!is_named) return fail(Code::not_ready, path_ + ": another pool has taken its name");
     located.file = std::move(file);
     located.found = found;
     return located;

@@ -189,6 +189,7 @@ Result<void> Pool::make_user_root(std::uint64_t bytes, Deadline deadline) const 
   if (change->head().state.user_root_offset_bytes != 0) {
     return fail(Code::already_exists, path_ + ": has a typed root");
   }
+  STRATA_TRY(change->sweep());
   STRATA_ASSIGN(const std::uint64_t offset, change->objects().allocate(bytes, kUserRootObjectType));
   std::memset(change->objects().at(offset), 0, bytes);
   change->objects().persist(change->objects().at(offset), bytes);

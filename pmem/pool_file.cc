@@ -209,6 +209,14 @@ Result<bool> PoolFile::is_still(std::uint64_t sequence) const {
   return now == sequence;
 }
 
+Result<bool> PoolFile::has_its_name() const {
+  STRATA_ASSIGN(const auto opened, os->fstat(fd.get()));
+  const auto named = os->stat(path);
+  if (!named && named.error().code() == Code::not_found) return false;
+  if (!named) return unexpected(named.error());
+  return named->st_dev == opened.st_dev && named->st_ino == opened.st_ino;
+}
+
 namespace {
 
 Result<std::vector<IndexEntry>> read_index(const PoolFile& file, const DirectoryHead& head) {

@@ -54,6 +54,9 @@ struct PoolFile {
   // Whether nothing has changed since `sequence` was read.
   Result<bool> is_still(std::uint64_t sequence) const;
 
+  // Whether the path still leads to this file: growing and repairing put another in its place.
+  Result<bool> has_its_name() const;
+
   LockRange lock_range(std::uint32_t slot) const {
     return {fd.get(), kLockBaseBytes + slot * kLockRangeBytes};
   }

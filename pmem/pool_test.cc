@@ -1,6 +1,7 @@
 #include "pmem/pool.h"
 
 #include <fcntl.h>
+#include <signal.h>
 
 #include <cstring>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include "tests/catch.h"
 
 using namespace strata;
+using strata::test::in_child;
 using strata::test::make_pool;
 using strata::test::TempDir;
 
@@ -166,4 +168,56 @@ TEST_CASE("a_c_program_that_knows_only_libpmemobj_reads_a_segment_of_the_pool") 
   std::getline(out, line);
   CHECK(line == "hello from another program");
   CHECK(std::system(("pmempool check " + pool.path()).c_str()) == 0);
+}
+
+TEST_CASE("the_room_that_a_killed_process_had_staged_is_there_for_the_next") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p.pool", MiB(16));
+  const auto stage_most = [&] { return pool.stage({.name = "a", .payload_bytes = MiB(8)}); };
+  const int status = in_child([&] {
+    const auto staged = stage_most();
+    if (staged) ::raise(SIGKILL);
+    return 1;
+  });
+  REQUIRE(strata::test::was_killed(status));
+  const auto staged = stage_most();
+  INFO((staged ? "" : staged.error().message()));
+  CHECK(staged);
+}
+
+TEST_CASE("the_room_of_what_was_removed_in_use_is_there_when_its_last_reader_has_gone") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p.pool", MiB(16));
+  PmemBackend backend(os);
+  { REQUIRE(backend.create({"pmem", pool.path(), "a"}, {.payload_bytes = MiB(8)})); }
+  {
+    const Segment reader =
+        backend.attach({"pmem", pool.path(), "a"}, {.access = Access::read_only}).value();
+    REQUIRE(backend.remove({"pmem", pool.path(), "a"}, {.even_if_attached = true}));
+    CHECK(!backend.create({"pmem", pool.path(), "b"}, {.payload_bytes = MiB(8)}));
+  }
+  const auto made = backend.create({"pmem", pool.path(), "b"}, {.payload_bytes = MiB(8)});
+  INFO((made ? "" : made.error().message()));
+  CHECK(made);
+}
+
+TEST_CASE("the_room_of_a_creator_that_died_is_there_for_the_next_of_its_name") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p.pool", MiB(16));
+  const CreateOptions most{.payload_bytes = MiB(8), .publish = Publish::by_creator};
+  const int status = in_child([&] {
+    RealOs child_os;
+    PmemBackend backend(child_os);
+    const auto made = backend.create({"pmem", pool.path(), "a"}, most);
+    if (made) ::raise(SIGKILL);
+    return 1;
+  });
+  REQUIRE(strata::test::was_killed(status));
+  PmemBackend backend(os);
+  const auto made = backend.create({"pmem", pool.path(), "a"}, most);
+  INFO((made ? "" : made.error().message()));
+  CHECK(made);
 }

@@ -85,12 +85,13 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
   if (!identity) return context(identity.error());
   StagedSegment staged;
   staged.name_ = options.name;
-  auto file = PoolFile::open(*os_, path_, Access::read_write);
-  if (!file) return context(file.error());
-  staged.file_ = std::move(*file);
   {
     auto change = DirectoryChange::begin(*os_, path_, options.deadline);
     if (!change) return context(change.error());
+    // Not by its name before, which a larger pool, or a repaired one, may have taken since.
+    auto file = (*change)->open_again();
+    if (!file) return context(file.error());
+    staged.file_ = std::move(*file);
     const auto filled = fill_staged(**change, *identity, options, staged);
     if (!filled) return context(filled.error());
     if (auto done = (*change)->commit(); !done) return context(done.error());
