@@ -12,6 +12,7 @@
 #include "pmem/backup_format.h"
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
+#include "pmem/other_objects.h"
 #include "pmem/transfer.h"
 #include "segment/uri.h"
 
@@ -173,6 +174,7 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
   if (!frozen) return context(frozen.error());
   if (auto quiet = (*frozen)->require_no_writers(); !quiet) return context(quiet.error());
   const DirectoryChange& source = **frozen;
+  if (auto whole = require_only_segments(source, "a backup"); !whole) return context(whole.error());
   std::vector<std::uint32_t> slots;
   for (std::uint32_t slot = 0; slot < source.slot_count(); ++slot) {
     const DirectoryEntry& entry = source.entry(slot);

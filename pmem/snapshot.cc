@@ -9,6 +9,7 @@
 
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
+#include "pmem/other_objects.h"
 #include "pmem/parallel.h"
 #include "pmem/transfer.h"
 
@@ -200,6 +201,9 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
                           fmt::format("it has {} already", format_bytes(file.file_bytes))));
   }
   if (auto quiet = (*frozen)->require_nobody(); !quiet) return context(quiet.error());
+  if (auto whole = require_only_segments(**frozen, "the larger pool"); !whole) {
+    return context(whole.error());
+  }
   const auto facts = os.fstat(file.fd.get());
   if (!facts) return context(facts.error());
   std::uint64_t nonce = 0;
