@@ -12,8 +12,8 @@
 #include "pmem/backup_format.h"
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
+#include "pmem/new_file.h"
 #include "pmem/other_objects.h"
-#include "pmem/transfer.h"
 #include "segment/uri.h"
 
 namespace strata {
@@ -186,7 +186,8 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
     return source.entry(a).version < source.entry(b).version;
   });
   BackupReport report;
-  auto written = write_new_file(os, to, options.replace, [&](int fd) -> Result<void> {
+  const WriteRequest request{to, options.replace, source.file().fd.get()};
+  auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     Writer writer{os, fd, sizeof(BackupHeader)};
     for (const std::uint32_t slot : slots) {
       if (const std::string problem = source.problem(slot); !problem.empty()) {
@@ -230,25 +231,17 @@ Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::st
   BackupReport report;
   report.file_bytes = header->file_bytes;
   if (os.stat(to)) return context(Status(Code::already_exists, "it exists"));
-  std::uint64_t nonce = 0;
-  if (auto got = os.get_random(std::as_writable_bytes(std::span(&nonce, 1))); !got) {
-    return context(got.error());
-  }
-  const std::string unfinished = fmt::format("{}.{:016x}.restored", to, nonce);
   const auto build = [&]() -> Result<void> {
+    STRATA_ASSIGN(NewFile file, NewFile::make(os, to));
     STRATA_ASSIGN(const Pool pool,
-                  Pool::create(os, unfinished,
-                               {.bytes = options.bytes ? options.bytes : header->pool_bytes,
-                                .slots = header->slot_count}));
+                  Pool::create_in(os, file,
+                                  {.bytes = options.bytes ? options.bytes : header->pool_bytes,
+                                   .slots = header->slot_count}));
     for (std::uint32_t i = 0; i < header->version_count; ++i)
       STRATA_TRY(read_version(reader, *header, pool, report));
-    STRATA_ASSIGN(const Fd done, os.open(unfinished, O_RDWR));
-    STRATA_TRY(os.fsync(done.get()));
-    return os.link_fd(done.get(), to);
+    return file.give_name(to);
   };
-  auto built = build();
-  (void)os.unlink(unfinished);
-  if (!built) return context(built.error());
+  if (auto built = build(); !built) return context(built.error());
   return report;
 }
 

@@ -121,6 +121,8 @@ class VerifiedReader {
   // Copies [offset, offset + into.size()), verifying each block that it touches.
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) const;
   const DirectoryEntry& entry() const { return entry_; }
+  // Of the pool's file, while the reader holds it open.
+  int pool_fd() const { return file_.fd.get(); }
   // The payload without any check.
   std::span<const std::byte> unverified() const;
   const HeaderPage& header() const;

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -17,6 +18,16 @@ Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::str
   const auto filled = os.fallocate(fd, 0, 0, file_bytes);
   if (filled || filled.error().code() == Code::unsupported) return {};
   return unexpected(filled.error().in(path + ": fill the holes of the file"));
+}
+
+Result<void> reserve_blocks(Os& os, int fd, std::uint64_t bytes) {
+  const auto reserved = os.fallocate(fd, 0, 0, bytes);
+  if (reserved || reserved.error().code() != Code::unsupported) return reserved;
+  const std::vector<std::byte> zeros(MiB(1));
+  for (std::uint64_t at = 0; at < bytes; at += zeros.size()) {
+    STRATA_TRY(os.pwrite(fd, std::span(zeros).first(std::min(bytes - at, zeros.size())), at));
+  }
+  return {};
 }
 
 Result<void> unshare_blocks(Os& os, int fd, FileRange range, std::span<const FileRange> kept,

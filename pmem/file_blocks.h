@@ -22,6 +22,9 @@ namespace strata {
 // `facts` are those of the file behind `fd`, which is `path` in errors.
 Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path);
 
+// Makes an empty file that long, of zeros, with all its blocks.
+Result<void> reserve_blocks(Os& os, int fd, std::uint64_t bytes);
+
 // Of what lies in `range`, but not in `kept`. `kept` is ascending.
 Result<void> unshare_blocks(Os& os, int fd, FileRange range, std::span<const FileRange> kept,
                             const std::string& path);

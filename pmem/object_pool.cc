@@ -102,6 +102,14 @@ Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const cha
   return failure;
 }
 
+Result<ObjectPool> ObjectPool::create_in_file(const std::string& path, const char* layout) {
+  if (PMEMobjpool* pool = pmemobj_create(path.c_str(), layout, 0, 0)) return ObjectPool(pool);
+  const int error = errno;
+  auto failure = obj_failure(error, "make a pool");
+  if (error == EINVAL) return fail(Code::invalid_argument, failure.value().message());
+  return failure;
+}
+
 Result<unsigned> ObjectPool::define_class(std::uint64_t unit_bytes, unsigned units) const {
   pobj_alloc_class_desc description{};
   description.unit_size = unit_bytes;

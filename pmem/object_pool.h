@@ -32,6 +32,8 @@ class ObjectPool {
   // invalid_argument. On failure the file is removed.
   static Result<ObjectPool> create(Os& os, const std::string& path, const char* layout,
                                    std::uint64_t pool_bytes, mode_t mode);
+  // In a file of zeros that is as long as the pool shall be. Errors: invalid_argument.
+  static Result<ObjectPool> create_in_file(const std::string& path, const char* layout);
   ObjectPool(ObjectPool&& other) noexcept
       : pool_(std::exchange(other.pool_, nullptr)), page_class_(other.page_class_) {}
   ObjectPool& operator=(ObjectPool&&) = delete;

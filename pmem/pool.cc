@@ -8,8 +8,11 @@
 
 #include "base/step.h"
 #include "pmem/directory_change.h"
+#include "pmem/file_blocks.h"
+#include "pmem/new_file.h"
 #include "pmem/object_pool.h"
 #include "pmem/rehearsal.h"
+#include "pmem/zones.h"
 #include "segment/new_segment.h"
 #include "segment/uri.h"
 
@@ -28,35 +31,33 @@ constexpr std::uint32_t kDefaultSlots = 2944;
 }  // namespace
 
 Result<Pool> Pool::create(Os& os, const std::string& path, const PoolCreateOptions& options) {
+  const auto build = [&]() -> Result<void> {
+    if (os.stat(path)) return fail(Code::already_exists, "it exists");
+    STRATA_ASSIGN(NewFile file, NewFile::make(os, path));
+    STRATA_TRY(create_in(os, file, options));
+    return file.give_name(path);
+  };
+  if (auto done = build(); !done) return unexpected(done.error().in("create pool " + path));
+  return Pool(os, path);
+}
+
+Result<Pool> Pool::create_in(Os& os, const NewFile& file, const PoolCreateOptions& options) {
   if (options.bytes < kMinPoolBytes || options.slots > kMaxSlots) {
     return fail(Code::invalid_argument,
-                fmt::format("create pool {}: {} with {} slots; it takes at least {} and at most {} "
-                            "slots",
-                            path, format_bytes(options.bytes), options.slots,
-                            format_bytes(kMinPoolBytes), kMaxSlots));
+                fmt::format("{} with {} slots; it takes at least {} and at most {} slots",
+                            format_bytes(options.bytes), options.slots, format_bytes(kMinPoolBytes),
+                            kMaxSlots));
   }
-  if (os.stat(path)) return fail(Code::already_exists, "create pool " + path + ": it exists");
-  std::uint64_t nonce = 0;
-  STRATA_TRY(os.get_random(std::as_writable_bytes(std::span(&nonce, 1))));
-  // Under another name first: nobody must meet a pool that is half made.
-  const std::string unfinished = fmt::format("{}.{:016x}.new", path, nonce);
-  const auto give_up = [&](const Status& status) {
-    (void)os.unlink(unfinished);
-    return unexpected(status.in("create pool " + path));
-  };
+  STRATA_TRY(reserve_blocks(os, file.fd(), usable_pool_bytes(options.bytes)));
   {
-    auto pool = ObjectPool::create(os, unfinished, kPoolLayoutName, options.bytes, options.mode);
-    if (!pool) return give_up(pool.error());
-    const std::uint32_t slots = options.slots ? options.slots : kDefaultSlots;
-    if (auto done = format_directory(os, *pool, slots); !done) return give_up(done.error());
+    STRATA_ASSIGN(ObjectPool pool,
+                  ObjectPool::create_in_file(file.working_path(), kPoolLayoutName));
+    STRATA_TRY(format_directory(os, pool, options.slots ? options.slots : kDefaultSlots));
   }
-  auto fd = os.open(unfinished, O_RDWR);
-  if (!fd) return give_up(fd.error());
-  if (auto synced = os.fsync(fd->get()); !synced) return give_up(synced.error());
-  if (auto named = os.link_fd(fd->get(), path); !named) return give_up(named.error());
-  (void)os.unlink(unfinished);
-  trust_new_pool(os, path);
-  return Pool(os, path);
+  // Last: it may forbid what libpmemobj does.
+  STRATA_TRY(os.fchmod(file.fd(), options.mode));
+  trust_new_pool(os, file.working_path());
+  return Pool(os, file.working_path());
 }
 
 Result<Pool> Pool::open(Os& os, const std::string& path) {

@@ -37,6 +37,7 @@
 namespace strata {
 
 class DirectoryChange;
+class NewFile;
 
 inline constexpr std::uint64_t kMinPoolBytes = MiB(8);
 
@@ -121,9 +122,12 @@ struct PoolEntry {
 
 class Pool {
  public:
-  // A new pool file, complete under its name or not there at all. Errors: already_exists,
-  // exhausted, invalid_argument under 8 MiB.
+  // A new pool file, complete under its name or not there at all. Of some sizes it gets up to
+  // 768 KiB less: see pmem/zones.h. Errors: already_exists, exhausted, invalid_argument under 8
+  // MiB.
   static Result<Pool> create(Os& os, const std::string& path, const PoolCreateOptions& options);
+  // The same in an empty file that has no name yet, for whoever fills the pool first.
+  static Result<Pool> create_in(Os& os, const NewFile& file, const PoolCreateOptions& options);
   // Checks that there is such a pool.
   static Result<Pool> open(Os& os, const std::string& path);
 

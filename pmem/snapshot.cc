@@ -5,13 +5,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
+#include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/parallel.h"
-#include "pmem/transfer.h"
 
 namespace strata {
 namespace {
@@ -144,7 +143,8 @@ Result<SnapshotReport> snapshot_pool(const Pool& pool, const std::string& to,
   const PoolFile& file = (*frozen)->file();
   SnapshotReport report;
   report.bytes = file.file_bytes;
-  auto written = write_new_file(os, to, options.replace, [&](int fd) -> Result<void> {
+  const WriteRequest request{to, options.replace, file.fd.get()};
+  auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     if (os.clone_file(fd, file.fd.get())) {
       report.method = CopyMethod::reflink;
       STRATA_TRY((*frozen)->own_blocks());
@@ -204,18 +204,15 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
   if (auto whole = require_only_segments(**frozen, "the larger pool"); !whole) {
     return context(whole.error());
   }
-  const auto facts = os.fstat(file.fd.get());
-  if (!facts) return context(facts.error());
-  std::uint64_t nonce = 0;
-  if (auto got = os.get_random(std::as_writable_bytes(std::span(&nonce, 1))); !got) {
-    return context(got.error());
-  }
-  const std::string larger = fmt::format("{}.{:016x}.grown", pool.path(), nonce);
   const auto build = [&]() -> Result<void> {
-    STRATA_ASSIGN(const Pool grown, Pool::create(os, larger,
-                                                 {.bytes = new_bytes,
-                                                  .slots = (*frozen)->slot_count(),
-                                                  .mode = facts->st_mode & 0777u}));
+    STRATA_ASSIGN(const OldFile old, OldFile::find(os, pool.path()));
+    STRATA_TRY(old.require_no_other_names());
+    STRATA_ASSIGN(NewFile larger, NewFile::make(os, old.path));
+    STRATA_ASSIGN(
+        const Pool grown,
+        Pool::create_in(os, larger, {.bytes = new_bytes, .slots = (*frozen)->slot_count()}));
+    STRATA_ASSIGN(const auto facts, os.fstat(larger.fd()));
+    report.new_bytes = static_cast<std::uint64_t>(facts.st_size);
     std::vector<std::string> lost;
     STRATA_ASSIGN(report.segments, copy_segments(file, entries_in(**frozen), grown, lost));
     if (!lost.empty()) {
@@ -223,19 +220,11 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
                                              "the pool first",
                                              lost.size(), lost.front()));
     }
-    STRATA_ASSIGN(const Fd fd, os.open(larger, O_RDWR));
-    STRATA_TRY(os.fsync(fd.get()));
-    STRATA_TRY(os.rename(larger, pool.path()));
+    STRATA_TRY(larger.replace(old));
     (*frozen)->abandon();
-    const std::string parent = std::filesystem::path(pool.path()).parent_path().string();
-    STRATA_ASSIGN(const Fd directory,
-                  os.open(parent.empty() ? "." : parent, O_RDONLY | O_DIRECTORY));
-    return os.fsync(directory.get());
+    return {};
   };
-  if (auto done = build(); !done) {
-    (void)os.unlink(larger);
-    return context(done.error());
-  }
+  if (auto done = build(); !done) return context(done.error());
   return report;
 }
 

@@ -4,36 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
+#include "pmem/new_file.h"
 #include "pmem/parallel.h"
 
 namespace strata {
-
-Result<void> write_new_file(Os& os, const std::string& path, bool replace,
-                            const std::function<Result<void>(int fd)>& write) {
-  if (!replace && os.stat(path)) return fail(Code::already_exists, path + ": it exists");
-  std::uint64_t nonce = 0;
-  STRATA_TRY(os.get_random(std::as_writable_bytes(std::span(&nonce, 1))));
-  const std::string unfinished = fmt::format("{}.{:016x}.new", path, nonce);
-  const auto fill = [&]() -> Result<void> {
-    STRATA_ASSIGN(const Fd fd, os.open(unfinished, O_RDWR | O_CREAT | O_EXCL, 0600));
-    STRATA_TRY(write(fd.get()));
-    STRATA_TRY(os.fsync(fd.get()));
-    if (replace) return os.rename(unfinished, path);
-    STRATA_TRY(os.link_fd(fd.get(), path));
-    return os.unlink(unfinished);
-  };
-  auto done = fill();
-  if (!done) {
-    (void)os.unlink(unfinished);
-    return done;
-  }
-  // The name as well must survive a power failure.
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  STRATA_ASSIGN(const Fd directory, os.open(parent.empty() ? "." : parent, O_RDONLY | O_DIRECTORY));
-  return os.fsync(directory.get());
-}
 
 Result<CheckpointReport> import_file(const std::string& path, const Pool& pool,
                                      const std::string& name, const CheckpointOptions& options) {
@@ -78,7 +53,8 @@ Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std
   Os& os = pool.os();
   RestoreReport report{reader->version(), reader->bytes(),
                        reader->has_checksums() ? reader->block_count() : 0};
-  auto written = write_new_file(os, path, options.replace, [&](int fd) -> Result<void> {
+  const WriteRequest request{path, options.replace, reader->pool_fd()};
+  auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     const auto save = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
       for (std::uint64_t i = first; i < last; ++i) {
         const std::uint64_t at = i * reader->block_bytes();

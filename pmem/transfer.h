@@ -26,9 +26,4 @@ struct ExportOptions {
 Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
                                   const std::string& path, const ExportOptions& options = {});
 
-// Fails where `path` exists, unless `replace`; then `write` fills a file beside it, which is
-// synced and gets the name. Nothing is left behind on failure.
-Result<void> write_new_file(Os& os, const std::string& path, bool replace,
-                            const std::function<Result<void>(int fd)>& write);
-
 }  // namespace strata
