@@ -4,21 +4,36 @@
 #include "base/bytes.h"
 #include "pmem/pool.h"
 #include "pmem/snapshot.h"
+#include "tools/create_flags.h"
 #include "tools/pool_commands.h"
 
 namespace strata::tools {
 namespace {
 
-struct CreateFlags {
+struct MakeFlags {
   std::string path;
   PoolCreateOptions options;
+  std::string mode = "0600";
 };
 
-Result<ExitCode> create(Context& context, const CreateFlags& flags) {
-  STRATA_TRY(Pool::create(context.os(), flags.path, flags.options));
-  context.output().json({{"path", flags.path}, {"bytes", flags.options.bytes}, {"created", true}});
-  context.output().line(
-      fmt::format("created {}, {}", flags.path, format_bytes(flags.options.bytes)));
+// Where a pool got another size than was asked for.
+void note_size(Context& context, std::uint64_t wanted_bytes, std::uint64_t bytes) {
+  if (bytes == wanted_bytes) return;
+  context.output().note(
+      fmt::format("{} bytes, not {}: with what is between, libpmemobj's last zone "
+                  "would be larger than it can manage",
+                  bytes, wanted_bytes));
+}
+
+Result<ExitCode> create(Context& context, const MakeFlags& flags) {
+  PoolCreateOptions options = flags.options;
+  STRATA_ASSIGN(options.mode, parse_mode(flags.mode));
+  STRATA_TRY(Pool::create(context.os(), flags.path, options));
+  STRATA_ASSIGN(const auto facts, context.os().stat(flags.path));
+  const auto bytes = static_cast<std::uint64_t>(facts.st_size);
+  context.output().json({{"path", flags.path}, {"bytes", bytes}, {"created", true}});
+  context.output().line(fmt::format("created {}, {}", flags.path, format_bytes(bytes)));
+  note_size(context, options.bytes, bytes);
   return ExitCode::done;
 }
 
@@ -37,6 +52,7 @@ Result<ExitCode> grow(Context& context, const GrowFlags& flags) {
   context.output().line(fmt::format("{}: {} to {}, {}", flags.path, format_bytes(report.old_bytes),
                                     format_bytes(report.new_bytes),
                                     count_of(report.segments, "segment version")));
+  note_size(context, flags.bytes, report.new_bytes);
   return ExitCode::done;
 }
 
@@ -90,13 +106,14 @@ Result<ExitCode> rollback(Context& context, const RollbackFlags& flags) {
 }  // namespace
 
 void add_pool_making(Commands& pool) {
-  const auto created = std::make_shared<CreateFlags>();
+  const auto created = std::make_shared<MakeFlags>();
   pool.add("create", "Make a pool.", "strata pool create run.pool --size 4G",
            [created](Context& context) { return create(context, *created); })
       .word("PATH", created->path, "the pool's file")
       .required_size("--size", created->options.bytes, "of the file, at least 8M")
       .option("--slots", created->options.slots,
-              "segments and old versions it can hold; default 2944");
+              "segments and old versions it can hold; default 2944")
+      .option_with_default("--mode", created->mode, "permission bits, octal", "MODE");
 
   const auto grown = std::make_shared<GrowFlags>();
   pool.add("grow", "Put a larger pool with the same content in its place.",

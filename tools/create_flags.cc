@@ -53,6 +53,13 @@ Tier tier_of(std::string_view name) {
 
 }  // namespace
 
+Result<std::uint32_t> parse_mode(std::string_view text) {
+  std::uint32_t mode = 0;
+  if (read_number(text, mode, 8) && mode <= 0777) return mode;
+  return fail(Code::invalid_argument,
+              fmt::format("--mode: '{}' is not an octal mode such as 0600", text));
+}
+
 void CreateFlags::add_placement(Arguments& arguments) {
   arguments.alternatives("Placement")
       .option("--node", node_, "all pages on this NUMA node", "N")
@@ -114,10 +121,7 @@ Result<CreateOptions> CreateFlags::to_options() const {
   options.job_id = job_;
   options.max_bytes = max_bytes_;
   options.commit = is_sparse_ ? Commit::sparse : Commit::up_front;
-  if (!read_number(mode_, options.mode, 8) || options.mode > 0777) {
-    return fail(Code::invalid_argument,
-                fmt::format("--mode: '{}' is not an octal mode such as 0600", mode_));
-  }
+  STRATA_ASSIGN(options.mode, parse_mode(mode_));
   if (options.lifetime == Lifetime::job && job_.empty()) {
     return fail(Code::invalid_argument, "--lifetime job: say which with --job ID");
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -11,6 +12,9 @@
 #include "tools/arguments.h"
 
 namespace strata::tools {
+
+// Permission bits as the shell writes them: "0640". Errors: invalid_argument.
+Result<std::uint32_t> parse_mode(std::string_view text);
 
 class CreateFlags {
  public:
