@@ -12,6 +12,7 @@
 #include "os/fault_os.h"
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
+#include "pmem/repair.h"
 #include "pmem/snapshot.h"
 #include "pmem/testing.h"
 #include "pmem/transfer.h"
@@ -55,6 +56,10 @@ std::vector<std::pair<std::string, Operation>> replacements() {
       {"grow",
        [](Os& os, const Pool&, const std::string& path) {
          return discard(grow_pool(Pool::at(os, path), MiB(12)));
+       }},
+      {"repair",
+       [](Os& os, const Pool&, const std::string& path) {
+         return discard(repair_pool(os, path, {.in_place = true}));
        }},
       {"snapshot",
        [](Os&, const Pool& other, const std::string& path) {
@@ -190,7 +195,7 @@ TEST_CASE("a_pool_is_not_replaced_by_what_is_made_of_it") {
   std::filesystem::create_symlink("p", dir / "link");
   const ino_t before = os.stat(pool.path()).value().st_ino;
   for (const auto& [name, operate] : replacements()) {
-    if (name == "grow") continue;
+    if (name == "grow" || name == "repair") continue;
     INFO(name);
     const auto refused = operate(os, pool, dir / "link");
     REQUIRE(!refused);

@@ -7,6 +7,7 @@
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/persistent.h"
+#include "pmem/repair.h"
 #include "pmem/snapshot.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
@@ -75,6 +76,26 @@ TEST_CASE("a_backup_of_a_pool_that_holds_other_objects_is_refused_and_names_them
   REQUIRE(!made);
   require_named(made.error());
   CHECK(!os.stat(dir / "b"));
+}
+
+TEST_CASE("a_repair_drops_other_objects_only_where_that_was_asked_for_and_then_names_them") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_mixed_pool(os, dir / "p");
+  for (const bool in_place : {false, true}) {
+    const auto refused = repair_pool(os, pool.path(), {.in_place = in_place});
+    REQUIRE(!refused);
+    require_named(refused.error());
+    CHECK(refused.error().message().find("--drop-objects") != std::string::npos);
+    CHECK(os.list_directory(dir.path()).value() == std::vector<std::string>{"p"});
+  }
+  CHECK(has_its_objects(os, pool.path()));
+  const auto dropped = repair_pool(os, pool.path(), {.drop_objects = true}).value();
+  CHECK(dropped.heap_was_walked);
+  CHECK(dropped.versions_kept == 1);
+  REQUIRE(dropped.lost.size() == 1);
+  CHECK(dropped.lost[0].find("2 objects that are no segments") != std::string::npos);
+  CHECK(has_its_objects(os, pool.path()));
 }
 
 TEST_CASE("a_snapshot_keeps_objects_that_are_no_segments") {

@@ -5,99 +5,118 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
-#include "base/crc32c.h"
-#include "pmem/directory_change.h"
+#include "base/step.h"
+#include "pmem/new_file.h"
+#include "pmem/other_objects.h"
+#include "pmem/pool_hold.h"
+#include "pmem/salvage.h"
 #include "pmem/snapshot.h"
-#include "segment/header.h"
 
 namespace strata {
 namespace {
 
-// The entry that stands in the header page at `at`, if it is one and is sound.
-bool read_entry_copy(const PoolFile& file, std::uint64_t at, std::span<const std::byte> page,
-                     DirectoryEntry& entry) {
-  if (std::memcmp(page.data(), kHeaderMagic.data(), kHeaderMagic.size()) != 0) return false;
-  std::memcpy(&entry, page.data() + offsetof(HeaderPage, backend), sizeof entry);
-  const auto covered = std::as_bytes(std::span(&entry, 1)).first(offsetof(DirectoryEntry, crc32c));
-  if (crc32c(covered) != entry.crc32c || entry.header_offset_bytes != at) return false;
-  if (!check_entry(entry, file.file_bytes)) return false;
-  const auto identity = read_identity_block(page);
-  return identity && identity->uuid == entry.uuid;
+constexpr std::uint64_t kWalkTimeoutMs = 10'000;
+constexpr const char* kKeptSuffix = ".damaged";
+
+// The pool's header, with the number that libpmemobj counts up whenever it opens the pool, and the
+// directory's head, with its sequence: whoever changes a pool changes one of them.
+Result<std::vector<std::byte>> read_stamp(const PoolFile& file) {
+  std::vector<std::byte> stamp(kObjHeaderBytes + sizeof(DirectoryHead));
+  const std::span<std::byte> head = std::span(stamp).first(kObjHeaderBytes);
+  STRATA_TRY(file.os->pread(file.fd.get(), head, 0));
+  std::uint64_t root = 0;
+  std::memcpy(&root, stamp.data() + kObjRootOffsetAt, sizeof root);
+  if (root < file.file_bytes) {
+    STRATA_TRY(file.os->pread(file.fd.get(), std::span(stamp).subspan(head.size()), root));
+  }
+  return stamp;
 }
 
-// Looks at every page of the file for header pages.
-Result<std::vector<PoolEntry>> search_entries(const PoolFile& file) {
-  std::vector<PoolEntry> found;
-  std::vector<std::byte> chunk(MiB(4));
-  for (std::uint64_t at = 0; at < file.file_bytes; at += chunk.size()) {
-    STRATA_ASSIGN(const std::size_t got, file.os->pread(file.fd.get(), chunk, at));
-    for (std::size_t page = 0; page + kHeaderBytes <= got; page += kPageBytes) {
-      PoolEntry each;
-      if (read_entry_copy(file, at + page, std::span(chunk).subspan(page, kHeaderBytes),
-                          each.entry)) {
-        found.push_back(each);
-      }
+struct Survey {
+  PoolHold hold;
+  Salvage salvage;
+  Result<OtherObjects> others;
+};
+
+// libpmemobj cannot walk a heap while we have the pool's lock. So the look comes first, and counts
+// if by the time that we have it nobody has been there.
+Result<Survey> survey(Os& os, const std::string& path, const RepairOptions& options) {
+  const KeepOut whom = options.in_place ? KeepOut::everybody : KeepOut::writers;
+  while (true) {
+    STRATA_ASSIGN(const PoolFile before, open_unchecked(os, path, O_RDONLY));
+    STRATA_ASSIGN(const auto stamp, read_stamp(before));
+    auto found = salvage(before);
+    auto others =
+        look_for_other_objects(os, path, found ? found->object_offsets : std::set<std::uint64_t>{},
+                               Deadline::after_ms(kWalkTimeoutMs));
+    STRATA_ASSIGN(PoolHold hold, PoolHold::take(os, path, whom, options.deadline));
+    STRATA_ASSIGN(const auto stamp_now, read_stamp(hold.file()));
+    const bool was_held = !others && others.error().code() == Code::timed_out;
+    if (stamp_now == stamp && !was_held) {
+      if (!found) return unexpected(found.error());
+      return Survey{std::move(hold), std::move(*found), std::move(others)};
+    }
+    if (options.deadline.expired()) {
+      return fail(Code::timed_out, "other processes change the pool all the time");
     }
   }
-  // Freed objects keep their pages until the room is used again: what overlaps something newer,
-  // or is an older current version of the same name, is of the past.
-  std::sort(found.begin(), found.end(), [](const PoolEntry& a, const PoolEntry& b) {
-    return a.entry.published_unix_ns > b.entry.published_unix_ns;
-  });
-  std::map<std::string, bool> has_current;
-  std::vector<PoolEntry> kept;
-  for (PoolEntry& each : found) {
-    if (!has_state(each.entry, EntryState::current) &&
-        !has_state(each.entry, EntryState::previous)) {
-      continue;
-    }
-    const std::uint64_t begin = each.entry.object_offset_bytes;
-    const std::uint64_t end = begin + each.entry.object_bytes;
-    const bool overlaps = std::any_of(kept.begin(), kept.end(), [&](const PoolEntry& other) {
-      const std::uint64_t other_begin = other.entry.object_offset_bytes;
-      return begin < other_begin + other.entry.object_bytes && other_begin < end;
-    });
-    const std::string name(padded_text(each.entry.name));
-    if (overlaps) continue;
-    if (has_state(each.entry, EntryState::current)) {
-      if (has_current[name]) continue;
-      has_current[name] = true;
-    }
-    kept.push_back(each);
+}
+
+// Objects of segments that nothing names any more are among what is lost; all else is somebody's.
+Result<void> judge_others(const Survey& survey, const RepairOptions& options,
+                          RepairReport& report) {
+  report.heap_was_walked = survey.others.has_value();
+  if (!survey.others) {
+    report.lost.push_back(
+        "objects that are no segments, if there were any: the heap could not be "
+        "walked: " +
+        survey.others.error().message());
+    return {};
+  }
+  OtherObjects nameless, others;
+  for (const OtherObjects::Kind& kind : survey.others->kinds)
+    (kind.type == kSegmentObjectType ? nameless : others).kinds.push_back(kind);
+  if (!nameless.empty()) {
+    report.lost.push_back(
+        fmt::format("{} of segments that neither the directory nor a header page "
+                    "describes, {}",
+                    count_of(nameless.count(), "object"), format_bytes(nameless.bytes())));
+  }
+  if (others.empty()) return {};
+  if (!options.drop_objects) {
+    return fail(
+        Code::failed_precondition,
+        fmt::format("the pool holds {}, which the repaired pool would not have. Nothing was "
+                    "changed; with drop_objects (--drop-objects) they are left behind",
+                    others.describe()));
+  }
+  report.lost.push_back(others.describe());
+  return {};
+}
+
+Result<void> fill(Os& os, const Survey& survey, const NewFile& repaired, RepairReport& report) {
+  const std::uint64_t bytes = survey.hold.file().file_bytes & ~(kPageBytes - 1);
+  STRATA_ASSIGN(const Pool pool, Pool::create_in(os, repaired,
+                                                 {.bytes = std::max(bytes, kMinPoolBytes),
+                                                  .slots = survey.salvage.slots}));
+  STRATA_ASSIGN(report.versions_kept,
+                copy_segments(survey.hold.file(), survey.salvage.entries, pool, report.lost));
+  STRATA_ASSIGN(report.check, check_pool(os, pool.path()));
+  if (report.check.is_sound()) return {};
+  return fail(Code::internal, "the repaired pool does not pass its own check");
+}
+
+// The damaged file gets its other name first, so that at every moment the name means one of them.
+Result<std::string> swap_in(NewFile& repaired, const OldFile& damaged) {
+  const bool was_kept = !damaged.kept_as(kKeptSuffix).empty();
+  STRATA_ASSIGN(const std::string kept, damaged.keep_as(kKeptSuffix));
+  STRATA_STEP("repair: damaged file has another name");
+  if (auto done = repaired.replace(damaged); !done) {
+    if (!was_kept) (void)damaged.os->unlink(kept);
+    return unexpected(done.error());
   }
   return kept;
-}
-
-// A file that PoolFile::open refuses can still be searched.
-Result<PoolFile> open_anyhow(Os& os, const std::string& path) {
-  PoolFile file;
-  file.os = &os;
-  file.path = path;
-  STRATA_ASSIGN(file.fd, os.open(path, O_RDONLY));
-  STRATA_ASSIGN(const auto facts, os.fstat(file.fd.get()));
-  if (!S_ISREG(facts.st_mode)) return fail(Code::invalid_argument, path + ": is not a file");
-  file.file_bytes = static_cast<std::uint64_t>(facts.st_size);
-  return file;
-}
-
-Result<void> replace_damaged(Os& os, const std::string& path, RepairReport& report) {
-  // Nobody may be attached to the damaged file, which is about to lose its name.
-  STRATA_ASSIGN(const Fd fd, os.open(path, O_RDWR));
-  STRATA_ASSIGN(const bool is_used,
-                os.is_range_locked(fd.get(), kLockBaseBytes, kMaxSlots * kLockRangeBytes,
-                                   LockKind::exclusive));
-  if (is_used) {
-    return fail(Code::failed_precondition,
-                path + ": processes are attached to it; the repaired pool is " + report.path);
-  }
-  report.damaged_path = path + ".damaged";
-  STRATA_TRY(os.rename(path, report.damaged_path));
-  STRATA_TRY(os.rename(report.path, path));
-  report.path = path;
-  report.check.path = path;
-  return {};
 }
 
 }  // namespace
@@ -107,46 +126,30 @@ Result<RepairReport> repair_pool(Os& os, const std::string& path, const RepairOp
     return unexpected(status.in("repair " + path));
   };
   RepairReport report;
-  report.path = options.to.empty() ? path + ".repaired" : options.to;
-  auto file = open_anyhow(os, path);
-  if (!file) return context(file.error());
-  std::vector<PoolEntry> entries;
-  std::uint32_t slots = 0;
-  const auto copy = Pool::at(os, path).directory_as_it_is(Deadline::after_ms(1000));
-  const bool is_whole = copy && std::all_of(copy->problems.begin(), copy->problems.end(),
-                                            [](const std::string& why) { return why.empty(); });
-  if (is_whole) {
-    entries = entries_of(*copy);
-    slots = copy->head.header.slot_count;
-  } else {
-    auto found = search_entries(*file);
-    if (!found) return context(found.error());
-    entries = std::move(*found);
-    report.directory_was_rebuilt = true;
-    report.lost.push_back("directory: " + (copy ? "entries are damaged" : copy.error().message()) +
-                          "; made anew from the segments");
-    if (entries.empty() && !copy) {
-      return context(
-          Status(Code::corrupt, "no segment can be found in it: " + copy.error().message()));
+  const auto build = [&]() -> Result<void> {
+    if (options.in_place && !options.to.empty()) {
+      return fail(Code::invalid_argument, "in place or to another file: one of the two");
     }
-  }
-  auto repaired = Pool::create(
-      os, report.path,
-      {.bytes = std::max(file->file_bytes & ~(kPageBytes - 1), kMinPoolBytes), .slots = slots});
-  if (!repaired) return context(repaired.error());
-  const auto fill = [&]() -> Result<void> {
-    STRATA_ASSIGN(report.versions_kept, copy_segments(*file, entries, *repaired, report.lost));
-    STRATA_ASSIGN(report.check, check_pool(os, report.path));
-    if (report.check.is_sound()) return {};
-    return fail(Code::internal, "the repaired pool does not pass its own check");
+    STRATA_ASSIGN(const OldFile damaged, OldFile::find(os, path));
+    report.path = !options.to.empty() ? options.to : path + ".repaired";
+    if (options.in_place) {
+      report.path = damaged.path;
+      STRATA_TRY(damaged.require_no_other_names(damaged.kept_as(kKeptSuffix).empty() ? 1 : 2));
+    } else if (os.stat(report.path)) {
+      return fail(Code::already_exists, report.path + ": it exists");
+    }
+    STRATA_ASSIGN(Survey found, survey(os, damaged.path, options));
+    report.directory_was_rebuilt = found.salvage.directory_was_rebuilt;
+    report.lost = std::move(found.salvage.lost);
+    STRATA_TRY(judge_others(found, options, report));
+    STRATA_ASSIGN(NewFile repaired, NewFile::make(os, report.path));
+    STRATA_TRY(fill(os, found, repaired, report));
+    report.check.path = report.path;
+    if (!options.in_place) return repaired.give_name(report.path);
+    STRATA_ASSIGN(report.damaged_path, swap_in(repaired, damaged));
+    return {};
   };
-  if (auto done = fill(); !done) {
-    (void)os.unlink(report.path);
-    return context(done.error());
-  }
-  if (options.in_place) {
-    if (auto done = replace_damaged(os, path, report); !done) return context(done.error());
-  }
+  if (auto done = build(); !done) return context(done.error());
   return report;
 }
 

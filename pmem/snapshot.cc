@@ -11,6 +11,7 @@
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/parallel.h"
+#include "segment/content_hash.h"
 
 namespace strata {
 namespace {
@@ -45,6 +46,16 @@ std::vector<PoolEntry> entries_in(const DirectoryChange& change) {
     entries.push_back({slot, change.entry(slot), change.problem(slot)});
   }
   return entries;
+}
+
+// A sealed segment has no checksums, and a hash of the whole instead.
+Result<void> check_seal(const VerifiedReader& reader) {
+  const std::uint32_t state = reader.header().live.state.value.load();
+  if (state != static_cast<std::uint32_t>(SegmentState::sealed)) return {};
+  STRATA_ASSIGN(const SealBlock seal, read_seal_block(reader.header()));
+  const auto bytes = reader.unverified();
+  if (seal.sealed_bytes == bytes.size() && content_hash(bytes) == seal.hash) return {};
+  return fail(Code::corrupt, "its content differs from the hash with which it was sealed");
 }
 
 Result<void> copy_one(const VerifiedReader& reader, const Pool& to) {
@@ -109,6 +120,10 @@ Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<Pool
       lost.push_back(what + ": was never published");
       continue;
     }
+    if (auto sealed = check_seal(*reader); !sealed) {
+      lost.push_back(what + ": " + sealed.error().message());
+      continue;
+    }
     auto done = copy_one(*reader, to);
     if (!done && done.error().code() == Code::corrupt) {
       lost.push_back(what + ": " + done.error().message());
@@ -117,6 +132,8 @@ Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<Pool
     if (!done) return unexpected(done.error());
     ++copied;
   }
+  // What was staged for a version that turned out to be damaged.
+  if (!lost.empty()) STRATA_TRY(to.sweep());
   // After a rollback the current version is not the newest.
   for (const PoolEntry& each : ordered) {
     if (!has_state(each.entry, EntryState::current)) continue;

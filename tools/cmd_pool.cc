@@ -109,6 +109,7 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
   Json json = {{"path", report.path},
                {"versions_kept", report.versions_kept},
                {"directory_was_rebuilt", report.directory_was_rebuilt},
+               {"heap_was_walked", report.heap_was_walked},
                {"lost", report.lost},
                {"check", to_json(report.check)}};
   json["damaged_path"] = report.damaged_path.empty() ? Json(nullptr) : Json(report.damaged_path);
@@ -120,7 +121,9 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
   if (!report.damaged_path.empty()) {
     context.output().line(fmt::format("  the damaged pool is {}", report.damaged_path));
   }
-  return ExitCode::done;
+  // Whoever drops what they never knew of says so.
+  const bool may_have_lost = !report.heap_was_walked && !options.drop_objects;
+  return may_have_lost ? ExitCode::failed : ExitCode::done;
 }
 
 }  // namespace
@@ -153,7 +156,9 @@ void add_pool_looking(Commands& pool) {
       .word("PATH", *repair_path, "the pool's file")
       .option("--to", repair_options->to, "the copy; default PATH.repaired", "FILE")
       .flag("--in-place", repair_options->in_place,
-            "then put it in the place of the damaged one, which is kept");
+            "put it in the place of the damaged one, which is kept")
+      .flag("--drop-objects", repair_options->drop_objects,
+            "leave objects behind that are no segments, such as a typed root");
 }
 
 void add_pool(Commands& commands) {
