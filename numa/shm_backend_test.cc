@@ -151,6 +151,15 @@ TEST_CASE_METHOD(Fixture, "live_words_that_lie_are_refused_not_followed") {
   }
 }
 
+TEST_CASE_METHOD(Fixture, "a_seal_that_fails_lets_others_write_again") {
+  Segment made = create();
+  auto& bytes = made.header().live.payload_bytes.value;
+  const std::uint64_t before = bytes.exchange(1);
+  REQUIRE(!made.seal());
+  bytes = before;
+  CHECK(backend.attach(uri, {.timeout_ms = 1}));
+}
+
 TEST_CASE_METHOD(Fixture, "a_segment_copied_under_another_name_is_refused") {
   { const Segment made = create(); }
   REQUIRE(os.rename(path, directory.path() + "/strata.other"));

@@ -8,6 +8,27 @@
 
 namespace strata {
 
+namespace {
+
+// Records the hash and, when that is on the medium, the state.
+Result<void> write_seal(HeaderPage& header, Durability& durability,
+                        std::span<const std::byte> payload) {
+  SealBlock seal{};
+  seal.sealed_bytes = payload.size();
+  seal.hash_algorithm = kHashXxh3;
+  seal.hash = content_hash(payload);
+  sign(seal);
+  std::memcpy(&header.seal, &seal, sizeof seal);
+  durability.flush(payload.data(), payload.size());
+  durability.flush(&header.seal, sizeof seal);
+  STRATA_TRY(durability.drain());
+  auto& state = header.live.state;
+  state.value.store(static_cast<std::uint32_t>(SegmentState::sealed), std::memory_order_release);
+  return durability.persist(&state, sizeof state);
+}
+
+}  // namespace
+
 Segment::Segment(SegmentUri uri, IdentityBlock identity, std::unique_ptr<Mapping> mapping)
     : uri_(std::move(uri)), identity_(identity), mapping_(std::move(mapping)) {}
 
@@ -156,21 +177,14 @@ Result<void> Segment::seal(Deadline deadline) {
     return context(
         Status(Code::failed_precondition, "attached for writing by " + describe(writers)));
   }
-  const auto bytes = refresh();
-  if (!bytes) return context(bytes.error());
-  SealBlock seal{};
-  seal.sealed_bytes = payload_bytes_;
-  seal.hash_algorithm = kHashXxh3;
-  seal.hash = content_hash({payload_, payload_bytes_});
-  sign(seal);
-  std::memcpy(&header().seal, &seal, sizeof seal);
-  durability().flush(payload_, payload_bytes_);
-  durability().flush(&header().seal, sizeof seal);
-  if (auto done = durability().drain(); !done) return context(done.error());
-  auto& sealed = header().live.state;
-  sealed.value.store(static_cast<std::uint32_t>(SegmentState::sealed), std::memory_order_release);
-  if (auto done = durability().persist(&sealed, sizeof sealed); !done) {
-    return context(done.error());
+  const auto written = [&]() -> Result<void> {
+    STRATA_TRY(refresh());
+    return write_seal(header(), durability(), {payload_, payload_bytes_});
+  }();
+  if (!written) {
+    // A writer among writers again: others would wait for ever.
+    (void)os.try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::shared);
+    return context(written.error());
   }
   if (auto frozen = mapping_->freeze(); !frozen) return context(frozen.error());
   // From here on we are a reader among readers.
