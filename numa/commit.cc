@@ -6,10 +6,9 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
-#include <system_error>
-#include <thread>
 
 #include "base/bytes.h"
+#include "base/helper_threads.h"
 #include "numa/limits.h"
 #include "numa/place.h"
 #include "os/os.h"
@@ -79,23 +78,19 @@ Result<void> fill_all(Os& os, std::vector<NodeWork>& work, unsigned threads, boo
       }
     }
   };
-  std::vector<std::thread> workers;
+  HelperThreads workers;
   // A thread that is pinned stays so: the caller's own is never used for that.
   for (unsigned i = pins ? 0 : 1; i < threads; ++i) {
     const std::size_t home = i % work.size();
-    try {
-      workers.emplace_back([&, home] {
-        // A speed-up only: the policy of the range decides where the pages go.
-        if (pins && !work[home].cpus.empty()) (void)os.set_affinity(work[home].cpus);
-        drain(home);
-      });
-    } catch (const std::system_error&) {
-      break;  // over a limit on threads: fewer do it as well
-    }
+    const bool is_started = workers.start([&, home] {
+      // A speed-up only: the policy of the range decides where the pages go.
+      if (pins && !work[home].cpus.empty()) (void)os.set_affinity(work[home].cpus);
+      drain(home);
+    });
+    if (!is_started) break;
   }
   if (!pins || workers.empty()) drain(0);
-  for (std::thread& worker : workers)
-    worker.join();
+  workers.join();
   if (failure) return unexpected(*std::move(failure));
   return {};
 }

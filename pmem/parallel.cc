@@ -5,7 +5,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
+
+#include "base/helper_threads.h"
 
 namespace strata {
 
@@ -29,12 +30,7 @@ Result<void> for_pieces(std::uint64_t count, std::uint64_t piece, unsigned threa
       if (!failure) failure = done.error();
     }
   };
-  std::vector<std::thread> others;
-  for (unsigned i = 1; i < threads; ++i)
-    others.emplace_back(run);
-  run();
-  for (std::thread& other : others)
-    other.join();
+  run_on_threads(threads, run);
   if (failure) return unexpected(*failure);
   return {};
 }

@@ -7,7 +7,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
+
+#include "base/helper_threads.h"
 
 namespace strata::tools {
 namespace {
@@ -53,11 +54,7 @@ Result<void> read_in_parallel(Os& os, int fd, std::span<std::byte> into,
   const std::size_t chunks = (into.size() + kChunkBytes - 1) / kChunkBytes;
   const auto threads = static_cast<unsigned>(std::min<std::size_t>(
       chunks, std::clamp(std::thread::hardware_concurrency(), 1U, kMaxThreads)));
-  std::vector<std::jthread> helpers;
-  for (unsigned i = 1; i < threads; ++i)
-    helpers.emplace_back(work);
-  work();
-  helpers.clear();  // joins
+  run_on_threads(threads, work);
   if (failure) return unexpected(*failure);
   return {};
 }

@@ -1,7 +1,9 @@
 // Reads a file straight into memory with several threads: one copy, made by the kernel from the
 // page cache to where the bytes stay.
 //   Errors:   what read reported; failed_precondition where the file ends early.
-//   Cost:     bound by memory bandwidth; a second thread nearly doubles it.
+//   Cost:     bound by memory bandwidth; a second thread nearly doubles it. Where there can be no
+//   more
+//             threads (ulimit -u), the calling one does it alone.
 #pragma once
 
 #include <cstddef>
