@@ -140,7 +140,8 @@ Result<unsigned> ObjectPool::class_for(std::uint64_t bytes) {
 
 ObjectPool::~ObjectPool() {
   if (pool_ == nullptr) return;
-  if (pmemobj_tx_stage() == TX_STAGE_WORK) abort();
+  // Only its own: the thread may be within a transaction of another pool.
+  if (is_changing_ && pmemobj_tx_stage() == TX_STAGE_WORK) abort();
   const auto no_children = hold_back_children();
   pmemobj_close(pool_);
 }
@@ -172,6 +173,7 @@ Result<void> ObjectPool::begin() {
   if (const int error = pmemobj_tx_begin(pool_, nullptr, TX_PARAM_NONE)) {
     return obj_failure(error, "begin transaction");
   }
+  is_changing_ = true;
   return {};
 }
 
@@ -204,11 +206,13 @@ void ObjectPool::commit() {
   STRATA_CHECK(pmemobj_tx_stage() == TX_STAGE_WORK);
   pmemobj_tx_commit();
   (void)pmemobj_tx_end();
+  is_changing_ = false;
 }
 
 void ObjectPool::abort() {
   pmemobj_tx_abort(ECANCELED);
   (void)pmemobj_tx_end();
+  is_changing_ = false;
 }
 
 std::vector<ObjectPool::Object> ObjectPool::objects() const {

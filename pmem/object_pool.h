@@ -35,7 +35,9 @@ class ObjectPool {
   // In a file of zeros that is as long as the pool shall be. Errors: invalid_argument.
   static Result<ObjectPool> create_in_file(const std::string& path, const char* layout);
   ObjectPool(ObjectPool&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)), page_class_(other.page_class_) {}
+      : pool_(std::exchange(other.pool_, nullptr)),
+        page_class_(other.page_class_),
+        is_changing_(other.is_changing_) {}
   ObjectPool& operator=(ObjectPool&&) = delete;
   ~ObjectPool();
 
@@ -71,7 +73,8 @@ class ObjectPool {
   Result<unsigned> class_for(std::uint64_t bytes);
 
   pmemobjpool* pool_;
-  unsigned page_class_ = 0;  // of our own allocation classes, once it is defined
+  unsigned page_class_ = 0;   // of our own allocation classes, once it is defined
+  bool is_changing_ = false;  // within a transaction that was begun here
 };
 
 // From now on this process opens pools copy-on-write: nothing that libpmemobj does, its recovery

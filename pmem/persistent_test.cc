@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <filesystem>
+
 #include "pmem/backend.h"
 #include "pmem/testing.h"
 #include "tests/catch.h"
@@ -122,4 +124,26 @@ TEST_CASE("a_strata_pool_can_be_owned_without_touching_its_segments") {
   CHECK(backend.attach({"pmem", pool.path(), "x"}, {}));
   auto owned = pmem::pool<Root>::open(os, pool.path(), "strata").value();
   CHECK(sum(owned) == 5);
+}
+
+TEST_CASE("a_change_of_another_pool_within_a_transaction_is_refused_and_leaves_it_alone") {
+  RealOs os;
+  const TempDir dir;
+  const std::string other = dir / "other";
+  std::filesystem::copy_file(make_pool(os, dir / "made").path(), other);  // to be rehearsed
+  auto pool = pmem::pool<Root>::create(os, dir / "own", "own", MiB(8)).value();
+  REQUIRE(push(pool, 1));
+  REQUIRE(pmem::transaction::run(pool, [&]() -> Result<void> {
+    STRATA_ASSIGN(const auto root, pool.root());
+    root->count = 7;
+    for (int i = 0; i < 2; ++i) {
+      const auto made = PmemBackend(os).create({"pmem", other, "x"}, {.payload_bytes = 100});
+      CHECK(!made);
+      CHECK(made.error().code() == Code::failed_precondition);
+    }
+    CHECK(root->count == 7);
+    root->count = root->count + 1;
+    return {};
+  }));
+  CHECK(pool.root().value()->count == 8);
 }
