@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -138,6 +139,51 @@ TEST_CASE("no_damage_in_the_logs_that_a_change_uses_ends_the_process") {
   CHECK(tries > 100);
   CHECK(refused > 0);
   report_verified(tries, "flipped bytes in pools");
+}
+
+// From one byte to some words, mostly where libpmemobj keeps what it believes.
+void damage_at_random(const std::string& path, std::mt19937& random) {
+  const auto below = [&](std::uint64_t end) { return random() % end; };
+  const std::uint64_t heap = kFirstLane + 1024 * kLaneBytes;
+  for (std::uint64_t i = 1 + below(3); i > 0; --i) {
+    const std::uint64_t places[] = {kFirstLane + below(kLaneBytes),
+                                    kFirstLane + below(1024 * kLaneBytes),
+                                    heap + below(2048),
+                                    4096 + below(4096),
+                                    heap + 1088 + 65528 * 8 + below(8) * KiB(256) + below(256),
+                                    below(MiB(8))};
+    std::string bytes(1 + below(8), '\0');
+    for (char& byte : bytes)
+      byte = static_cast<char>(random());
+    overwrite(path, places[below(6)], bytes);
+  }
+}
+
+TEST_CASE("no_damage_at_random_ends_a_process_that_changes_the_pool") {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  const std::string sample = sample_pool(os, dir);
+  const char* const asked = std::getenv("STRATA_SEED");
+  const unsigned seed = asked == nullptr ? 1 : static_cast<unsigned>(std::atoi(asked));
+  std::mt19937 random(seed);
+  constexpr std::uint64_t kPools = 120;
+  std::uint64_t refused = 0;
+  const auto each_change = changes();
+  for (std::uint64_t i = 0; i < kPools; ++i) {
+    std::filesystem::copy_file(sample, dir / "damaged",
+                               std::filesystem::copy_options::overwrite_existing);
+    damage_at_random(dir / "damaged", random);
+    for (const auto& change : each_change) {
+      std::filesystem::copy_file(dir / "damaged", dir / "p",
+                                 std::filesystem::copy_options::overwrite_existing);
+      const int status = in_child([&] { return change(dir / "p"); });
+      INFO("seed " << seed << ", pool " << i << ", wait status " << status);
+      REQUIRE(WIFEXITED(status));
+      refused += WEXITSTATUS(status) == kDone ? 0 : 1;
+    }
+  }
+  CHECK(refused > 0);
+  report_verified(kPools, "pools damaged at random");
 }
 
 TEST_CASE("a_heap_in_which_libpmemobj_computes_without_end_refuses_the_change") {
