@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "os/file_size_limit.h"
 #include "tools/commands.h"
 
 namespace strata::tools {
@@ -15,7 +16,10 @@ Result<void> write_all(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = write(STDOUT_FILENO, bytes.data(), std::min(bytes.size(), kChunkBytes));
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return unexpected(status_from_errno(errno, "write to standard output"));
+    if (written < 0) {
+      return unexpected(
+          status_from_errno(errno, "write to standard output" + file_size_limit_hint(errno)));
+    }
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};

@@ -1,6 +1,7 @@
 #include "tools/command.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -61,6 +62,8 @@ Commands Commands::add_group(const std::string& name, const std::string& summary
 }
 
 int run(int argc, char** argv, void (*add_all)(Commands&)) {
+  // Standard output can be a file, which may not become too long (ulimit -f): then a write fails.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app("Memory that processes share: named, placed, verified, and cleaned up.", "strata");
   app.set_help_flag("-h,--help", "this help");
   app.require_subcommand(1);
