@@ -104,6 +104,11 @@ Result<Salvage> salvage(const PoolFile& file) {
                                       [](const std::string& why) { return why.empty(); });
     if (is_whole) return result;
   }
+  // What is missing is memory or a right, and says nothing of the directory.
+  if (!copy &&
+      (copy.error().code() == Code::exhausted || copy.error().code() == Code::permission_denied)) {
+    return unexpected(copy.error());
+  }
   result.directory_was_rebuilt = true;
   result.lost.push_back("directory: " + (copy ? "entries are damaged" : copy.error().message()) +
                         "; made anew from the segments");

@@ -58,7 +58,20 @@ Result<void> check_seal(const VerifiedReader& reader) {
   return fail(Code::corrupt, "its content differs from the hash with which it was sealed");
 }
 
-Result<void> copy_one(const VerifiedReader& reader, const Pool& to) {
+// What must hold of a version beyond its checksums. Errors: corrupt.
+Result<void> check_version(const VerifiedReader& reader) {
+  STRATA_TRY(read_identity_block(std::as_bytes(std::span(&reader.header(), 1))));
+  const std::uint32_t state = reader.header().live.state.value.load();
+  if (state != static_cast<std::uint32_t>(SegmentState::ready) &&
+      state != static_cast<std::uint32_t>(SegmentState::sealed)) {
+    return fail(Code::corrupt, "was never published");
+  }
+  return check_seal(reader);
+}
+
+// Returns what is wrong with the version where it is damaged, an empty text where it was copied.
+// Errors are the copy's own.
+Result<std::string> copy_version(const VerifiedReader& reader, const Pool& to) {
   const DirectoryEntry& entry = reader.entry();
   STRATA_ASSIGN(StagedSegment staged,
                 to.stage({.name = std::string(padded_text(entry.name)),
@@ -76,10 +89,22 @@ Result<void> copy_one(const VerifiedReader& reader, const Pool& to) {
     }
     return {};
   };
-  STRATA_TRY(for_pieces(reader.block_count(), 64, 0, copy));
+  // Nothing is written but memory: what fails is the reading.
+  if (auto done = for_pieces(reader.block_count(), 64, 0, copy); !done) {
+    return done.error().message();
+  }
   std::copy(reader.checksums().begin(), reader.checksums().end(), staged.checksums().begin());
   staged.take_over(reader.header(), entry.keep_versions);
-  return to.publish_one(std::move(staged));
+  STRATA_TRY(to.publish_one(std::move(staged)));
+  return std::string();
+}
+
+Result<std::string> copy_entry(const PoolFile& from, const DirectoryEntry& entry, const Pool& to) {
+  const auto reader = VerifiedReader::open_frozen(from, entry);
+  if (!reader && reader.error().code() == Code::exhausted) return unexpected(reader.error());
+  if (!reader) return reader.error().message();
+  if (auto whole = check_version(*reader); !whole) return whole.error().message();
+  return copy_version(*reader, to);
 }
 
 }  // namespace
@@ -104,32 +129,11 @@ Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<Pool
   for (const PoolEntry& each : ordered) {
     const std::string what =
         fmt::format("{} version {}", padded_text(each.entry.name), each.entry.version);
-    auto reader = VerifiedReader::open_frozen(from, each.entry);
-    if (!reader) {
-      lost.push_back(what + ": " + reader.error().message());
+    STRATA_ASSIGN(const std::string damage, copy_entry(from, each.entry, to));
+    if (!damage.empty()) {
+      lost.push_back(what + ": " + damage);
       continue;
     }
-    const auto identity = read_identity_block(std::as_bytes(std::span(&reader->header(), 1)));
-    if (!identity) {
-      lost.push_back(what + ": " + identity.error().message());
-      continue;
-    }
-    const std::uint32_t state = reader->header().live.state.value.load();
-    if (state != static_cast<std::uint32_t>(SegmentState::ready) &&
-        state != static_cast<std::uint32_t>(SegmentState::sealed)) {
-      lost.push_back(what + ": was never published");
-      continue;
-    }
-    if (auto sealed = check_seal(*reader); !sealed) {
-      lost.push_back(what + ": " + sealed.error().message());
-      continue;
-    }
-    auto done = copy_one(*reader, to);
-    if (!done && done.error().code() == Code::corrupt) {
-      lost.push_back(what + ": " + done.error().message());
-      continue;
-    }
-    if (!done) return unexpected(done.error());
     ++copied;
   }
   // What was staged for a version that turned out to be damaged.
