@@ -132,6 +132,9 @@ class Os {
   // What in the range is on blocks that another file has too (FIEMAP), ascending; unsupported where
   // the file system cannot tell.
   Result<std::vector<FileRange>> shared_extents(int fd, FileRange range);
+  // What in the range is not a hole, ascending. What was allocated and never written is a hole,
+  // unless it has been read since: ask first. All of the range where the file system cannot tell.
+  Result<std::vector<FileRange>> data_extents(int fd, FileRange range);
   Result<void> add_seals(int fd, unsigned seals);
   Result<unsigned> get_seals(int fd);
 

@@ -289,6 +289,24 @@ Result<std::vector<FileRange>> Os::shared_extents(int fd, FileRange range) {
   return shared;
 }
 
+Result<std::vector<FileRange>> Os::data_extents(int fd, FileRange range) {
+  std::vector<FileRange> data;
+  std::uint64_t from = range.begin;
+  while (from < range.end) {
+    if (const int injected = before("seek")) return unexpected(status_from_errno(injected, "seek"));
+    const off_t begin = ::lseek(fd, static_cast<off_t>(from), SEEK_DATA);
+    if (begin < 0 && errno == ENXIO) break;  // holes up to the end
+    if (begin < 0 && errno == EINVAL) return std::vector{range};
+    const off_t end = begin < 0 ? -1 : ::lseek(fd, begin, SEEK_HOLE);
+    if (end < 0) return unexpected(status_from_errno(errno, "list the data of a file"));
+    from = std::min<std::uint64_t>(range.end, static_cast<std::uint64_t>(end));
+    if (static_cast<std::uint64_t>(begin) < from) {
+      data.push_back({static_cast<std::uint64_t>(begin), from});
+    }
+  }
+  return data;
+}
+
 Result<void> Os::add_seals(int fd, unsigned seals) {
   STRATA_OS_CALL(rc, "add_seals", "add seals", ::fcntl(fd, F_ADD_SEALS, seals));
   return {};

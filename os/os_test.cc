@@ -3,16 +3,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <new>
 
+#include "base/bytes.h"
 #include "os/fault_os.h"
 #include "os/futex.h"
 #include "os/staged_os.h"
 #include "tests/catch.h"
 #include "tests/child.h"
+#include "tests/skip.h"
 
 using namespace strata;
 
@@ -75,6 +78,43 @@ TEST_CASE("a_byte_lock_conflicts_between_open_files_and_dies_with_its_process") 
   waitpid(child, nullptr, 0);
   CHECK_FALSE(os.is_range_locked(mine.get(), 0, 100, LockKind::exclusive).value());
   CHECK(os.try_lock_byte(mine.get(), 7, LockKind::shared).value());
+  CHECK(os.unlink(path));
+}
+
+TEST_CASE("a_lock_on_a_whole_file_conflicts_between_open_files_and_needs_no_right_to_write") {
+  RealOs os;
+  const std::string path = scratch_file();
+  const Fd first = os.open(path, O_CREAT | O_RDWR, 0600).value();
+  const Fd second = os.open(path, O_RDONLY).value();
+  CHECK(os.try_lock_file(first.get(), LockKind::shared).value());
+  CHECK(os.try_lock_file(second.get(), LockKind::shared).value());
+  CHECK_FALSE(os.try_lock_file(second.get(), LockKind::exclusive).value());
+  REQUIRE(os.unlock_file(first.get()));
+  CHECK(os.try_lock_file(second.get(), LockKind::exclusive).value());
+  CHECK_FALSE(os.try_lock_file(first.get(), LockKind::shared).value());
+  CHECK(os.unlink(path));
+}
+
+TEST_CASE("the_data_of_a_file_is_listed_and_its_holes_are_not") {
+  RealOs os;
+  const std::string path = scratch_file();
+  const Fd file = os.open(path, O_CREAT | O_RDWR, 0600).value();
+  REQUIRE(os.ftruncate(file.get(), MiB(64)));
+  const std::byte byte{1};
+  REQUIRE(os.pwrite(file.get(), std::span(&byte, 1), MiB(10)));
+  REQUIRE(os.pwrite(file.get(), std::span(&byte, 1), MiB(20)));
+  std::uint64_t listed = 0;
+  const auto data = os.data_extents(file.get(), {MiB(15), MiB(64)}).value();
+  for (const FileRange& range : data)
+    listed += range.end - range.begin;
+  REQUIRE(!data.empty());
+  CHECK(data.front().begin >= MiB(15));
+  CHECK(data.back().end <= MiB(64));
+  CHECK(std::any_of(data.begin(), data.end(), [](const FileRange& range) {
+    return range.begin <= MiB(20) && range.end > MiB(20);
+  }));
+  if (listed == MiB(49)) SKIP_TEST("the file system cannot tell holes from data");
+  CHECK(listed <= MiB(2));
   CHECK(os.unlink(path));
 }
 
