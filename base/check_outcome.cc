@@ -18,10 +18,10 @@ std::string_view outcome_name(CheckOutcome outcome) {
 CheckOutcome outcome_of(Code code) {
   switch (code) {
     case Code::corrupt: return CheckOutcome::damaged;
-    case Code::not_found: return CheckOutcome::gone;
     case Code::not_ready:
     case Code::timed_out: return CheckOutcome::busy;
     case Code::invalid_argument:
+    case Code::not_found:
     case Code::already_exists:
     case Code::permission_denied:
     case Code::exhausted:

@@ -22,7 +22,7 @@ enum class CheckOutcome : std::uint8_t {
 // "sound", "gone", "unknown", "busy", "damaged".
 std::string_view outcome_name(CheckOutcome outcome);
 
-// What it means where a look ended with that error.
+// What it means where a look ended with that error. That a part has gone is for the caller to say.
 CheckOutcome outcome_of(Code code);
 
 // Of two parts together. What is gone says nothing of the rest, so that this is never `gone`.

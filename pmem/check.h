@@ -1,17 +1,21 @@
 // Looks at a pool without changing it: what it is, and whether all of it is sound.
 //   Threads:  any.
 //   Errors:   inspect: not_found, permission_denied; what a file is not, is a fact and no error.
-//             check_pool: only where nothing could be looked at; damage is in the report.
+//             check_pool: not_found; unsupported for what is no Strata pool. Damage, and what
+//             could not be looked at, is in the report.
 //   Cost:     inspect: the directory and the header pages. check_pool: reads every block that
-//             has a checksum.
-//   Persists: nothing. libpmemobj opens the pool copy-on-write, in a child process, which may
-//             die of a damaged heap without harm.
+//             has a checksum, and holds changers off while it makes a PoolCopy.
+//   Persists: nothing. libpmemobj sees only the copy, in child processes, which may die of a
+//             damaged heap without harm.
+// Others may use and change the pool meanwhile: the report is of the moment of the copy, of all
+// versions that were still there when they were read.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/check_outcome.h"
 #include "base/result.h"
 #include "pmem/pool.h"
 #include "segment/header.h"
@@ -60,17 +64,26 @@ struct PoolInfo {
   std::uint64_t directory_bytes = 0;
   bool is_in_change = false;
   std::vector<PoolSegmentInfo> segments;
-  std::string problem;  // why the directory could not be read
+  std::string problem;      // why the directory could not be read
+  bool is_damaged = false;  // the problem is one of its bytes
 };
 
 Result<PoolInfo> inspect(Os& os, const std::string& path);
 
-enum class CheckOutcome : std::uint8_t { sound, damaged, skipped };
+// What is no Strata pool: unsupported, with what it is instead.
+Result<void> require_strata_pool(const PoolInfo& info);
 
 struct CheckItem {
-  std::string what;  // "header", "libpmemobj", "directory", "segment mesh version 3"
+  std::string what;  // "pmempool", "libpmemobj", "directory", "segment mesh version 3"
   CheckOutcome outcome = CheckOutcome::sound;
-  std::string detail;  // what was verified, what is wrong, or why it was skipped
+  std::string detail;  // what was verified, what is wrong, or why it could not be looked at
+};
+
+// Objects of libpmemobj's heap that are no segments: of a program that uses the pool itself.
+struct OtherObjects {
+  std::uint64_t type = 0;  // libpmemobj's type number
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
 };
 
 struct CheckReport {
@@ -78,13 +91,22 @@ struct CheckReport {
   std::vector<CheckItem> items;
   std::uint64_t segments_checked = 0;
   std::uint64_t blocks_verified = 0;
-  bool is_sound() const;
+  std::vector<OtherObjects> other_objects;  // by type
+  // A changer died: the next use of the pool completes its change or rolls it back. Until then
+  // attaching would change the pool.
+  bool is_interrupted = false;
+  // Damaged if any part is; else busy, else unknown, if any is; sound only if every part is.
+  CheckOutcome verdict() const;
+  bool is_sound() const { return verdict() == CheckOutcome::sound; }
 };
 
 struct CheckOptions {
   bool read_blocks = true;
   unsigned threads = 0;
+  // For what libpmemobj does with the copy: longer than that is unknown.
   std::uint64_t timeout_ms = 60'000;
+  // For others to let go of the pool: longer than that is busy.
+  std::uint64_t lock_timeout_ms = 5'000;
 };
 
 Result<CheckReport> check_pool(Os& os, const std::string& path, const CheckOptions& options = {});

@@ -258,13 +258,17 @@ Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::ui
 Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,
                                    unsigned threads) {
   STRATA_ASSIGN(const VerifiedReader reader, VerifiedReader::open(pool, name, version));
+  return verify_blocks(reader, threads);
+}
+
+Result<VerifyReport> verify_blocks(const VerifiedReader& reader, unsigned threads) {
   VerifyReport report;
   report.version = reader.version();
   report.blocks_verified = reader.block_count();
   if (!reader.has_checksums()) {
-    return fail(
-        Code::failed_precondition,
-        fmt::format("{}#{} was not checkpointed, so that it has no checksums", pool.path(), name));
+    return fail(Code::failed_precondition, reader.what() +
+                                               ": was not checkpointed, so that it has no "
+                                               "checksums");
   }
   std::mutex mutex;
   const auto look = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {

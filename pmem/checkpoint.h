@@ -91,11 +91,6 @@ struct VerifyReport {
   std::uint64_t bad_block_count = 0;
 };
 
-// Reads a version and compares every block with its checksum. Damage is in the report; errors
-// are for what could not be read at all.
-Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,
-                                   unsigned threads = 0);
-
 // A read-only view of a version whose blocks are checked as they are read.
 //   Threads:  any.
 class VerifiedReader {
@@ -121,6 +116,8 @@ class VerifiedReader {
   // Copies [offset, offset + into.size()), verifying each block that it touches.
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) const;
   const DirectoryEntry& entry() const { return entry_; }
+  // "/data/run.pool#mesh version 3", for messages.
+  const std::string& what() const { return what_; }
   // Of the pool's file, while the reader holds it open.
   int pool_fd() const { return file_.fd.get(); }
   // The payload without any check.
@@ -138,5 +135,11 @@ class VerifiedReader {
   std::span<const std::uint64_t> checksums_;
   std::string what_;
 };
+
+// Reads a version and compares every block with its checksum. Damage is in the report; errors
+// are for what could not be read at all.
+Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,
+                                   unsigned threads = 0);
+Result<VerifyReport> verify_blocks(const VerifiedReader& reader, unsigned threads = 0);
 
 }  // namespace strata

@@ -24,6 +24,7 @@ inline constexpr std::size_t kObjHeapOffsetAt = 5136;          // u64
 inline constexpr std::size_t kObjDescriptorChecksumAt = 6136;  // u64, of bytes 4096..6143
 inline constexpr std::size_t kObjRootOffsetAt = 6144;          // u64
 inline constexpr std::size_t kObjRootSizeAt = 6160;            // u64
+inline constexpr std::size_t kObjHeapSizeAt = 6176;            // u64; 0: all of the file
 inline constexpr const char* kPoolLayoutName = "strata";
 
 inline constexpr std::array<char, 8> kDirectoryMagic = {'S', 'T', 'R', 'A', 'D', 'I', 'R', '1'};

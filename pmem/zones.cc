@@ -1,19 +1,10 @@
 #include "pmem/zones.h"
 
-#include "base/bytes.h"
-
 namespace strata {
 namespace {
 
-// heap_layout.h of PMDK 1.12.
-constexpr std::uint64_t kMapUnitBytes = 4096;  // of the file, as much is mapped as fills these
-constexpr std::uint64_t kHeapHeaderBytes = 1024;
-constexpr std::uint64_t kMaxChunks = 65'528;
-constexpr std::uint64_t kChunkBytes = KiB(256);
-constexpr std::uint64_t kZoneHeaderBytes = 64 + kMaxChunks * 8;
-constexpr std::uint64_t kMaxZoneBytes = kZoneHeaderBytes + kMaxChunks * kChunkBytes;
+constexpr std::uint64_t kMapUnitBytes = 4096;  // as much of the file is mapped as fills these
 constexpr std::uint64_t kMinZoneBytes = kZoneHeaderBytes + kChunkBytes;
-static_assert(kMaxZoneBytes == 17'178'296'320);
 
 std::uint64_t whole_units(std::uint64_t bytes) { return bytes - bytes % kMapUnitBytes; }
 

@@ -1,4 +1,4 @@
-// The sizes of a pool with which libpmemobj would write past its own tables.
+// How libpmemobj divides a pool, and the sizes with which it writes past its own tables.
 //
 // libpmemobj divides its heap into zones of 65528 chunks, each with a table of as many chunk
 // headers. PMDK 1.12 gives what remains behind the last full zone to that zone, whole chunks of
@@ -10,6 +10,15 @@
 #include <cstdint>
 
 namespace strata {
+
+// heap_layout.h of PMDK 1.12: a header, then zones; a zone is a header, its table, its chunks.
+inline constexpr std::uint64_t kHeapHeaderBytes = 1024;
+inline constexpr std::uint64_t kMaxChunks = 65'528;  // of a zone
+inline constexpr std::uint64_t kChunkBytes = 256 * 1024;
+inline constexpr std::uint64_t kChunkTableAt = 64;
+inline constexpr std::uint64_t kZoneHeaderBytes = kChunkTableAt + kMaxChunks * 8;
+inline constexpr std::uint64_t kMaxZoneBytes = kZoneHeaderBytes + kMaxChunks * kChunkBytes;
+static_assert(kMaxZoneBytes == 17'178'296'320);
 
 // Where libpmemobj 1.12 begins the heap of a new pool.
 inline constexpr std::uint64_t kNewPoolHeapOffsetBytes = 3'153'920;

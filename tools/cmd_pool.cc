@@ -8,6 +8,7 @@
 #include "tools/pool_commands.h"
 #include "tools/pool_view.h"
 #include "tools/segment_check.h"
+#include "tools/verdict.h"
 
 namespace strata::tools {
 namespace {
@@ -33,7 +34,7 @@ Result<ExitCode> info(Context& context, const InfoFlags& flags) {
 
 Result<ExitCode> list(Context& context, const std::string& path) {
   STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), path));
-  if (facts.kind != "strata") return fail(Code::invalid_argument, path + ": is no Strata pool");
+  STRATA_TRY(require_strata_pool(facts));
   if (!facts.problem.empty()) return fail(Code::corrupt, path + ": " + facts.problem);
   Json segments = Json::array();
   for (const PoolSegmentInfo& segment : facts.segments)
@@ -50,61 +51,78 @@ Result<ExitCode> list(Context& context, const std::string& path) {
 struct CheckFlags {
   std::string path;
   bool is_quick = false;
+  std::uint64_t timeout_ms = 5'000;
 };
 
 // What is in one version: pmem/ knows nothing of heaps.
-CheckItem check_version(PmemBackend& backend, const std::string& path,
+CheckItem check_version(Context& context, PmemBackend& backend, const std::string& path,
                         const PoolSegmentInfo& version) {
   CheckItem item = {.what = fmt::format("content of {} version {}", version.name, version.version),
                     .outcome = CheckOutcome::sound,
                     .detail = {}};
   auto segment = backend.attach_version({"pmem", path, version.name}, version.version,
                                         {.access = Access::read_only});
-  auto found = segment ? check_content(*segment) : unexpected(segment.error());
-  if (!found) {
+  if (!segment) {
     // Between the directory's look and this one it may have been replaced or removed.
-    const bool is_gone = found.error().code() == Code::not_found;
-    item.outcome = is_gone ? CheckOutcome::skipped : CheckOutcome::damaged;
-    item.detail = found.error().message();
+    const Code code = segment.error().code();
+    item.outcome = code == Code::not_found ? CheckOutcome::gone : outcome_of(code);
+    item.detail = segment.error().message();
     return item;
   }
-  if (!found->is_sound) item.outcome = CheckOutcome::damaged;
+  const SegmentCheck found = check_content(context.os(), *segment);
+  item.outcome = found.verdict;
   const auto add = [&](const std::string& text) {
     item.detail += (item.detail.empty() ? "" : "; ") + text;
   };
-  for (const SegmentCheck::Finding& finding : found->findings)
-    add((finding.is_harmless ? "left over: " : "wrong: ") + finding.part + " " + finding.text);
-  for (const std::string& verified : found->verified)
+  for (const SegmentCheck::Finding& finding : found.findings)
+    add(fmt::format("{}: {} {}", finding_word(finding), finding.part, finding.text));
+  for (const std::string& verified : found.verified)
     add(verified);
   return item;
 }
 
 Result<void> check_contents(Context& context, CheckReport& report) {
+  if (report.segments_checked == 0) return {};
+  if (report.is_interrupted) {
+    report.items.push_back({"contents", CheckOutcome::unknown,
+                            "attaching would complete the interrupted change, or roll it back, and "
+                            "so change the pool: use it once, then check again"});
+    return {};
+  }
   STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), report.path));
   PmemBackend backend(context.os());
   for (const PoolSegmentInfo& version : facts.segments) {
     const bool is_readable =
         version.state == EntryState::current || version.state == EntryState::previous;
-    if (is_readable && version.problem.empty())
-      report.items.push_back(check_version(backend, report.path, version));
+    if (is_readable && version.problem.empty()) {
+      report.items.push_back(check_version(context, backend, report.path, version));
+    }
   }
   return {};
 }
 
 Result<ExitCode> check(Context& context, const CheckFlags& flags) {
   STRATA_ASSIGN(CheckReport report,
-                check_pool(context.os(), flags.path, {.read_blocks = !flags.is_quick}));
-  STRATA_TRY(check_contents(context, report));
+                check_pool(context.os(), flags.path,
+                           {.read_blocks = !flags.is_quick, .lock_timeout_ms = flags.timeout_ms}));
+  if (auto looked = check_contents(context, report); !looked) {
+    report.items.push_back(
+        {"contents", outcome_of(looked.error().code()), looked.error().message()});
+  }
   context.output().json(to_json(report));
   context.output().print(check_table(report));
   context.output().line(fmt::format("{}: {}, {}, {} verified", report.path,
-                                    report.is_sound() ? "sound" : "DAMAGED",
+                                    verdict_word(report.verdict()),
                                     count_of(report.segments_checked, "segment version"),
                                     count_of(report.blocks_verified, "block")));
-  return report.is_sound() ? ExitCode::done : ExitCode::failed;
+  context.output().picture(verdict_advice(report.verdict()));
+  return exit_code_of(report.verdict());
 }
 
 Result<ExitCode> repair(Context& context, const std::string& path, const RepairOptions& options) {
+  STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), path));
+  // One that cannot be told any more may still hold segments.
+  if (facts.kind != "none") STRATA_TRY(require_strata_pool(facts));
   STRATA_ASSIGN(const RepairReport report, repair_pool(context.os(), path, options));
   Json json = {{"path", report.path},
                {"versions_kept", report.versions_kept},
@@ -142,11 +160,15 @@ void add_pool_looking(Commands& pool) {
       .word("PATH", *list_path, "the pool's file");
 
   const auto check_flags = std::make_shared<CheckFlags>();
-  pool.add("check", "Check header, heap, directory, segments and checksums; changes nothing.",
+  pool.add("check",
+           "Check header, heap, directory, segments and checksums; changes nothing. Exit status: "
+           "0 sound, 1 damaged, 4 busy, 5 not all could be checked.",
            "strata pool check run.pool",
            [check_flags](Context& context) { return check(context, *check_flags); })
       .word("PATH", check_flags->path, "the pool's file")
-      .flag("--quick", check_flags->is_quick, "do not read the blocks");
+      .flag("--quick", check_flags->is_quick, "do not read the blocks")
+      .option_with_default("--timeout-ms", check_flags->timeout_ms,
+                           "how long to wait for a pool that others hold", "MS");
 
   const auto repair_path = std::make_shared<std::string>();
   const auto repair_options = std::make_shared<RepairOptions>();

@@ -19,4 +19,15 @@ ExitCode exit_code_of(Code code) {
   return ExitCode::failed;
 }
 
+ExitCode exit_code_of(CheckOutcome verdict) {
+  switch (verdict) {
+    case CheckOutcome::sound:
+    case CheckOutcome::gone: return ExitCode::done;
+    case CheckOutcome::damaged: return ExitCode::failed;
+    case CheckOutcome::busy: return ExitCode::refused;
+    case CheckOutcome::unknown: break;
+  }
+  return ExitCode::unknown;
+}
+
 }  // namespace strata::tools

@@ -1,6 +1,7 @@
-// What `strata` tells the shell. Scripts may rely on these five numbers; docs/guides/cli.md.
+// What `strata` tells the shell. Scripts may rely on these six numbers; docs/guides/cli.md.
 #pragma once
 
+#include "base/check_outcome.h"
 #include "base/status.h"
 
 namespace strata::tools {
@@ -11,9 +12,13 @@ enum class ExitCode : int {
   usage = 2,      // the command line cannot mean anything
   not_found = 3,  // nothing of that name
   refused = 4,    // it is in use, in the wrong state, or not yours
+  unknown = 5,    // of checks: some part could not be looked at, and nothing that was is wrong
 };
 
 // The one place where a Code becomes an exit code.
 ExitCode exit_code_of(Code code);
+
+// Of a check's verdict: done, failed where it is damaged, refused where it is busy, unknown.
+ExitCode exit_code_of(CheckOutcome verdict);
 
 }  // namespace strata::tools

@@ -6,27 +6,10 @@
 
 #include "base/bytes.h"
 #include "tools/segment_view.h"
+#include "tools/verdict.h"
 
 namespace strata::tools {
 namespace {
-
-std::string_view outcome_name(CheckOutcome outcome) {
-  switch (outcome) {
-    case CheckOutcome::sound: return "sound";
-    case CheckOutcome::damaged: return "damaged";
-    case CheckOutcome::skipped: break;
-  }
-  return "skipped";
-}
-
-Tone outcome_tone(CheckOutcome outcome) {
-  switch (outcome) {
-    case CheckOutcome::sound: return Tone::good;
-    case CheckOutcome::damaged: return Tone::bad;
-    case CheckOutcome::skipped: break;
-  }
-  return Tone::warning;
-}
 
 Cell problem_or(const std::string& problem, std::string text) {
   return problem.empty() ? Cell(std::move(text)) : Cell(problem, Tone::bad);
@@ -87,8 +70,14 @@ Json to_json(const CheckReport& report) {
     items.push_back(
         {{"what", item.what}, {"outcome", outcome_name(item.outcome)}, {"detail", item.detail}});
   }
+  Json others = Json::array();
+  for (const OtherObjects& each : report.other_objects)
+    others.push_back({{"type", each.type}, {"count", each.count}, {"bytes", each.bytes}});
   return {{"path", report.path},
+          {"verdict", outcome_name(report.verdict())},
           {"is_sound", report.is_sound()},
+          {"is_interrupted", report.is_interrupted},
+          {"other_objects", others},
           {"segments_checked", report.segments_checked},
           {"blocks_verified", report.blocks_verified},
           {"items", items}};

@@ -1,12 +1,14 @@
 // All that can be verified of what is in a segment: sealed content, heap, objects, transaction
-// log, locks. Nothing is changed.
-//   Errors:   where it could not be looked at; what is wrong is in the result.
+// log, locks. Nothing is changed, and others may use the segment meanwhile.
+//   Errors:   none: what is wrong, and what could not be looked at, is in the result.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "base/result.h"
+#include "base/check_outcome.h"
+#include "os/os.h"
 #include "segment/segment.h"
 
 namespace strata::tools {
@@ -15,16 +17,21 @@ struct SegmentCheck {
   struct Finding {
     std::string part;  // "heap", "lock", …
     std::string text;
-    bool is_harmless = false;  // left over by a dead process; the next open takes care of it
+    // sound: left over by a dead process; the next open takes care of it.
+    CheckOutcome outcome = CheckOutcome::damaged;
   };
   std::vector<std::string> verified;  // what was looked at, with numbers
   std::vector<Finding> findings;
-  bool is_sound = true;
+  CheckOutcome verdict = CheckOutcome::sound;
 
   void add(Finding finding);
+  void add(const std::string& part, const Status& failure);
 };
 
+// "left over", "busy", "unknown", "wrong".
+std::string_view finding_word(const SegmentCheck::Finding& finding);
+
 // The segment may be attached read-only.
-Result<SegmentCheck> check_content(Segment& segment);
+SegmentCheck check_content(Os& os, Segment& segment);
 
 }  // namespace strata::tools

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 STRATA = os.path.abspath(os.environ.get("STRATA", "tools/strata"))
-DONE, FAILED, USAGE, NOT_FOUND, REFUSED = range(5)
+DONE, FAILED, USAGE, NOT_FOUND, REFUSED, UNKNOWN = range(6)
 _numbers = itertools.count()
 
 

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.e2e.command import FAILED, NOT_FOUND, Holder, as_json, new_name, ok, refusal, strata
+from tests.e2e.command import (
+    FAILED, NOT_FOUND, UNKNOWN, Holder, as_json, new_name, ok, refusal, strata)
 
 MAKE_HEAP = os.path.abspath(os.environ.get("MAKE_HEAP", "tests/e2e/make_heap"))
 
@@ -69,12 +70,22 @@ def test_check_finds_damage(uri):
     (lock,) = [o for o in as_json("objects", uri)["objects"] if o["name"] == "table.lock"]
     payload_offset = os.path.getsize("/dev/shm/strata." + uri.removeprefix("shm:")) - (4 << 20)
     with open("/dev/shm/strata." + uri.removeprefix("shm:"), "r+b") as file:
-        file.seek(payload_offset + 8)  # the magic stays: it is a heap, and damaged
-        file.write(bytes([0xA5]) * 64)
+        file.seek(payload_offset + 16)  # magic and version stay: it is a heap, and damaged
+        file.write(bytes([0xA5]) * 56)
     run = strata("check", uri, "--json")
     assert run.returncode == FAILED
-    assert b'"sound": false' in run.stdout
+    assert b'"sound": false' in run.stdout and b'"verdict": "damaged"' in run.stdout
     assert lock["bytes"] == 64
+
+
+def test_a_heap_of_another_format_is_unknown_to_a_check(uri):
+    path = "/dev/shm/strata." + uri.removeprefix("shm:")
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) - (4 << 20) + 8)
+        file.write(bytes([0xA5]) * 2)
+    run = strata("check", uri, "--json")
+    assert run.returncode == UNKNOWN
+    assert b'"verdict": "unknown"' in run.stdout and b"42405" in run.stdout
 
 
 def test_a_segment_without_a_heap_is_sound_and_has_no_objects():

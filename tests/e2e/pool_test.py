@@ -53,7 +53,7 @@ def flip(path, offset, mask=0x10):
 def outcomes(pool):
     run = strata("pool", "check", pool, "--json")
     report = json.loads(run.stdout)
-    assert (run.returncode == 0) == report["is_sound"]
+    assert (run.returncode == 0) == report["is_sound"] == (report["verdict"] == "sound")
     return {item["what"]: item for item in report["items"]}
 
 
