@@ -192,16 +192,19 @@ Result<void> HeapCore::read_identity(HeapMemory& memory, HeapIdentity& identity)
                                : fail(Code::corrupt, "heap: wrong magic");
   }
   if (state == kHeapBlank) return fail(Code::not_ready, "heap: its creator has not finished it");
-  if (identity.version_major != kHeapVersionMajor || identity.features_required != 0) {
+  const auto unknown = [&] {
     return fail(Code::unsupported,
                 fmt::format("heap: format {}.{} with features {:#x}; this program reads {}.{}",
                             identity.version_major, identity.version_minor,
                             identity.features_required, kHeapVersionMajor, kHeapVersionMinor));
-  }
+  };
+  if (identity.version_major != kHeapVersionMajor) return unknown();
   if (identity.crc32c != crc_of(identity)) {
     return fail(Code::corrupt, fmt::format("heap: header checksum is {:08x}, its bytes give {:08x}",
                                            identity.crc32c, crc_of(identity)));
   }
+  // After the checksum: a flipped bit is no feature.
+  if (identity.features_required != 0) return unknown();
   const bool is_bounded =
       state == kHeapReady && identity.unit_bytes == kUnitBytes &&
       identity.class_count == kClassCount && identity.slot_count == kSlotCount &&

@@ -125,14 +125,11 @@ void check_recovery(Os& os, PoolCopy& copy, const CheckOptions& options, CheckRe
   add_item(report, "interrupted change", recovered.outcome, recovered.text);
 }
 
-void check_change(Os& os, const PoolCopy& copy, CheckReport& report) {
-  const auto done = rehearse_change(os, copy.path(), kPoolLayoutName);
-  if (done) {
-    return add_item(report, "changes", CheckOutcome::sound, "one was rehearsed on the copy");
-  }
-  const bool is_wrong = done.error().code() == Code::corrupt;
-  add_item(report, "changes", is_wrong ? CheckOutcome::damaged : CheckOutcome::unknown,
-           copy.with_original_name(done.error().message()));
+// The rehearsal has a child of its own; this one is there to forget the settings.
+std::string rehearse(Os& os, const std::string& path) {
+  forget_settings();
+  const auto done = rehearse_change(os, path, kPoolLayoutName);
+  return done ? answer(kFound, "one was rehearsed on the copy") : answer(done.error());
 }
 
 }  // namespace
@@ -155,7 +152,9 @@ HeapObjects check_libpmemobj(Os& os, PoolCopy& copy, const CheckOptions& options
   HeapObjects heap = parse_objects(walked.text);
   add_item(report, "libpmemobj", heap.is_complete ? CheckOutcome::sound : CheckOutcome::unknown,
            fmt::format("opens, {} objects", heap.by_offset.size()));
-  check_change(os, copy, report);
+  const Answer change =
+      look_apart(copy, options, [&](const std::string& path) { return rehearse(os, path); });
+  add_item(report, "changes", change.outcome, change.text);
   return heap;
 }
 
