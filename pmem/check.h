@@ -103,7 +103,8 @@ struct CheckReport {
 struct CheckOptions {
   bool read_blocks = true;
   unsigned threads = 0;
-  // For what libpmemobj does with the copy: longer than that is unknown.
+  // For each thing that libpmemobj does with the copy, in time of the processor; ten times as much
+  // on the clock. Longer than that is unknown.
   std::uint64_t timeout_ms = 60'000;
   // For others to let go of the pool: longer than that is busy.
   std::uint64_t lock_timeout_ms = 5'000;
