@@ -17,6 +17,7 @@
 
 #include "base/check_outcome.h"
 #include "base/result.h"
+#include "pmem/other_objects.h"
 #include "pmem/pool.h"
 #include "segment/header.h"
 
@@ -79,19 +80,12 @@ struct CheckItem {
   std::string detail;  // what was verified, what is wrong, or why it could not be looked at
 };
 
-// Objects of libpmemobj's heap that are no segments: of a program that uses the pool itself.
-struct OtherObjects {
-  std::uint64_t type = 0;  // libpmemobj's type number
-  std::uint64_t count = 0;
-  std::uint64_t bytes = 0;
-};
-
 struct CheckReport {
   std::string path;
   std::vector<CheckItem> items;
   std::uint64_t segments_checked = 0;
   std::uint64_t blocks_verified = 0;
-  std::vector<OtherObjects> other_objects;  // by type
+  OtherObjects other_objects;  // without what is left of segments, which is a finding
   // A changer died: the next use of the pool completes its change or rolls it back. Until then
   // attaching would change the pool.
   bool is_interrupted = false;

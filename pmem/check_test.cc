@@ -178,11 +178,11 @@ TEST_CASE("objects_that_are_no_segments_are_counted_by_type") {
   const CheckReport report = check(pool.path());
   INFO(text_of(report));
   CHECK(report.verdict() == CheckOutcome::sound);
-  REQUIRE(report.other_objects.size() == 2);
-  CHECK(report.other_objects[0].type == 42);
-  CHECK(report.other_objects[0].count == 3);
-  CHECK(report.other_objects[0].bytes >= 3000);
-  CHECK(report.other_objects[1].type == kUserRootObjectType);
+  REQUIRE(report.other_objects.kinds.size() == 2);
+  CHECK(report.other_objects.kinds[0].type == 42);
+  CHECK(report.other_objects.kinds[0].count == 3);
+  CHECK(report.other_objects.kinds[0].bytes >= 3000);
+  CHECK(report.other_objects.kinds[1].type == kUserRootObjectType);
 }
 
 TEST_CASE("a_pool_whose_last_zone_overflows_is_named_and_not_sound") {

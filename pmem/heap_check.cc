@@ -160,37 +160,6 @@ HeapObjects check_libpmemobj(Os& os, PoolCopy& copy, const CheckOptions& options
   return heap;
 }
 
-namespace {
-
-void count_others(const HeapObjects& heap, CheckReport& report) {
-  std::map<std::uint64_t, OtherObjects> by_type;
-  for (const auto& [offset, facts] : heap.by_offset) {
-    if (facts.type == kSegmentObjectType) continue;
-    OtherObjects& others = by_type[facts.type];
-    others.type = facts.type;
-    others.count += 1;
-    others.bytes += facts.bytes;
-  }
-  for (const auto& [type, others] : by_type)
-    report.other_objects.push_back(others);
-}
-
-std::string describe_others(const std::vector<OtherObjects>& all, bool has_typed_root) {
-  std::uint64_t count = 0, bytes = 0;
-  std::string types;
-  for (const OtherObjects& others : all) {
-    count += others.count;
-    bytes += others.bytes;
-    types += fmt::format("{}{} of type {}", types.empty() ? "" : ", ", others.count, others.type);
-  }
-  if (count == 0) return "none: all objects are segments";
-  return fmt::format("{} that {} no segment, {}: {}{}", count_of(count, "object"),
-                     count == 1 ? "is" : "are", format_bytes(bytes), types,
-                     has_typed_root ? "; there is a typed root" : "");
-}
-
-}  // namespace
-
 void check_objects(const DirectoryCopy& directory, const HeapObjects& heap, CheckReport& report) {
   if (!heap.is_complete) {
     return add_item(report, "objects", CheckOutcome::unknown, "the heap could not be walked");
@@ -210,8 +179,13 @@ void check_objects(const DirectoryCopy& directory, const HeapObjects& heap, Chec
     }
   }
   std::uint64_t leaked = 0;
+  std::vector<ObjectPool::Object> others;
   for (const auto& [offset, facts] : heap.by_offset) {
-    if (facts.type == kSegmentObjectType && !named.contains(offset)) ++leaked;
+    if (facts.type != kSegmentObjectType) {
+      others.push_back({offset, facts.bytes, facts.type});
+    } else if (!named.contains(offset)) {
+      ++leaked;
+    }
   }
   if (leaked != 0) problems += fmt::format("; {} objects are named by no slot", leaked);
   const std::uint64_t typed_root = directory.head.state.user_root_offset_bytes;
@@ -222,9 +196,10 @@ void check_objects(const DirectoryCopy& directory, const HeapObjects& heap, Chec
            problems.empty() ? fmt::format("the objects of {} are in the heap, none is lost",
                                           count_of(named.size(), "segment version"))
                             : problems.substr(2));
-  count_others(heap, report);
+  report.other_objects = other_objects(others, {});
   add_item(report, "other objects", CheckOutcome::sound,
-           describe_others(report.other_objects, typed_root != 0));
+           report.other_objects.empty() ? "none: all objects are segments"
+                                        : report.other_objects.describe());
 }
 
 }  // namespace strata

@@ -15,6 +15,9 @@ namespace strata {
 namespace {
 
 constexpr std::size_t kKindsInMessage = 8;
+// What the walk may compute, and how long it may take where it does not get to compute.
+constexpr std::uint64_t kProcessorSeconds = 10;
+constexpr std::uint64_t kWallMs = 900'000;
 // What a child answers, beside a line for each kind of objects.
 constexpr const char* kEnd = "end\n";
 constexpr const char* kIsHeld = "held ";
@@ -106,15 +109,22 @@ OtherObjects other_objects(const DirectoryChange& held) {
 }
 
 Result<OtherObjects> look_for_other_objects(Os& os, const std::string& path,
-                                            const std::set<std::uint64_t>& named,
-                                            Deadline deadline) {
-  const auto answer = run_apart([&] { return walk(os, path, named); }, deadline);
-  if (answer && answer->ends_with(kEnd)) return parse(*answer);
-  if (answer && answer->starts_with(kIsHeld)) {
+                                            const std::set<std::uint64_t>& named) {
+  const auto answer = run_apart([&] { return walk(os, path, named); }, Deadline::after_ms(kWallMs),
+                                kProcessorSeconds);
+  const std::string context = path + ": its heap cannot be walked";
+  if (!answer) {
+    const Status& why = answer.error();
+    // It is not held, which is what timed_out says.
+    if (why.code() == Code::timed_out)
+      return fail(Code::failed_precondition, context + ": " + why.message());
+    return unexpected(why.in(context));
+  }
+  if (answer->ends_with(kEnd)) return parse(*answer);
+  if (answer->starts_with(kIsHeld)) {
     return fail(Code::timed_out, answer->substr(std::string(kIsHeld).size()));
   }
-  return fail(Code::corrupt, fmt::format("{}: its heap cannot be walked: {}", path,
-                                         answer ? *answer : answer.error().message()));
+  return fail(Code::corrupt, context + ": " + *answer);
 }
 
 Result<void> require_only_segments(const DirectoryChange& held, const std::string& what) {

@@ -3,7 +3,9 @@
 // entry of the directory names. Operations that copy segment by segment would lose it.
 //   Threads:  any.
 //   Errors:   look_for_other_objects: timed_out while another process holds the pool; corrupt where
-//             libpmemobj cannot walk the heap. require_only_segments: failed_precondition.
+//             libpmemobj cannot walk the heap; as run_apart() where nobody could look, and
+//             failed_precondition where the walk came to no end. require_only_segments:
+//             failed_precondition.
 //   Cost:     a walk over all objects; in a child about 10 ms more.
 //   Persists: nothing: the child looks at a private copy.
 #pragma once
@@ -14,7 +16,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
 #include "pmem/object_pool.h"
 
@@ -46,8 +47,7 @@ OtherObjects other_objects(const DirectoryChange& held);
 
 // Of any pool that nobody holds: a child walks the heap, and may die of it.
 Result<OtherObjects> look_for_other_objects(Os& os, const std::string& path,
-                                            const std::set<std::uint64_t>& named,
-                                            Deadline deadline);
+                                            const std::set<std::uint64_t>& named);
 
 // For what copies nothing but segments. `what` is the copy: "a backup".
 Result<void> require_only_segments(const DirectoryChange& held, const std::string& what);

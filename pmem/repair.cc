@@ -16,7 +16,6 @@
 namespace strata {
 namespace {
 
-constexpr std::uint64_t kWalkTimeoutMs = 10'000;
 constexpr const char* kKeptSuffix = ".damaged";
 
 // The pool's header, with the number that libpmemobj counts up whenever it opens the pool, and the
@@ -48,8 +47,7 @@ Result<Survey> survey(Os& os, const std::string& path, const RepairOptions& opti
     STRATA_ASSIGN(const auto stamp, read_stamp(before));
     auto found = salvage(before);
     auto others =
-        look_for_other_objects(os, path, found ? found->object_offsets : std::set<std::uint64_t>{},
-                               Deadline::after_ms(kWalkTimeoutMs));
+        look_for_other_objects(os, path, found ? found->object_offsets : std::set<std::uint64_t>{});
     STRATA_ASSIGN(PoolHold hold, PoolHold::take(os, path, whom, options.deadline));
     STRATA_ASSIGN(const auto stamp_now, read_stamp(hold.file()));
     const bool was_held = !others && others.error().code() == Code::timed_out;

@@ -71,7 +71,7 @@ Json to_json(const CheckReport& report) {
         {{"what", item.what}, {"outcome", outcome_name(item.outcome)}, {"detail", item.detail}});
   }
   Json others = Json::array();
-  for (const OtherObjects& each : report.other_objects)
+  for (const OtherObjects::Kind& each : report.other_objects.kinds)
     others.push_back({{"type", each.type}, {"count", each.count}, {"bytes", each.bytes}});
   return {{"path", report.path},
           {"verdict", outcome_name(report.verdict())},
