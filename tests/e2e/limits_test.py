@@ -76,7 +76,7 @@ def test_what_makes_a_file_too_long_names_the_limit(pool, segment, tmp_path):
     refuses_to_grow("pool", "create", tmp_path / "new.pool", "--size", "8M")
     refuses_to_grow("pool", "export", pool, "model", tmp_path / "out")
     refuses_to_grow("pool", "backup", pool, tmp_path / "backup2")
-    refuses_to_grow("pool", "restore", tmp_path / "backup", tmp_path / "restored")
+    refuses_to_grow("pool", "restore", tmp_path / "restored", tmp_path / "backup")
     refuses_to_grow("pool", "snapshot", pool, tmp_path / "snapshot")
     refuses_to_grow("pool", "grow", pool, "--size", "64M")
     assert sorted(os.listdir(tmp_path)) == before
