@@ -75,8 +75,7 @@ std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
 // freed. They stand still: no slot with a record above the last checkpoint begins anew, and this
 // one holds the lock. So their heads are enough, and nothing behind the last of them is looked at.
 Result<void> TransactionLog::flush_records(const Slot& slot, std::uint64_t above,
-                                           std::uint64_t up_to,
-                                           std::vector<std::uint64_t>& freed) {
+                                           std::uint64_t up_to, std::vector<std::uint64_t>& freed) {
   const LogBounds bounds = this->bounds();
   std::byte* const base = base_;
   // Before the extent, which a slot that begins anew has reset before it seals a record.

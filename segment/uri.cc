@@ -22,8 +22,8 @@ std::string shown(std::string_view text) {
 Result<void> check_name(std::string_view name) {
   const auto bad = [&](std::string_view why) {
     return fail(Code::invalid_argument,
-                fmt::format("segment name '{}': {}; use 1 to {} of A-Z a-z 0-9 . _ -",
-                            shown(name), why, kMaxNameBytes));
+                fmt::format("segment name '{}': {}; use 1 to {} of A-Z a-z 0-9 . _ -", shown(name),
+                            why, kMaxNameBytes));
   };
   if (name.empty()) return bad("is empty");
   if (name.size() > kMaxNameBytes) return bad(fmt::format("has {} bytes", name.size()));
@@ -40,9 +40,8 @@ Result<void> check_name(std::string_view name) {
 
 Result<SegmentUri> SegmentUri::parse(std::string_view text) {
   const auto bad = [&](std::string_view why) {
-    return fail(
-        Code::invalid_argument,
-        fmt::format("'{}': {}; write shm:NAME or pmem:/path/pool#NAME", shown(text), why));
+    return fail(Code::invalid_argument,
+                fmt::format("'{}': {}; write shm:NAME or pmem:/path/pool#NAME", shown(text), why));
   };
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0) return bad("no scheme before a ':'");
