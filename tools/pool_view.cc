@@ -11,8 +11,8 @@
 namespace strata::tools {
 namespace {
 
-Cell problem_or(const std::string& problem, std::string text) {
-  return problem.empty() ? Cell(std::move(text)) : Cell(problem, Tone::bad);
+Cell problem_or(const std::string& problem, const std::string& text) {
+  return problem.empty() ? Cell(text) : Cell(problem, Tone::bad);
 }
 
 }  // namespace
