@@ -67,10 +67,12 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::freeze(Os& os, const s
 
 Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std::string& path,
                                                                Deadline deadline) {
-  STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName, deadline));
   while (true) {
     STRATA_ASSIGN(PoolFile before, PoolFile::open(os, path, Access::read_write));
     STRATA_TRY(own_blocks_to_change(before));
+    // Once there are no holes: tmpfs gives a block to one of which a private copy is made, and
+    // where it has none the child would die as of damage.
+    STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName, deadline));
     STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));
     STRATA_ASSIGN(PoolFile after, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(const auto first, os.fstat(before.fd.get()));
