@@ -134,7 +134,11 @@ void note_damage(PoolInfo& info, const std::string& what) {
 }
 
 void note_problem(PoolInfo& info, const Status& status) {
-  info.problem += (info.problem.empty() ? "" : "; ") + status.message();
+  // Whoever prints it says of which pool.
+  const std::string prefix = info.path + ": ";
+  std::string why = status.message();
+  if (why.starts_with(prefix)) why.erase(0, prefix.size());
+  info.problem += (info.problem.empty() ? "" : "; ") + why;
   info.is_damaged = info.is_damaged || status.code() == Code::corrupt;
 }
 

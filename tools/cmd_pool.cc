@@ -18,8 +18,17 @@ struct InfoFlags {
   std::string svg;
 };
 
+// What is in a pool. A change that its process did not live to end is completed or rolled back
+// first, as by any other use.
+Result<PoolInfo> look(Context& context, const std::string& path) {
+  STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), path));
+  if (facts.problem.empty() || !facts.is_in_change) return facts;
+  if (!Pool::at(context.os(), path).directory()) return facts;
+  return inspect(context.os(), path);
+}
+
 Result<ExitCode> info(Context& context, const InfoFlags& flags) {
-  STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), flags.path));
+  STRATA_ASSIGN(const PoolInfo facts, look(context, flags.path));
   if (!flags.svg.empty()) {
     if (facts.kind != "strata" || !facts.problem.empty()) {
       return fail(Code::unsupported, flags.path + ": only a sound Strata pool can be drawn");
@@ -33,9 +42,11 @@ Result<ExitCode> info(Context& context, const InfoFlags& flags) {
 }
 
 Result<ExitCode> list(Context& context, const std::string& path) {
-  STRATA_ASSIGN(const PoolInfo facts, inspect(context.os(), path));
+  STRATA_ASSIGN(const PoolInfo facts, look(context, path));
   STRATA_TRY(require_strata_pool(facts));
-  if (!facts.problem.empty()) return fail(Code::corrupt, path + ": " + facts.problem);
+  if (!facts.problem.empty()) {
+    return fail(facts.is_damaged ? Code::corrupt : Code::not_ready, path + ": " + facts.problem);
+  }
   Json segments = Json::array();
   for (const PoolSegmentInfo& segment : facts.segments)
     segments.push_back(to_json(segment));

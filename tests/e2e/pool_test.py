@@ -256,6 +256,20 @@ def test_on_a_full_disk_a_pool_with_blocks_that_a_copy_has_too_is_refused_and_wh
         assert get(each, tmp_path) == other.read_bytes()
 
 
+@pytest.mark.parametrize("command", ["ls", "info"])
+def test_what_a_killed_changer_left_is_looked_at_as_by_any_use(pool, tmp_path, command):
+    put(pool, tmp_path, os.urandom(200_000))
+    sequence_at = as_json("pool", "info", pool)["directory_offset_bytes"] + 128
+    with open(pool, "r+b") as file:
+        file.seek(sequence_at)
+        file.write((1001).to_bytes(8, "little"))  # odd: a change is under way
+    (segment,) = as_json("pool", command, pool)["segments"]
+    assert segment["name"] == "model" and segment["problem"] is None
+    with open(pool, "rb") as file:
+        file.seek(sequence_at)
+        assert int.from_bytes(file.read(8), "little") % 2 == 0
+
+
 def test_a_backup_becomes_the_same_pool_elsewhere(pool, tmp_path):
     content = os.urandom(200_000)
     put(pool, tmp_path, content)
