@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 #include <random>
 
 #include "heap/transaction_check.h"
@@ -138,24 +139,37 @@ void check_scribbled(Durability& durability, std::uint64_t reach_bytes, unsigned
 
 std::uint64_t live_bytes() { return slot_buffers_at(kOptions.slot_count); }
 
+// One process that has a log open, and the log's own words.
+struct World {
+  explicit World(Durability& durability) : memory(test_payload_bytes(kOptions)) {
+    REQUIRE(TransactionLog::format(memory.span(), kTestLogAt, kOptions, durability));
+    process.emplace(file, memory.span(), 1, durability);
+    REQUIRE(process->open());
+  }
+  LogHeader& header() { return *reinterpret_cast<LogHeader*>(memory.span().data() + kTestLogAt); }
+  SlotHead* heads() {
+    return reinterpret_cast<SlotHead*>(memory.span().data() + kTestLogAt +
+                                       slot_heads_at(kOptions.slot_count));
+  }
+
+  GuardedBytes memory;
+  LockFile file;
+  std::optional<TestProcess> process;
+};
+
 }  // namespace
 
 TEST_CASE("a_slot_count_that_grows_after_the_check_leads_nowhere") {
   TouchingDurability durability;
-  const GuardedBytes memory(test_payload_bytes(kOptions));
-  REQUIRE(TransactionLog::format(memory.span(), kTestLogAt, kOptions, durability));
-  const LockFile file;
-  TestProcess process(file, memory.span(), 1, durability);
-  REQUIRE(process.open());
-  auto& header = *reinterpret_cast<LogHeader*>(memory.span().data() + kTestLogAt);
-  header.identity.slot_count = 0x100000;
-  header.identity.slot_bytes = GiB(64);
-  use_log(process, 64);
-  CHECK(process.log().report().slots == kOptions.slot_count);
+  World world(durability);
+  world.header().identity.slot_count = 0x100000;
+  world.header().identity.slot_bytes = GiB(64);
+  use_log(*world.process, 64);
+  CHECK(world.process->log().report().slots == kOptions.slot_count);
   // Whoever opens it now is told.
-  TestProcess late(file, memory.span(), 2, durability);
+  TestProcess late(world.file, world.memory.span(), 2, durability);
   CHECK(late.open().error().code() == Code::corrupt);
-  CHECK(check_transaction_log(memory.span(), kTestLogAt).findings.size() == 1);
+  CHECK(check_transaction_log(world.memory.span(), kTestLogAt).findings.size() == 1);
 }
 
 TEST_CASE("words_of_a_dead_transaction_that_lead_out_of_its_buffer_are_refused") {
@@ -164,19 +178,15 @@ TEST_CASE("words_of_a_dead_transaction_that_lead_out_of_its_buffer_are_refused")
                                  &volatile_durability()}) {
     for (const SlotState state :
          {SlotState::active, SlotState::committed, SlotState::releasing, SlotState::undone}) {
-      const GuardedBytes memory(test_payload_bytes(kOptions));
-      REQUIRE(TransactionLog::format(memory.span(), kTestLogAt, kOptions, *durability));
-      const LockFile file;
-      TestProcess process(file, memory.span(), 1, *durability);
-      REQUIRE(process.open());
-      auto& head = *reinterpret_cast<SlotHead*>(memory.span().data() + kTestLogAt +
-                                                slot_heads_at(kOptions.slot_count));
+      World world(*durability);
+      SlotHead& head = *world.heads();
+      const auto relaxed = std::memory_order_relaxed;
       // Begins far behind the buffer, so that its end minus its start wraps around.
-      head.owner.store(process.context().generation_bits() | 77, std::memory_order_relaxed);
-      head.state.store(static_cast<std::uint32_t>(state), std::memory_order_relaxed);
-      head.first_bytes.store(~std::uint64_t{0} - 16, std::memory_order_relaxed);
-      head.extent.store(Extent{0xffffff00, 0}.word(), std::memory_order_relaxed);
-      const auto recovered = process.log().recover_dead();
+      head.owner.store(world.process->context().generation_bits() | 77, relaxed);
+      head.state.store(static_cast<std::uint32_t>(state), relaxed);
+      head.first_bytes.store(~std::uint64_t{0} - 16, relaxed);
+      head.extent.store(Extent{0xffffff00, 0}.word(), relaxed);
+      const auto recovered = world.process->log().recover_dead();
       REQUIRE_FALSE(recovered);
       CHECK(recovered.error().code() == Code::corrupt);
     }
@@ -185,18 +195,14 @@ TEST_CASE("words_of_a_dead_transaction_that_lead_out_of_its_buffer_are_refused")
 
 TEST_CASE("a_slot_that_says_it_is_filled_beyond_its_end_takes_no_transaction") {
   TouchingDurability durability;
-  const GuardedBytes memory(test_payload_bytes(kOptions));
-  REQUIRE(TransactionLog::format(memory.span(), kTestLogAt, kOptions, durability));
-  const LockFile file;
-  TestProcess process(file, memory.span(), 1, durability);
-  REQUIRE(process.open());
-  auto* const heads = reinterpret_cast<SlotHead*>(memory.span().data() + kTestLogAt +
-                                                  slot_heads_at(kOptions.slot_count));
+  World world(durability);
   for (std::uint32_t i = 0; i < kOptions.slot_count; ++i) {
-    heads[i].extent.store(Extent{0x40000000, 0}.word(), std::memory_order_relaxed);
-    heads[i].last_sequence.store(~std::uint64_t{0},
-                                 std::memory_order_relaxed);  // not to be forgotten
+    SlotHead& head = world.heads()[i];
+    head.extent.store(Extent{0x40000000, 0}.word(), std::memory_order_relaxed);
+    // Not to be forgotten.
+    head.last_sequence.store(~std::uint64_t{0}, std::memory_order_relaxed);
   }
+  TestProcess& process = *world.process;
   const auto done = transact(process.log(), process.lock(0),
                              [&](Transaction& tx) { return tx.write(process.data().cells[0], 1); });
   REQUIRE_FALSE(done);
