@@ -1,7 +1,7 @@
 #include "strata.h"
 
-#include "numa/shm_backend.h"
-#include "pmem/backend.h"
+#include "pmem/pmem_backend.h"
+#include "shm/shm_backend.h"
 
 namespace strata {
 

@@ -19,10 +19,10 @@
 #include "bench/paired.h"
 #include "bench/stores.h"
 #include "heap/heap.h"
-#include "heap/transaction_map.h"
 #include "pmem/pool.h"
 #include "strata.h"
 #include "tests/temp_dir.h"
+#include "transaction/transaction_map.h"
 
 using namespace strata;
 

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "bench/paired.h"
+#include "heap/heap_testing.h"
 #include "heap/layout.h"
-#include "heap/testing.h"
 
 #if __has_include(<tsl/robin_map.h>)
 #include <tsl/robin_map.h>

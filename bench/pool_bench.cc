@@ -14,8 +14,8 @@
 #include "base/stream_copy.h"
 #include "bench/paired.h"
 #include "heap/heap.h"
-#include "pmem/backend.h"
 #include "pmem/checkpoint.h"
+#include "pmem/pmem_backend.h"
 #include "pmem/pool.h"
 #include "tests/temp_dir.h"
 

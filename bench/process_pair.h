@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "os/deadline.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "sync/wait.h"
 
 namespace strata {

@@ -15,9 +15,9 @@
 #include "base/bytes.h"
 #include "bench/paired.h"
 #include "numa/place.h"
-#include "numa/shm_backend.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
+#include "shm/shm_backend.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -28,7 +28,7 @@
 #include "heap/heap.h"
 #include "heap/heap_core.h"
 #include "pmem/domain.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 
 using namespace strata;
 

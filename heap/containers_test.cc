@@ -3,8 +3,8 @@
 #include <memory_resource>
 #include <string>
 
+#include "heap/heap_testing.h"
 #include "heap/memory_resource.h"
-#include "heap/testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -31,13 +31,13 @@
 #include <vector>
 
 #include "base/result.h"
-#include "heap/block_actions.h"
+#include "heap/heap_report.h"
 #include "heap/memory.h"
-#include "heap/report.h"
-#include "heap/transaction.h"
 #include "heap/type_tag.h"
 #include "segment/offset.h"
 #include "segment/segment.h"
+#include "transaction/block_actions.h"
+#include "transaction/transaction.h"
 
 namespace strata {
 

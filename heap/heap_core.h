@@ -26,14 +26,14 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/step.h"
-#include "heap/block_actions.h"
+#include "heap/heap_report.h"
 #include "heap/layout.h"
 #include "heap/memory.h"
-#include "heap/report.h"
-#include "heap/transaction_log.h"
 #include "heap/type_tag.h"
 #include "segment/offset.h"
-#include "sync/context.h"
+#include "sync/sync_context.h"
+#include "transaction/block_actions.h"
+#include "transaction/transaction_log.h"
 
 namespace strata {
 

@@ -6,7 +6,7 @@
 
 #include "base/step.h"
 #include "heap/heap_core.h"
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

@@ -9,7 +9,7 @@
 #include <random>
 #include <set>
 
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

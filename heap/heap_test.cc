@@ -6,7 +6,7 @@
 #include <set>
 #include <thread>
 
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "heap/heap.h"
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -7,10 +7,10 @@
 #include <string>
 
 #include "base/step.h"
-#include "heap/testing.h"
-#include "heap/transaction_map.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
+#include "transaction/transaction_map.h"
 
 using namespace strata;
 using namespace strata::test;

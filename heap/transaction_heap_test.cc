@@ -2,7 +2,7 @@
 #include <csignal>
 #include <random>
 
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -1,10 +1,10 @@
-#include "heap/transaction_map.h"
+#include "transaction/transaction_map.h"
 
 #include <map>
 #include <random>
 #include <sstream>
 
-#include "heap/testing.h"
+#include "heap/heap_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "numa/placement_report.h"
 #include "numa/plan.h"
-#include "numa/report.h"
 #include "segment/options.h"
 
 namespace strata {

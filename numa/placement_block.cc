@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "numa/report.h"
+#include "numa/placement_report.h"
 
 namespace strata {
 namespace {

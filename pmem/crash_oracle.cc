@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <cstring>
 
-#include "pmem/backend.h"
-#include "pmem/check.h"
 #include "pmem/checkpoint.h"
+#include "pmem/pmem_backend.h"
 #include "pmem/pool.h"
+#include "pmem/pool_check.h"
 
 namespace strata {
 namespace {

@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "pmem/backend.h"
 #include "pmem/checkpoint.h"
 #include "pmem/crash_medium.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_testing.h"
 #include "pmem/snapshot.h"
-#include "pmem/testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

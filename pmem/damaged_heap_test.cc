@@ -8,7 +8,7 @@
 
 #include "pmem/checkpoint.h"
 #include "pmem/persistent.h"
-#include "pmem/testing.h"
+#include "pmem/pool_testing.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 #include "tests/verified.h"

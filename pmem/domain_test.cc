@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "os/fault_os.h"
-#include "pmem/testing.h"
+#include "pmem/pool_testing.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 

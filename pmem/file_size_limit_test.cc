@@ -6,8 +6,8 @@
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
 #include "pmem/persistent.h"
+#include "pmem/pool_testing.h"
 #include "pmem/snapshot.h"
-#include "pmem/testing.h"
 #include "pmem/transfer.h"
 #include "tests/catch.h"
 

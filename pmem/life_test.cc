@@ -6,13 +6,13 @@
 #include <fstream>
 #include <random>
 
-#include "pmem/backend.h"
 #include "pmem/backup.h"
-#include "pmem/check.h"
 #include "pmem/checkpoint.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_check.h"
+#include "pmem/pool_testing.h"
 #include "pmem/repair.h"
 #include "pmem/snapshot.h"
-#include "pmem/testing.h"
 #include "pmem/transfer.h"
 #include "tests/catch.h"
 #include "tests/verified.h"

@@ -7,9 +7,9 @@
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/persistent.h"
+#include "pmem/pool_testing.h"
 #include "pmem/repair.h"
 #include "pmem/snapshot.h"
-#include "pmem/testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
-#include "pmem/backend.h"
-#include "pmem/testing.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -13,7 +13,7 @@
 #include "pmem/object_pool.h"
 #include "pmem/rehearsal.h"
 #include "pmem/zones.h"
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "segment/uri.h"
 
 namespace strata {

@@ -7,7 +7,7 @@
 //     STRATA_TRY(pool.publish_one(std::move(mesh)));
 //
 // Segments are attached, made and removed one by one through the `pmem:` backend
-// (pmem/backend.h); here is what concerns the pool as a whole.
+// (pmem/pmem_backend.h); here is what concerns the pool as a whole.
 //   Threads:  any; a Pool holds no lock and no open file.
 //   Errors:   every change: timed_out with the holder named while another process holds the pool
 //             open through libpmemobj; exhausted when it is full; as PoolFile::open else.

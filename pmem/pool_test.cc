@@ -6,8 +6,8 @@
 #include <cstring>
 #include <fstream>
 
-#include "pmem/backend.h"
-#include "pmem/testing.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -20,7 +20,7 @@
 
 #include "base/result.h"
 #include "os/deadline.h"
-#include "pmem/check.h"
+#include "pmem/pool_check.h"
 
 namespace strata {
 

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "os/os.h"
-#include "pmem/backend.h"
+#include "pmem/pmem_backend.h"
 #include "pmem/pool.h"
 #include "segment/shadow_durability.h"
 #include "tests/temp_dir.h"

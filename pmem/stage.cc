@@ -9,7 +9,7 @@
 #include "pmem/directory_change.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "segment/uri.h"
 
 namespace strata {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "segment/file_mapping.h"
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "segment/segment.h"
 #include "segment/segment_file.h"
 

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "segment/segment_file.h"
 
 namespace strata {

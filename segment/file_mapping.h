@@ -12,7 +12,7 @@
 #include <optional>
 #include <span>
 
-#include "segment/mapping.h"
+#include "segment/payload.h"
 #include "segment/uri.h"
 
 namespace strata {

@@ -59,7 +59,7 @@ inline Placement interleaved(std::vector<int> nodes) {
           .pci_address = {}};
 }
 
-// For structures that keep each node's share together: see numa/heap_nodes.h.
+// For structures that keep each node's share together: see heap/heap_nodes.h.
 inline Placement split_over(std::vector<int> nodes) {
   return {
       .kind = Placement::Kind::split, .nodes = std::move(nodes), .weights = {}, .pci_address = {}};

@@ -22,9 +22,9 @@
 #include "segment/handle.h"
 #include "segment/header.h"
 #include "segment/lease.h"
-#include "segment/mapping.h"
+#include "segment/payload.h"
 #include "segment/uri.h"
-#include "sync/context.h"
+#include "sync/sync_context.h"
 
 namespace strata {
 

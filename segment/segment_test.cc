@@ -10,7 +10,7 @@
 #include "segment/handle.h"
 #include "segment/header.h"
 #include "segment/lease.h"
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "segment/offset.h"
 #include "segment/uri.h"
 #include "tests/catch.h"

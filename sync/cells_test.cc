@@ -6,7 +6,7 @@
 #include "sync/published.h"
 #include "sync/seq_lock.h"
 #include "sync/sharded.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "sync/versioned_cell.h"
 #include "tests/catch.h"
 

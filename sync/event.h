@@ -12,8 +12,8 @@
 
 #include "base/result.h"
 #include "os/deadline.h"
-#include "sync/context.h"
 #include "sync/shared_word.h"
+#include "sync/sync_context.h"
 
 namespace strata {
 

@@ -1,7 +1,7 @@
 #include "sync/event.h"
 
 #include "sync/condition.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "base/step.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

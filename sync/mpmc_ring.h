@@ -30,8 +30,8 @@
 
 #include "base/result.h"
 #include "os/deadline.h"
-#include "sync/context.h"
 #include "sync/ring_layout.h"
+#include "sync/sync_context.h"
 #include "sync/wake_word.h"
 
 namespace strata {

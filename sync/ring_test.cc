@@ -4,7 +4,7 @@
 
 #include "sync/mpmc_ring.h"
 #include "sync/spsc_ring.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

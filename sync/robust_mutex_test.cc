@@ -4,7 +4,7 @@
 #include <thread>
 #include <vector>
 
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -7,9 +7,9 @@
 
 #include <cstdint>
 
-#include "sync/context.h"
 #include "sync/lock_word.h"
 #include "sync/shared_word.h"
+#include "sync/sync_context.h"
 
 namespace strata {
 

@@ -5,7 +5,7 @@
 #include "sync/barrier.h"
 #include "sync/rw_lock.h"
 #include "sync/semaphore.h"
-#include "sync/testing.h"
+#include "sync/sync_testing.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -13,8 +13,9 @@ LAYERS = [
     ["os"],
     ["sync"],
     ["segment"],
+    ["transaction", "numa"],
     ["heap"],
-    ["numa", "pmem", "gpu"],
+    ["shm", "pmem", "gpu"],
     ["."],  # headers of the root: the place where the backends are composed
     ["job"],
     ["python"],
@@ -87,8 +88,9 @@ def test_a_planted_upward_include_is_found(tmp_path):
 
 
 def test_a_planted_include_between_neighbours_is_found(tmp_path):
-    assert plant(tmp_path, "numa/policy.cc", "pmem/pool.h") != []
-    assert plant(tmp_path, "numa/policy.cc", "gpu/driver.h") != []
+    assert plant(tmp_path, "shm/files.cc", "pmem/pool.h") != []
+    assert plant(tmp_path, "shm/files.cc", "gpu/driver.h") != []
+    assert plant(tmp_path, "numa/policy.cc", "transaction/log.h") != []
 
 
 def test_a_planted_include_of_the_composition_root_is_found(tmp_path):

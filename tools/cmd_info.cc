@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
-#include "numa/report.h"
+#include "numa/placement_report.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 

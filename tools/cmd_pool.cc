@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
-#include "pmem/backend.h"
-#include "pmem/check.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_check.h"
 #include "pmem/repair.h"
 #include "tools/pool_commands.h"
 #include "tools/pool_view.h"

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/bytes.h"
-#include "pmem/backend.h"
 #include "pmem/checkpoint.h"
+#include "pmem/pmem_backend.h"
 #include "tools/heap_view.h"
 #include "tools/pool_commands.h"
 

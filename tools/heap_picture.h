@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "heap/report.h"
+#include "heap/heap_report.h"
 #include "tools/svg.h"
 
 namespace strata::tools {

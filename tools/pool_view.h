@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "pmem/check.h"
+#include "pmem/pool_check.h"
 #include "tools/output.h"
 #include "tools/svg.h"
 

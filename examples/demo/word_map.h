@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "heap/heap.h"
-#include "heap/transaction_map.h"
 #include "strata.h"
+#include "transaction/transaction_map.h"
 
 namespace demo {
 

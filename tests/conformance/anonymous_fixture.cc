@@ -6,7 +6,7 @@
 #include <map>
 #include <mutex>
 
-#include "numa/shm_backend.h"
+#include "shm/shm_backend.h"
 #include "tests/conformance/backend_fixture.h"
 
 namespace strata {

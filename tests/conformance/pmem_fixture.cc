@@ -1,6 +1,6 @@
 // The pmem: backend on a pool of its own on a disk.
-#include "pmem/backend.h"
-#include "pmem/testing.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_testing.h"
 #include "tests/conformance/backend_fixture.h"
 
 namespace strata {

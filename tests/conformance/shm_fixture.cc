@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "numa/shm_backend.h"
+#include "shm/shm_backend.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/temp_dir.h"
 

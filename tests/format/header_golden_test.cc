@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "segment/handle.h"
-#include "segment/new_segment.h"
+#include "segment/new_identity.h"
 #include "tests/catch.h"
 #include "tests/format/golden.h"
 

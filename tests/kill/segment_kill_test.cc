@@ -11,8 +11,8 @@
 #include <cstdio>
 #include <functional>
 
-#include "numa/shm_backend.h"
 #include "os/fault_os.h"
+#include "shm/shm_backend.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"

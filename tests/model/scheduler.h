@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "sync/context.h"
+#include "sync/sync_context.h"
 
 namespace strata::model {
 

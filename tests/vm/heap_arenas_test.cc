@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "numa/heap_nodes.h"
+#include "heap/heap_nodes.h"
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"

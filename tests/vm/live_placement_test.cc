@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "numa/place.h"
-#include "numa/report.h"
+#include "numa/placement_report.h"
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"

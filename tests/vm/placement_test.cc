@@ -2,7 +2,7 @@
 // library's own report must say the same, but it is the kernel that is asked.
 #include <vector>
 
-#include "numa/report.h"
+#include "numa/placement_report.h"
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"

@@ -15,7 +15,7 @@
 
 #include "heap/heap.h"
 #include "os/os.h"
-#include "pmem/backend.h"
+#include "pmem/pmem_backend.h"
 #include "tests/vm/transfers.h"
 
 namespace strata::test {

@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "pmem/check.h"
 #include "pmem/checkpoint.h"
 #include "pmem/pool.h"
+#include "pmem/pool_check.h"
 #include "tests/vm/shared_bank.h"
 
 namespace strata::test {

@@ -1,0 +1,74 @@
+// The `pmem:` backend: segments in pools, `pmem:/path/pool#NAME`.
+//   Threads:  any.
+//   Lifetime: outlives its segments.
+//   Errors:   as Backend; not_found where there is no pool (make it with Pool::create or
+//             `strata pool create`); timed_out with the holder named while another process has
+//             the pool open through libpmemobj; unsupported where the medium is coarser than
+//             `worst_granularity`, and for placements and page sizes, which a file decides.
+//   Cost:     attach: about ten system calls, whatever the size of the pool. create and remove:
+//             one change of the directory, about 10 ms.
+//   Persists: names, sizes and contents. Lock state never does: the first process that attaches
+//             for writing when no other is begins a new generation.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "pmem/domain.h"
+#include "pmem/pmem_payload.h"
+#include "pmem/pool_file.h"
+#include "segment/backend.h"
+
+namespace strata {
+
+struct PmemBackendOptions {
+  Granularity worst_granularity = Granularity::page;
+  // How long creating and removing wait for a pool that another process holds.
+  std::uint64_t change_timeout_ms = 10'000;
+  // Pools that reclaim() and list("") look at, besides those that were used.
+  std::vector<std::string> pools = {};
+  // Puts another durability over a mapping, for tests; `file_offset_bytes` is where it begins.
+  std::function<std::unique_ptr<Durability>(Domain& domain, const std::string& pool_path,
+                                            std::uint64_t file_offset_bytes)>
+      wrap_durability = {};
+};
+
+class PmemBackend final : public Backend {
+ public:
+  explicit PmemBackend(Os& os, PmemBackendOptions options = {});
+
+  std::string_view scheme() const override { return "pmem"; }
+  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override;
+  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override;
+  // An older version that the pool keeps; never for writing. 0 is the current one.
+  Result<Segment> attach_version(const SegmentUri& uri, std::uint64_t version,
+                                 const AttachOptions& options);
+  Result<SegmentStat> stat(const SegmentUri& uri) override;
+  Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
+  Result<std::vector<SegmentStat>> list(std::string_view container) override;
+  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+
+ private:
+  // Of an attachment: a segment of lifetime `process` ends with the one that made it.
+  enum class Role : std::uint8_t { creator, user };
+
+  Result<Segment> create_in(const SegmentUri& uri, const CreateOptions& options);
+  // Puts a segment that is not ready into the directory, and locks it as its creator.
+  Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted, PoolFile& file);
+  Result<SegmentStat> stat_entry(SegmentUri uri, const PoolFile& file, std::uint32_t slot,
+                                 const DirectoryEntry& entry);
+  void wrap(PmemMapping& mapping, const std::string& pool_path, const DirectoryEntry& entry);
+  void set_on_detach(PmemMapping& mapping, const SegmentUri& uri, const IdentityBlock& identity,
+                     Role role);
+  void remember(const std::string& pool_path);
+
+  Os& os_;
+  PmemBackendOptions options_;
+  std::mutex mutex_;
+  std::set<std::string> pools_;
+};
+
+}  // namespace strata

@@ -1,0 +1,30 @@
+#include "sync/sync_context.h"
+
+#include <fmt/format.h>
+
+namespace strata {
+namespace {
+
+// About as long as a sleep and a wake-up take, so that spinning in vain costs twice at most.
+constexpr std::uint32_t kSpins = 400;
+
+}  // namespace
+
+std::uint32_t SyncContext::spins_for(Os& os) {
+  const auto cpus = os.get_affinity();
+  return cpus && cpus->size() > 1 ? kSpins : 0;
+}
+
+std::string SyncContext::describe(std::uint32_t token) const {
+  if (token == this->token())
+    return fmt::format("token {}: this process, pid {}", token, owner_->pid());
+  return fmt::format("token {}: {}", token, owner_->describe(token));
+}
+
+bool SyncContext::is_dead(std::uint32_t token) const {
+  if (token == this->token()) return false;
+  const Result<bool> alive = owner_->is_alive(token);
+  return alive && !*alive;
+}
+
+}  // namespace strata
