@@ -1,0 +1,69 @@
+"""Programs of an earlier commit, built from the history beside this tree."""
+
+import os
+import shutil
+import subprocess
+
+# Where make_golden is: it takes the place of what the old tree has there.
+GENERATOR = "tests/format"
+BUILD = """\
+load("@rules_cc//cc:defs.bzl", "cc_binary")
+
+cc_binary(
+    name = "make_golden",
+    testonly = True,
+    srcs = glob(["golden_*.h", "make_golden*"], exclude = ["*.py", "golden_segment.h"]),
+    deps = [
+        "//:strata",
+        "//heap",
+        "//heap:list",
+        "//sync",
+        "//tests:child",
+    ],
+)
+"""
+
+
+def has_commit(root, commit):
+    look = ["git", "-C", root, "cat-file", "-e", commit + "^{commit}"]
+    return subprocess.run(look, capture_output=True, check=False).returncode == 0
+
+
+def unpack(root, commit, folder):
+    os.makedirs(folder)
+    git = ["git", "-C", root, "archive", commit]
+    with subprocess.Popen(git, stdout=subprocess.PIPE) as archive:
+        subprocess.run(["tar", "-x", "-C", folder], stdin=archive.stdout, check=True)
+    assert archive.returncode == 0, f"git archive {commit}"
+    # Where this machine has a cache of what was built before.
+    if os.path.exists(os.path.join(root, "user.bazelrc")):
+        shutil.copy(os.path.join(root, "user.bazelrc"), folder)
+    return folder
+
+
+def add_generator(root, tree):
+    target = os.path.join(tree, GENERATOR)
+    for name in os.listdir(os.path.join(root, GENERATOR)):
+        if name.startswith(("golden_", "make_golden")):
+            shutil.copy(os.path.join(root, GENERATOR, name), target)
+    with open(os.path.join(target, "BUILD"), "w") as file:
+        file.write(BUILD)
+
+
+def build(tree, output_base, targets):
+    """The paths of what these targets, each one program, are built to. `output_base` is Bazel's
+    own folder; its server ends with the build."""
+    # A test's variables, as Bazel sets them, would be taken for settings of this build.
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME") or output_base}
+
+    def bazel(*arguments):
+        return subprocess.run(
+            ["bazel", f"--output_base={output_base}", *arguments],
+            cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    try:
+        bazel("build", "--symlink_prefix=/", *targets)
+        out = bazel("info", "bazel-bin").stdout.strip()
+    finally:
+        bazel("shutdown")
+    return [os.path.join(out, target.removeprefix("//").replace(":", "/")) for target in targets]
