@@ -49,9 +49,8 @@ def main(commit, folder):
     with tempfile.TemporaryDirectory(prefix="strata-golden-") as work:
         tree = old_tree.unpack(ROOT, commit, os.path.join(work, "tree"))
         old_tree.add_generator(ROOT, tree)
-        programs = old_tree.build(tree, os.path.join(work, "bazel"), [
-            "//tools:strata", "//tests/format:make_golden"])  # fmt: skip
-        old_strata, make_golden = programs
+        targets = ["//tools:strata", "//tests/format:make_golden"]
+        old_strata, make_golden = old_tree.build(tree, os.path.join(work, "programs"), targets)
         files = os.path.join(work, "files")
         os.mkdir(files)
         for what in ("lists", "segments", "sync", "heap"):

@@ -50,20 +50,26 @@ def add_generator(root, tree):
         file.write(BUILD)
 
 
-def build(tree, output_base, targets):
-    """The paths of what these targets, each one program, are built to. `output_base` is Bazel's
-    own folder; its server ends with the build."""
-    # A test's variables, as Bazel sets them, would be taken for settings of this build.
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME") or output_base}
+def build(tree, folder, targets):
+    """Copies in `folder` of what these targets, each one program, are built to."""
+    # A test's variables, as Bazel sets them, would be taken for settings of this build. Compilers
+    # are looked for in PATH: another order is another path, and finds nothing in a cache.
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME") or folder}
 
     def bazel(*arguments):
+        own_folder = "--output_base=" + os.path.join(folder, "bazel")
         return subprocess.run(
-            ["bazel", f"--output_base={output_base}", *arguments],
+            ["bazel", own_folder, *arguments],
             cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
 
+    os.makedirs(folder, exist_ok=True)
+    programs = []
     try:
         bazel("build", "--symlink_prefix=/", *targets)
         out = bazel("info", "bazel-bin").stdout.strip()
+        for target in targets:
+            built = os.path.join(out, target.removeprefix("//").replace(":", "/"))
+            programs.append(shutil.copy(built, folder))
     finally:
-        bazel("shutdown")
-    return [os.path.join(out, target.removeprefix("//").replace(":", "/")) for target in targets]
+        bazel("clean", "--expunge")  # and its server ends
+    return programs
