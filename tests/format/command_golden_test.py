@@ -1,12 +1,13 @@
 """Segments, pools and backups that an earlier `strata` wrote, through the command of today."""
 
 import hashlib
+import json
 import os
 import struct
 
 import pytest
 
-from tests.e2e.command import REFUSED, as_json, ok, refusal, strata
+from tests.e2e.command import REFUSED, UNKNOWN, as_json, ok, refusal, strata
 from tests.format import golden
 
 NAMES = {"closed", "model", "notes", "unfinished", "weights"}
@@ -105,6 +106,43 @@ def test_a_backup_of_an_earlier_program_becomes_the_pool_that_it_was_of(restored
         return sorted(tuple(segment[fact] for fact in facts) for segment in segments)
 
     assert kept(restored) == kept(pool)
+
+
+def interrupted(moment, tmp_path):
+    pool = golden.unpack(f"pool_{moment}_change_v1.pool", tmp_path / "golden.pool")
+    assert golden.is_mid_change(pool.read_bytes()) == (True, moment == "mid")
+    return pool
+
+
+def test_a_change_that_an_earlier_program_died_within_is_undone(tmp_path):
+    pool = interrupted("mid", tmp_path)
+    assert ok("cat", f"pmem:{pool}#model") == golden.MODEL[4]
+    assert golden.is_mid_change(pool.read_bytes()) == (False, False)
+    for version, content in golden.MODEL.items():
+        assert exported(pool, tmp_path, version) == content
+    assert as_json("pool", "check", pool)["verdict"] == "sound"
+    (tmp_path / "next").write_bytes(golden.NEXT)
+    ok("pool", "import", pool, "model", tmp_path / "next")
+    assert ok("cat", f"pmem:{pool}#model") == golden.NEXT
+
+
+def test_a_change_that_an_earlier_program_died_behind_has_happened(tmp_path):
+    pool = interrupted("after", tmp_path)
+    assert ok("cat", f"pmem:{pool}#model") == golden.NEXT
+    assert golden.is_mid_change(pool.read_bytes()) == (False, False)
+    for version in (2, 3, 4):
+        assert exported(pool, tmp_path, version) == golden.MODEL[version]
+    assert as_json("pool", "check", pool)["verdict"] == "sound"
+
+
+def test_check_leaves_an_interrupted_change_as_it_is_and_calls_it_unknown(tmp_path):
+    pool = interrupted("mid", tmp_path)
+    before = sha256(pool.read_bytes())
+    run = strata("pool", "check", pool, "--json")
+    report = json.loads(run.stdout)
+    assert run.returncode == UNKNOWN and report["is_interrupted"], report
+    assert not [each for each in report["items"] if each["outcome"] == "damaged"], report
+    assert sha256(pool.read_bytes()) == before
 
 
 def test_the_words_of_a_directory_are_where_the_format_says(pool):

@@ -26,10 +26,22 @@ def text(title, size):
 # What pool_v1.pool holds beside two heaps, "closed" and "unfinished" (golden_heap.h): "model" as
 # four versions, "weights", sealed, and "notes", plain bytes with room to grow.
 MODEL = {version: text(f"model {version}", 70_000 + version) for version in (1, 2, 3, 4)}
+# The version 5 whose import died in pool_mid_change_v1.pool and pool_after_change_v1.pool.
+NEXT = text("model 5", 70_005)
 WEIGHTS = text("weights", 50_000)
 NOTES = text("notes", 5_000)
 NOTES_ROOM = 65_536
 SLOTS = 16
+
+
+def is_mid_change(pool):
+    """Whether a change of the directory has begun and not ended, and whether the directory now
+    contradicts itself, as it may within a transaction."""
+    (root,) = struct.unpack_from("<Q", pool, 6144)
+    directory = pool[root : root + 384]
+    (sequence,) = struct.unpack_from("<Q", directory, 128)
+    (index_crc,) = struct.unpack_from("<I", directory, 204)
+    return sequence % 2 == 1, index_crc != crc32c(directory[256:384])
 
 
 def segment_text(size):

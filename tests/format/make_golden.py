@@ -10,7 +10,9 @@ their names, and leaves the old ones and their tests alone.
 """
 
 import gzip
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,30 @@ def make_pool(run, make_golden, pool, work):
         subprocess.run([make_golden, "heap-in", f"pmem:{pool}#{ending}", ending], check=True)
 
 
+def make_interrupted(strata, pool, work, files):
+    """Two pools in which an import died: the last moment at which its last transaction was in hand,
+    and the last one before the end of the change. Each msync of it is a moment to die at."""
+    content, killed = os.path.join(work, "content"), os.path.join(work, "killed.pool")
+    with open(content, "wb") as file:
+        file.write(golden.NEXT)
+    found = {}
+    for count in itertools.count(1):
+        shutil.copy(pool, killed)
+        kill = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=msync"]
+        kill += ["-e", f"inject=msync:signal=KILL:when={count}"]
+        command = [strata, "pool", "import", killed, "model", content, "--keep", "2"]
+        if subprocess.run([*kill, *command], check=False).returncode == 0:
+            break
+        with open(killed, "rb") as file:
+            left = file.read()
+        is_changing, is_torn = golden.is_mid_change(left)
+        if is_changing:
+            found["mid" if is_torn else "after"] = left
+    for moment, left in found.items():
+        with open(os.path.join(files, f"pool_{moment}_change_v1.pool"), "wb") as file:
+            file.write(left)
+
+
 def main(commit, folder):
     with tempfile.TemporaryDirectory(prefix="strata-golden-") as work:
         tree = old_tree.unpack(ROOT, commit, os.path.join(work, "tree"))
@@ -59,6 +85,7 @@ def main(commit, folder):
         run = lambda *arguments: subprocess.run([old_strata, *arguments], check=True)  # noqa: E731
         make_pool(run, make_golden, pool, work)
         run("pool", "backup", pool, os.path.join(files, "backup_v1.backup"))
+        make_interrupted(old_strata, pool, work, files)
         for name in sorted(os.listdir(files)):
             pack(os.path.join(files, name), folder)
 
