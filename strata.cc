@@ -4,12 +4,25 @@
 #include "shm/shm_backend.h"
 
 namespace strata {
+namespace {
 
-Catalog make_catalog(Os& os) {
+std::vector<std::unique_ptr<Backend>> make_backends(Os& os, const CatalogOptions& options) {
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(std::make_unique<ShmBackend>(os));
-  backends.push_back(std::make_unique<PmemBackend>(os));
-  return Catalog(std::move(backends));
+  backends.push_back(std::make_unique<ShmBackend>(os, ShmOptions{options.shm_directory, {}, {}}));
+  backends.push_back(std::make_unique<PmemBackend>(os, PmemBackendOptions{.pools = options.pools}));
+  return backends;
+}
+
+}  // namespace
+
+Catalog open_catalog(const CatalogOptions& options) {
+  auto os = std::make_shared<RealOs>();
+  auto backends = make_backends(*os, options);
+  return Catalog(std::move(backends), std::move(os));
+}
+
+Catalog make_catalog(Os& os, const CatalogOptions& options) {
+  return Catalog(make_backends(os, options));
 }
 
 }  // namespace strata

@@ -1,9 +1,11 @@
 // Everything that a user of Strata includes.
 //
-//     strata::RealOs os;
-//     strata::Catalog catalog = strata::make_catalog(os);
+//     strata::Catalog catalog = strata::open_catalog();
 //     auto mesh = catalog.create("shm:mesh", {.payload_bytes = strata::MiB(64)});
 #pragma once
+
+#include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -13,7 +15,17 @@
 
 namespace strata {
 
-// The catalog of every backend that this build has. `os` must outlive it.
-Catalog make_catalog(Os& os);
+struct CatalogOptions {
+  std::string shm_directory = "/dev/shm";
+  // Pools that list() and reclaim() look at, besides those that this user has used.
+  std::vector<std::string> pools = {};
+};
+
+// The catalog of every backend that this build has. What it needs it owns, and what is attached
+// through it may outlive it.
+Catalog open_catalog(const CatalogOptions& options = {});
+// The same over a door to the kernel that the caller owns, for tests: `os` must outlive the catalog
+// and all that is attached through it.
+Catalog make_catalog(Os& os, const CatalogOptions& options = {});
 
 }  // namespace strata

@@ -10,8 +10,7 @@
 namespace {
 
 strata::Result<void> write_greeting(const std::string& uri) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   STRATA_ASSIGN(strata::Segment segment, catalog.attach(uri));
   STRATA_ASSIGN(const std::span<std::byte> bytes, segment.writable_bytes());
   std::memcpy(bytes.data(), "hello from another process", 27);
@@ -19,8 +18,7 @@ strata::Result<void> write_greeting(const std::string& uri) {
 }
 
 strata::Result<void> run() {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   const std::string uri = "shm:example-" + std::to_string(getpid());
   // Lifetime::process: gone when this process is, however it ends.
   STRATA_ASSIGN(const strata::Segment segment,

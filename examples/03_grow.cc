@@ -8,8 +8,7 @@
 namespace {
 
 strata::Result<void> run() {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   const std::string uri = "shm:example-" + std::to_string(getpid());
   STRATA_ASSIGN(strata::Segment first,
                 catalog.create(uri, {.payload_bytes = strata::MiB(1),

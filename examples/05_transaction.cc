@@ -18,8 +18,7 @@ struct Accounts {
 };
 
 strata::Result<void> pay_and_die(const std::string& uri) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   STRATA_ASSIGN(strata::Segment segment, catalog.attach(uri));
   STRATA_ASSIGN(strata::Heap heap, strata::Heap::open(segment));
   STRATA_ASSIGN(Accounts* const accounts, heap.find<Accounts>("accounts"));
@@ -31,8 +30,7 @@ strata::Result<void> pay_and_die(const std::string& uri) {
 }
 
 strata::Result<void> run() {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   const std::string uri = "shm:example-" + std::to_string(getpid());
   STRATA_ASSIGN(strata::Segment segment,
                 catalog.create(

@@ -25,8 +25,7 @@ strata::RobustMutex& lock_in(std::span<std::byte> bytes) {
 }
 
 Result<void> greet_lock_and_die(const std::string& uri) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   STRATA_ASSIGN(strata::Segment segment, catalog.attach(uri));
   STRATA_ASSIGN(const std::span<std::byte> bytes, segment.writable_bytes());
   STRATA_ASSIGN(const strata::SyncContext context, segment.sync_context());
@@ -43,8 +42,7 @@ Result<void> greet_lock_and_die(const std::string& uri) {
 }
 
 Result<void> run() {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   const std::string uri = "shm:example-" + std::to_string(getpid());
   STRATA_ASSIGN(strata::Segment segment,
                 catalog.create(uri, {.payload_bytes = strata::KiB(64),

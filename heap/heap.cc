@@ -3,16 +3,17 @@
 #include <fmt/format.h>
 
 #include "heap/heap_core.h"
+#include "segment/attachment.h"
 
 namespace strata {
 
 namespace {
 
-// The payload of a Segment. It must outlive the heap, and may not be moved meanwhile.
+// The payload of a Segment, whose attachment it holds.
 class SegmentMemory final : public HeapMemory {
  public:
-  SegmentMemory(Segment& segment, std::byte* base, const Owner* owner)
-      : segment_(segment), base_(base), owner_(owner) {}
+  SegmentMemory(Segment segment, std::byte* base, const Owner* owner)
+      : segment_(std::move(segment)), base_(base), owner_(owner) {}
 
   std::byte* base() const override { return base_; }
   std::uint64_t bytes() const override { return segment_.payload_bytes(); }
@@ -22,26 +23,28 @@ class SegmentMemory final : public HeapMemory {
     return segment_.generation().load(std::memory_order_acquire);
   }
   Durability& durability() const override { return segment_.durability(); }
-  Os& os() const override { return segment_.mapping().os(); }
+  Os& os() const override { return attachment_of(segment_).plane->os(); }
   Result<std::uint64_t> refresh() override { return segment_.refresh(); }
   Result<void> grow(std::uint64_t bytes, Deadline deadline) override {
     return segment_.grow(bytes, deadline);
   }
 
  private:
-  Segment& segment_;
+  Segment segment_;
   std::byte* base_;
   const Owner* owner_;
 };
 
 Result<std::unique_ptr<HeapMemory>> memory_of(Segment& segment) {
+  STRATA_TRY(segment.capabilities().require(Capability::heap));
   STRATA_ASSIGN(const auto bytes, segment.host_bytes());
   const Owner* owner = nullptr;
   // A private copy takes no part: others do not see what it does.
   if (segment.access() == Access::read_write) {
     STRATA_ASSIGN(owner, segment.participant());
   }
-  return std::make_unique<SegmentMemory>(segment, const_cast<std::byte*>(bytes.data()), owner);
+  return std::make_unique<SegmentMemory>(segment.share(), const_cast<std::byte*>(bytes.data()),
+                                         owner);
 }
 
 std::string context_of(const char* what, const Segment& segment) {

@@ -6,7 +6,7 @@
 //     STRATA_ASSIGN(Heap heap, Heap::create(segment, options));
 //
 //   Threads:  any; the segment must stay as it is meanwhile.
-//   Errors:   as report() (numa/placement_report.h); failed_precondition for a read-only segment.
+//   Errors:   as report() (numa/page_report.h); failed_precondition for a read-only segment.
 //   Cost:     that of report(): every page is asked about, not what was asked for.
 #pragma once
 

@@ -132,9 +132,11 @@ HeapCore* HeapCore::find_open(const std::byte* base) {
   OpenHeaps& heaps = open_heaps();
   const std::size_t high = heaps.high.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < high; ++i) {
-    if (heaps.entries[i].base.load(std::memory_order_acquire) == base) {
-      return heaps.entries[i].core.load(std::memory_order_relaxed);
-    }
+    if (heaps.entries[i].base.load(std::memory_order_acquire) != base) continue;
+    HeapCore* const core = heaps.entries[i].core.load(std::memory_order_relaxed);
+    // That of the parent is of no use in a forked child, which has opened the heap anew.
+    if (core != nullptr && core->owner_ != nullptr && core->is_child()) continue;
+    return core;
   }
   return nullptr;
 }

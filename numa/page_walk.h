@@ -1,7 +1,7 @@
 // Walks the pages of a range: what is mapped, in pages of which size, on which nodes.
 //   Threads:  any; the range must stay mapped.
 //   Errors:   of the kernel calls, where it does not answer.
-//   Cost:     see numa/placement_report.h.
+//   Cost:     see numa/page_report.h.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "numa/placement_report.h"
+#include "numa/page_report.h"
 #include "numa/plan.h"
 #include "segment/options.h"
 

@@ -17,14 +17,9 @@
 #include "base/result.h"
 #include "numa/topology.h"
 #include "segment/options.h"
+#include "segment/placement_report.h"
 
 namespace strata {
-
-struct NodePages {
-  int node = 0;
-  std::uint64_t pages = 0;  // of 4 KiB, whatever the page size
-  bool operator==(const NodePages&) const = default;
-};
 
 // A node that was passed over, or that takes what another cannot.
 struct Fallback {

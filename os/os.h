@@ -89,6 +89,8 @@ class Os {
   Result<Fd> reopen(int fd, int flags);
   Result<Fd> memfd_create(const std::string& name, unsigned flags);
   Result<Fd> dup(int fd);
+  // The number `fd` stands for the open file behind `by` from now on, in this process alone.
+  Result<void> replace_fd(int fd, int by);
   Result<void> ftruncate(int fd, std::uint64_t bytes);
   Result<void> fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t bytes);
   Result<struct stat> fstat(int fd);
@@ -191,6 +193,8 @@ class Os {
   // Processes.
   Result<void> get_random(std::span<std::byte> into);
   void sleep_ns(std::uint64_t duration_ns);  // for polling between tries under a deadline
+  // Changes in a forked child.
+  pid_t process_id() const;
   // Who this process is. Read once and remembered; read again after a fork.
   const ProcessIdentity& identity();
 

@@ -44,6 +44,11 @@ Result<Fd> Os::dup(int fd) {
   return Fd(copy);
 }
 
+Result<void> Os::replace_fd(int fd, int by) {
+  STRATA_OS_CALL(rc, "dup3", "dup3", ::dup3(by, fd, O_CLOEXEC));
+  return {};
+}
+
 Result<void> Os::ftruncate(int fd, std::uint64_t bytes) {
   const ExpectFileSizeLimit expected;
   STRATA_OS_CALL(rc, "ftruncate", "ftruncate to " + std::to_string(bytes) + " bytes",

@@ -191,10 +191,12 @@ void Os::sleep_ns(std::uint64_t duration_ns) {
   ::nanosleep(&pause, nullptr);
 }
 
+pid_t Os::process_id() const { return ::getpid(); }
+
 const ProcessIdentity& Os::identity() {
   const std::lock_guard lock(identity_mutex_);
   // A fork copies the remembered identity into a process it does not describe.
-  if (identity_.pid != getpid()) identity_ = read_identity(*this);
+  if (identity_.pid != process_id()) identity_ = read_identity(*this);
   return identity_;
 }
 

@@ -1,70 +1,20 @@
 #include "pmem/pmem_backend.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/step.h"
 #include "pmem/directory_change.h"
-#include "pmem/pmem_payload.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
+#include "segment/attachment.h"
 #include "segment/new_identity.h"
 #include "segment/segment_file.h"
 
 namespace strata {
 namespace {
-
-constexpr std::uint64_t kRetryNs = 100'000;  // while a creator fills its segment
-
-Result<void> check_options(const CreateOptions& options) {
-  STRATA_TRY(check_create_options(options));
-  if (options.placement.kind != Placement::Kind::local) {
-    return fail(Code::unsupported, fmt::format("placement {}: a pool's memory is where its file is",
-                                               options.placement.to_string()));
-  }
-  if (options.page_size == PageSize::huge_2m || options.page_size == PageSize::huge_1g) {
-    return fail(Code::unsupported, "hugetlb pages: a pool's memory is a file");
-  }
-  return {};
-}
-
-// Waits until the segment is published. The caller has checked the identity block.
-Result<void> await_ready(Mapping& mapping, const IdentityBlock& identity, Access access,
-                         Deadline deadline) {
-  const LockRange range = mapping.lock_range();
-  while (true) {
-    const auto state = static_cast<SegmentState>(
-        mapping.header().live.state.value.load(std::memory_order_acquire));
-    switch (state) {
-      case SegmentState::ready: return {};
-      case SegmentState::sealed:
-        if (access != Access::read_write) return {};
-        return fail(Code::failed_precondition, "it is sealed; attach it read-only");
-      case SegmentState::retired: return fail(Code::not_found, "it has been removed");
-      case SegmentState::initialising: {
-        STRATA_ASSIGN(const bool is_creator_alive,
-                      mapping.os().is_range_locked(range.fd, range.base_bytes + kCreatorByte, 1,
-                                                   LockKind::exclusive));
-        if (!is_creator_alive) {
-          return fail(Code::not_ready,
-                      fmt::format("its creator (pid {}) died before publishing it; create it "
-                                  "again, or `strata gc` reclaims it",
-                                  identity.creator_pid));
-        }
-        if (deadline.expired()) {
-          return fail(Code::not_ready, fmt::format("its creator (pid {}) is still filling it",
-                                                   identity.creator_pid));
-        }
-        mapping.os().sleep_ns(kRetryNs);
-        break;
-      }
-      default: return fail(Code::corrupt, "header: impossible state");
-    }
-  }
-}
 
 // The header must describe the segment that the directory means. Errors: corrupt.
 Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry) {
@@ -82,10 +32,10 @@ Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& en
 
 // Lock state never persists: with no other writer, whatever the locks inside say is of the past.
 // The caller holds the change lock, which keeps other writers from attaching meanwhile.
-Result<void> renew_generation(Mapping& mapping) {
-  LiveBlock& live = mapping.header().live;
+Result<void> renew_generation(HeaderPlane& plane, Payload& payload) {
+  LiveBlock& live = plane.page().live;
   live.generation.value.fetch_add(1, std::memory_order_acq_rel);
-  return mapping.durability().persist(&live.generation, sizeof live.generation);
+  return payload.durability().persist(&live.generation, sizeof live.generation);
 }
 
 }  // namespace
@@ -98,90 +48,84 @@ void PmemBackend::remember(const std::string& pool_path) {
   pools_.insert(pool_path);
 }
 
-Result<Segment> PmemBackend::attach(const SegmentUri& uri, const AttachOptions& options) {
-  return attach_version(uri, 0, options);
+const Capabilities& PmemBackend::capabilities() const {
+  constexpr std::string_view kWhereFileIs = "a pool's memory is where its file is";
+  static const Capabilities all =
+      Capabilities()
+          .without(Capability::device_bytes, "a file has no address on a device")
+          .without(Capability::migrate, kWhereFileIs)
+          .without(Capability::placement, kWhereFileIs)
+          .without(Capability::huge_pages, "a pool's memory is a file")
+          .without(Capability::anonymous, "what is in a pool has a name");
+  return all;
+}
+
+Result<PmemBackend::Mapped> PmemBackend::map(const SegmentUri& uri, PoolFile file,
+                                             const FoundEntry& found, Access access) {
+  Mapped mapped;
+  const HeaderPlace place{found.entry.header_offset_bytes, file.lock_range(found.slot).base_bytes};
+  mapped.plane = std::make_unique<HeaderPlane>(os_, std::move(file.fd), access, place);
+  STRATA_ASSIGN(mapped.payload,
+                PmemPayload::map(*mapped.plane, found.entry, options_.worst_granularity));
+  if (options_.wrap_durability && access == Access::read_write) {
+    mapped.payload->set_durability(options_.wrap_durability(mapped.payload->domain(), uri.container,
+                                                            found.entry.header_offset_bytes));
+  }
+  STRATA_ASSIGN(mapped.identity, mapped.plane->identify(uri));
+  STRATA_TRY(check_match(mapped.identity, found.entry));
+  return mapped;
 }
 
 Result<Segment> PmemBackend::attach_version(const SegmentUri& uri, std::uint64_t version,
                                             const AttachOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("attach " + uri.to_string()));
-  };
+  return settle_in(attach_one(uri, version, options), "attach " + uri.to_string());
+}
+
+Result<Segment> PmemBackend::attach_one(const SegmentUri& uri, std::uint64_t version,
+                                        const AttachOptions& options) {
   const Deadline deadline = Deadline::after_ms(options.timeout_ms);
-  const Pool pool = Pool::at(os_, uri.container);
-  auto located = pool.locate(uri.name, version, options.access, deadline);
-  if (!located) return context(located.error());
-  const FoundEntry found = located->found;
-  if (options.access == Access::read_write) {
-    if (auto owned = own_segment_blocks(located->file, found.entry); !owned) {
-      return context(owned.error());
-    }
+  const bool is_writer = options.access == Access::read_write;
+  STRATA_ASSIGN(auto located,
+                Pool::at(os_, uri.container).locate(uri.name, version, options.access, deadline));
+  if (is_writer) STRATA_TRY(own_segment_blocks(located.file, located.found.entry));
+  STRATA_ASSIGN(Mapped mapped, map(uri, std::move(located.file), located.found, options.access));
+  if (is_writer) {
+    if (located.is_first_writer) STRATA_TRY(renew_generation(*mapped.plane, *mapped.payload));
+    const LockRange range = mapped.plane->lock_range();
+    STRATA_TRY(os_.unlock_byte(range.fd, range.base_bytes + kChangeByte));
   }
-  auto mapping =
-      PmemMapping::map(std::move(located->file), found.slot, found.entry,
-                       {.access = options.access, .worst_granularity = options_.worst_granularity});
-  if (!mapping) return context(mapping.error());
-  wrap(**mapping, uri.container, found.entry);
-  auto identity = read_identity_block(std::as_bytes(std::span(&(*mapping)->header(), 1)));
-  if (!identity) return context(identity.error());
-  if (auto match = check_match(*identity, found.entry); !match) return context(match.error());
-  if (must_attach_read_only(*identity) && options.access == Access::read_write) {
-    return context(Status(Code::unsupported, "header: unknown features; attach it read-only"));
-  }
-  if (options.access == Access::read_write) {
-    if (located->is_first_writer) {
-      if (auto renewed = renew_generation(**mapping); !renewed) return context(renewed.error());
-    }
-    const LockRange range = (*mapping)->lock_range();
-    if (auto done = os_.unlock_byte(range.fd, range.base_bytes + kChangeByte); !done) {
-      return context(done.error());
-    }
-  }
-  if (auto ready = await_ready(**mapping, *identity, options.access, deadline); !ready) {
-    return context(ready.error());
-  }
+  STRATA_TRY(mapped.plane->await_ready(mapped.identity, deadline));
   if (options.populate) {
-    (void)os_.madvise(
-        (*mapping)->host_payload().value(), found.entry.payload_bytes,
-        options.access == Access::read_write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+    (void)os_.madvise(mapped.payload->host_bytes().value(), located.found.entry.payload_bytes,
+                      is_writer ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
   }
-  set_on_detach(**mapping, uri, *identity, Role::user);
   remember(uri.container);
-  auto segment = Segment::adopt(uri, *identity, std::move(*mapping));
-  if (!segment) return context(segment.error());
-  return segment;
+  return Segment::adopt(parts_of(uri, std::move(mapped), Role::user));
 }
 
-void PmemBackend::wrap(PmemMapping& mapping, const std::string& pool_path,
-                       const DirectoryEntry& entry) {
-  if (!options_.wrap_durability || mapping.access() != Access::read_write) return;
-  mapping.set_durability(
-      options_.wrap_durability(mapping.domain(), pool_path, entry.header_offset_bytes));
+AttachmentParts PmemBackend::parts_of(const SegmentUri& uri, Mapped mapped, Role role) {
+  return {.uri = uri,
+          .identity = mapped.identity,
+          .plane = std::move(mapped.plane),
+          .payload = std::move(mapped.payload),
+          .on_detach = on_detach(uri, mapped.identity, role)};
 }
 
-// Segments that live no longer than their users take themselves away.
-void PmemBackend::set_on_detach(PmemMapping& mapping, const SegmentUri& uri,
-                                const IdentityBlock& identity, Role role) {
+std::function<void()> PmemBackend::on_detach(const SegmentUri& uri, const IdentityBlock& identity,
+                                             Role role) {
   const auto lifetime = static_cast<Lifetime>(identity.lifetime);
   const bool ends_now =
       lifetime == Lifetime::last_detach || (lifetime == Lifetime::process && role == Role::creator);
-  if (!ends_now) return;
-  mapping.set_on_detach([this, uri, uuid = identity.uuid, lifetime, pid = ::getpid()] {
-    if (::getpid() != pid) return;  // a forked child, which shares its parent's lease
+  if (!ends_now) return {};
+  return [this, uri, uuid = identity.uuid, lifetime, pid = os_.process_id()] {
+    if (os_.process_id() != pid) return;  // a forked child, which shares its parent's lease
     // A destructor cannot fail; whoever is still attached keeps a last_detach segment alive.
     (void)Pool::at(os_, uri.container)
         .remove({.name = uri.name,
                  .even_if_attached = lifetime == Lifetime::process,
                  .uuid = uuid,
                  .deadline = Deadline::after_ms(options_.change_timeout_ms)});
-  });
-}
-
-Result<Segment> PmemBackend::create(const SegmentUri& uri, const CreateOptions& options) {
-  auto segment = create_in(uri, options);
-  if (!segment) return unexpected(segment.error().in("create " + uri.to_string()));
-  remember(uri.container);
-  return segment;
+  };
 }
 
 Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlock& wanted,
@@ -241,74 +185,45 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
   return found;
 }
 
-Result<Segment> PmemBackend::create_in(const SegmentUri& uri, const CreateOptions& options) {
-  STRATA_TRY(check_options(options));
-  STRATA_ASSIGN(IdentityBlock identity, make_identity(os_, SegmentKind::pmem, uri.name, options));
+Result<Segment> PmemBackend::do_create(const SegmentUri& uri, const CreateOptions& options) {
+  STRATA_ASSIGN(const IdentityBlock identity,
+                make_identity(os_, SegmentKind::pmem, uri.name, options));
   PoolFile file;  // holds the creator's locks on the slot
   STRATA_ASSIGN(const FoundEntry found, reserve(uri, identity, file));
   STRATA_STEP("create: name reserved");
   const auto finish = [&]() -> Result<Segment> {
-    STRATA_ASSIGN(auto mapping,
-                  PmemMapping::map(std::move(file), found.slot, found.entry,
-                                   {.worst_granularity = options_.worst_granularity}));
-    wrap(*mapping, uri.container, found.entry);
-    STRATA_ASSIGN(identity, read_identity_block(std::as_bytes(std::span(&mapping->header(), 1))));
-    STRATA_TRY(mapping->extend(0, options.payload_bytes));
+    STRATA_ASSIGN(Mapped mapped, map(uri, std::move(file), found, Access::read_write));
+    STRATA_TRY(mapped.payload->extend(0, options.payload_bytes));
     STRATA_STEP("create: payload zeroed");
     if (options.publish == Publish::at_once) {
-      auto& state = mapping->header().live.state;
-      state.value.store(static_cast<std::uint32_t>(SegmentState::ready), std::memory_order_release);
-      STRATA_TRY(mapping->durability().persist(&state, sizeof state));
+      // All zeros are on the medium already.
+      mapped.plane->store_state(SegmentState::ready);
+      const auto& state = mapped.plane->page().live.state;
+      STRATA_TRY(mapped.payload->durability().persist(&state, sizeof state));
     }
-    set_on_detach(*mapping, uri, identity, Role::creator);
-    return Segment::adopt(uri, identity, std::move(mapping));
+    return Segment::adopt(parts_of(uri, std::move(mapped), Role::creator));
   };
   auto segment = finish();
   if (!segment) {
     // Best effort: if this fails as well, the next create takes the name over.
     (void)Pool::at(os_, uri.container)
         .remove({.name = uri.name, .even_if_attached = true, .uuid = found.entry.uuid});
+    return segment;
   }
+  remember(uri.container);
   return segment;
 }
 
 Result<SegmentStat> PmemBackend::stat_entry(SegmentUri uri, const PoolFile& file,
                                             std::uint32_t slot, const DirectoryEntry& entry) {
-  SegmentStat result;
-  result.uri = std::move(uri);
-  STRATA_ASSIGN(const auto facts, os_.fstat(file.fd.get()));
-  result.owner_uid = facts.st_uid;
-  result.mode = facts.st_mode & 0777;
+  STRATA_ASSIGN(SegmentStat result,
+                stat_header(os_, file.fd.get(), std::move(uri),
+                            {entry.header_offset_bytes, file.lock_range(slot).base_bytes}));
   result.committed_bytes = entry.object_bytes;
-  const LockRange range = file.lock_range(slot);
-  const auto is_held = [&](std::uint64_t byte, std::uint64_t count) {
-    return os_.is_range_locked(range.fd, range.base_bytes + byte, count, LockKind::exclusive);
-  };
-  STRATA_ASSIGN(result.is_attached, is_held(kReaderByte, 2));
-  STRATA_ASSIGN(result.is_attached_for_writing, is_held(kWriterByte, 1));
-  STRATA_ASSIGN(result.is_creator_alive, is_held(kCreatorByte, 1));
-  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
-  STRATA_ASSIGN(const std::size_t got, os_.pread(file.fd.get(), bytes, entry.header_offset_bytes));
-  auto identity = read_identity_block(std::span(bytes).first(got));
-  if (!identity) {
-    result.problem = identity.error();
-    return result;
-  }
-  if (auto match = check_match(*identity, entry); !match) {
+  if (result.problem) return result;
+  if (auto match = check_match(result.identity, entry); !match) {
     result.problem = match.error();
-    return result;
-  }
-  result.identity = *identity;
-  const auto* page = reinterpret_cast<const HeaderPage*>(bytes.data());
-  const std::uint32_t state = page->live.state.value.load(std::memory_order_relaxed);
-  result.payload_bytes = page->live.payload_bytes.value.load(std::memory_order_relaxed);
-  if (state > static_cast<std::uint32_t>(SegmentState::retired)) {
-    result.problem = Status(Code::corrupt, fmt::format("header: impossible state {}", state));
-  } else if (result.payload_bytes > entry.max_bytes) {
-    result.problem =
-        Status(Code::corrupt, fmt::format("header: impossible size {}", result.payload_bytes));
-  } else {
-    result.state = static_cast<SegmentState>(state);
+    result.identity = {};
   }
   return result;
 }

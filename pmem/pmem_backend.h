@@ -19,6 +19,7 @@
 
 #include "pmem/domain.h"
 #include "pmem/pmem_payload.h"
+#include "pmem/pool.h"
 #include "pmem/pool_file.h"
 #include "segment/backend.h"
 
@@ -41,8 +42,7 @@ class PmemBackend final : public Backend {
   explicit PmemBackend(Os& os, PmemBackendOptions options = {});
 
   std::string_view scheme() const override { return "pmem"; }
-  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override;
-  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override;
+  const Capabilities& capabilities() const override;
   // An older version that the pool keeps; never for writing. 0 is the current one.
   Result<Segment> attach_version(const SegmentUri& uri, std::uint64_t version,
                                  const AttachOptions& options);
@@ -51,18 +51,32 @@ class PmemBackend final : public Backend {
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
   Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
 
+ protected:
+  Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override;
+  Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) override {
+    return attach_one(uri, 0, options);
+  }
+
  private:
   // Of an attachment: a segment of lifetime `process` ends with the one that made it.
   enum class Role : std::uint8_t { creator, user };
+  struct Mapped {
+    IdentityBlock identity;
+    std::unique_ptr<HeaderPlane> plane;
+    std::unique_ptr<PmemPayload> payload;
+  };
 
-  Result<Segment> create_in(const SegmentUri& uri, const CreateOptions& options);
+  Result<Segment> attach_one(const SegmentUri& uri, std::uint64_t version,
+                             const AttachOptions& options);
+  // `file` holds the lease. The header must describe the segment that the directory means.
+  Result<Mapped> map(const SegmentUri& uri, PoolFile file, const FoundEntry& found, Access access);
+  AttachmentParts parts_of(const SegmentUri& uri, Mapped mapped, Role role);
   // Puts a segment that is not ready into the directory, and locks it as its creator.
   Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted, PoolFile& file);
   Result<SegmentStat> stat_entry(SegmentUri uri, const PoolFile& file, std::uint32_t slot,
                                  const DirectoryEntry& entry);
-  void wrap(PmemMapping& mapping, const std::string& pool_path, const DirectoryEntry& entry);
-  void set_on_detach(PmemMapping& mapping, const SegmentUri& uri, const IdentityBlock& identity,
-                     Role role);
+  // What takes a segment away that lives no longer than its users.
+  std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity, Role role);
   void remember(const std::string& pool_path);
 
   Os& os_;

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "segment/file_mapping.h"
+#include "segment/file_payload.h"
 #include "segment/new_identity.h"
 #include "segment/segment.h"
 #include "segment/segment_file.h"
@@ -56,24 +56,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Fd file = os.memfd_create("fuzz", MFD_ALLOW_SEALING).value();
   (void)os.ftruncate(file.get(), kFileBytes);
   (void)os.pwrite(file.get(), bytes, 0);
-  if (const auto stat = stat_segment_file(os, file.get(), {"shm", {}, "mesh"})) {
+  if (const auto stat = stat_header(os, file.get(), {"shm", {}, "mesh"})) {
     (void)judge(*stat, {});
   }
   const auto no_payload = [](const IdentityBlock&, uid_t, int) -> Result<Fd> {
     return fail(Code::not_found, "no payload of its own");
   };
-  auto attached = FileMapping::attach(
+  auto mapped = FilePayload::attach(
       os, std::move(file), no_payload,
       {.uri = {"shm", {}, "mesh"}, .access = access, .deadline = Deadline::after_ms(0)});
-  if (!attached) return 0;
-  auto segment =
-      Segment::adopt({"shm", {}, "mesh"}, attached->identity, std::move(attached->mapping));
+  if (!mapped) return 0;
+  auto segment = Segment::adopt(parts_of({"shm", {}, "mesh"}, std::move(*mapped)));
   if (!segment) return 0;
   read_all(*segment);
   (void)segment->verify();
   // Somebody else goes on writing to the header after the attach.
   if (segment->access() == Access::read_write) {
-    std::memcpy(static_cast<void*>(&segment->header().live), data,
+    std::memcpy(static_cast<void*>(&header_page_of(*segment).live), data,
                 std::min(size, sizeof(LiveBlock)));
     (void)segment->refresh();
     read_all(*segment);

@@ -9,7 +9,7 @@
 //     remove   not_found, failed_precondition (in use), permission_denied
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,26 +18,10 @@
 #include "os/fd.h"
 #include "segment/options.h"
 #include "segment/segment.h"
+#include "segment/segment_stat.h"
 #include "segment/uri.h"
 
 namespace strata {
-
-// What can be told of a segment without mapping its payload.
-struct SegmentStat {
-  SegmentUri uri;
-  IdentityBlock identity{};  // zeros where `problem` is set
-  SegmentState state = SegmentState::blank;
-  std::uint64_t payload_bytes = 0;
-  std::uint64_t committed_bytes = 0;  // memory that it really takes
-  std::uint32_t owner_uid = 0;
-  std::uint32_t mode = 0;
-  bool is_attached = false;
-  bool is_attached_for_writing = false;
-  bool is_creator_alive = false;
-  std::optional<Status> problem;  // why it cannot be attached
-  bool is_of_another =
-      false;  // it is a second name, or a copy, of the segment that `problem` names
-};
 
 struct RemoveOptions {
   // Remove it although processes are attached: they keep their memory, the name is gone.
@@ -62,8 +46,17 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view scheme() const = 0;
-  virtual Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) = 0;
-  virtual Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) = 0;
+  virtual const Capabilities& capabilities() const = 0;
+
+  // Checks the name and what is asked for, says `create URI` in errors, and lets the segment hold
+  // the world that it lives in. The same of the two below.
+  Result<Segment> create(const SegmentUri& uri, CreateOptions options);
+  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options);
+  // Anonymous segments: no name, handed over by descriptor.
+  Result<Segment> create_anonymous(CreateOptions options);
+  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                const AttachOptions& options);
+
   virtual Result<SegmentStat> stat(const SegmentUri& uri) = 0;
   virtual Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) = 0;
   // All segments of `container` (empty where the scheme has none), sorted by name; one that
@@ -73,10 +66,23 @@ class Backend {
   // next.
   virtual Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) = 0;
 
-  // Anonymous segments: no name, handed over by descriptor. Errors: unsupported.
-  virtual Result<Segment> create_anonymous(const CreateOptions& options);
-  virtual Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                        const AttachOptions& options);
+  // What segments of this backend hold, so that they may outlive the catalog: the backends, and the
+  // door to the kernel where the catalog owns it.
+  void set_world(std::weak_ptr<const void> world) { world_ = std::move(world); }
+
+ protected:
+  // `options.lifetime` is set.
+  virtual Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) = 0;
+  virtual Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) = 0;
+  virtual Result<Segment> do_create_anonymous(const CreateOptions& options);
+  // The handle has been checked; what it leads to is compared with it afterwards.
+  virtual Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                           const AttachOptions& options);
+  // What every attachment goes through on its way to the user.
+  Result<Segment> settle_in(Result<Segment> made, std::string_view context) const;
+
+ private:
+  std::weak_ptr<const void> world_;
 };
 
 }  // namespace strata

@@ -6,11 +6,15 @@
 
 namespace strata {
 
-Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends) : backends_(std::move(backends)) {}
+Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, std::shared_ptr<Os> os)
+    : world_(std::make_shared<World>(std::move(os), std::move(backends))) {
+  for (const auto& backend : world_->backends)
+    backend->set_world(world_);
+}
 
 Result<Backend*> Catalog::backend(std::string_view scheme) {
   std::string known;
-  for (const auto& backend : backends_) {
+  for (const auto& backend : world_->backends) {
     if (backend->scheme() == scheme) return backend.get();
     known += fmt::format("{}{}:", known.empty() ? "" : ", ", backend->scheme());
   }

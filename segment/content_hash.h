@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -17,6 +18,22 @@ using ContentHash = std::array<std::uint8_t, 16>;
 inline constexpr std::uint32_t kHashXxh3 = 1;
 
 ContentHash content_hash(std::span<const std::byte> bytes);
+
+// The same of bytes that come piece by piece, in order.
+class ContentHasher {
+ public:
+  ContentHasher();
+  ~ContentHasher();
+  ContentHasher(const ContentHasher&) = delete;
+  ContentHasher& operator=(const ContentHasher&) = delete;
+  void add(std::span<const std::byte> bytes);
+  ContentHash hash() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 std::string hash_text(const ContentHash& hash);
 
 }  // namespace strata

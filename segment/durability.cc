@@ -3,7 +3,7 @@
 namespace strata {
 
 Durability& volatile_durability() {
-  static Durability nothing;  // stateless, so that sharing it is safe
+  static Durability& nothing = *new Durability;  // stateless; there until the very end
   return nothing;
 }
 

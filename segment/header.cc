@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/crc32c.h"
@@ -82,6 +83,7 @@ std::string_view state_name(SegmentState state) {
 void sign(IdentityBlock& identity) { identity.crc32c = crc_of(identity); }
 void sign(SealBlock& seal) { seal.crc32c = crc_of(seal); }
 void sign(PlacementBlock& placement) { placement.crc32c = crc_of(placement); }
+void sign(MigrationBlock& migration) { migration.crc32c = crc_of(migration); }
 
 Result<IdentityBlock> read_identity_block(std::span<const std::byte> page) {
   if (page.size() < kHeaderBytes) {
@@ -121,6 +123,23 @@ Result<SealBlock> read_seal_block(const HeaderPage& page) {
     return fail(Code::unsupported, fmt::format("header: hash algorithm {}", seal.hash_algorithm));
   }
   return seal;
+}
+
+void record_migration(HeaderPage& page, const Placement& placement) {
+  const std::string text = placement.to_string();
+  MigrationBlock migration{};
+  std::copy_n(text.begin(), std::min(text.size(), migration.placement.size() - 1),
+              migration.placement.begin());
+  sign(migration);
+  std::memcpy(&page.migration, &migration, sizeof migration);
+}
+
+std::string placement_now(const HeaderPage& page, const IdentityBlock& identity) {
+  MigrationBlock migration;
+  std::memcpy(&migration, &page.migration, sizeof migration);
+  const std::string_view moved = padded_text(migration.placement);
+  const bool is_told = !moved.empty() && migration.crc32c == crc_of(migration);
+  return std::string(is_told ? moved : padded_text(identity.placement));
 }
 
 std::string uuid_text(const std::array<std::uint8_t, 16>& uuid) {

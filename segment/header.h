@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "segment/options.h"
 
 namespace strata {
 
@@ -113,24 +114,35 @@ struct PlacementBlock {
 };
 static_assert(sizeof(PlacementBlock) == 640);
 
+// Bytes 2688..3071: where the last migration put the segment, for growth to follow. Zeros before
+// the first one; written and read under the segment's change lock.
+struct MigrationBlock {
+  std::array<char, 256> placement;  // Placement::to_string(), zero padded
+  std::array<std::uint8_t, 124> reserved;
+  std::uint32_t crc32c;  // of the bytes before it
+};
+static_assert(sizeof(MigrationBlock) == 384);
+
 struct HeaderPage {
   IdentityBlock identity;                    // 0
   LiveBlock live;                            // 1024
   SealBlock seal;                            // 1536
   std::array<std::uint8_t, 384> reserved_a;  // 1664
   PlacementBlock placement;                  // 2048
-  std::array<std::uint8_t, 384> reserved_b;  // 2688
+  MigrationBlock migration;                  // 2688
   std::array<std::uint8_t, 512> backend;     // 3072: the backend's own (pmem: A/B slots)
   std::array<std::uint8_t, 512> reserved_c;  // 3584
 };
 static_assert(sizeof(HeaderPage) == kHeaderBytes);
 static_assert(offsetof(HeaderPage, live) == 1024 && offsetof(HeaderPage, seal) == 1536);
 static_assert(offsetof(HeaderPage, placement) == 2048 && offsetof(HeaderPage, backend) == 3072);
+static_assert(offsetof(HeaderPage, migration) == 2688);
 
 // Fills in `crc32c`. Call it last.
 void sign(IdentityBlock& identity);
 void sign(SealBlock& seal);
 void sign(PlacementBlock& placement);
+void sign(MigrationBlock& migration);
 
 // A checked copy of the identity block of `page` (at least kHeaderBytes long).
 // Order: magic, version, features, crc, bounds. Errors: corrupt; unsupported for a newer major
@@ -142,6 +154,12 @@ bool must_attach_read_only(const IdentityBlock& identity);
 
 // A checked copy of the seal block. Errors: corrupt.
 Result<SealBlock> read_seal_block(const HeaderPage& page);
+
+// The placement that the segment has by now, as text: that of its last migration, or the one that
+// it was made with. A block that fails its checksum was left by a killed migration, and tells
+// nothing.
+void record_migration(HeaderPage& page, const Placement& placement);
+std::string placement_now(const HeaderPage& page, const IdentityBlock& identity);
 
 // The text of a zero-padded field.
 template <std::size_t N>

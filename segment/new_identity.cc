@@ -56,7 +56,8 @@ Result<void> check_create_options(const CreateOptions& options) {
                 fmt::format("mode {:04o}: the owner must be able to read and write, as in 0600",
                             options.mode));
   }
-  if (options.lifetime == Lifetime::job && options.job_id.empty()) {
+  if (options.lifetime.value_or(Lifetime::until_removed) == Lifetime::job &&
+      options.job_id.empty()) {
     return fail(Code::invalid_argument, "lifetime job: no job id was given");
   }
   return {};
@@ -75,13 +76,14 @@ std::uint64_t page_bytes_of(PageSize size) {
 Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,
                                     const CreateOptions& options) {
   STRATA_TRY(check_create_options(options));
+  const Lifetime lifetime = options.lifetime.value_or(Lifetime::until_removed);
   IdentityBlock identity{};
   identity.magic = kHeaderMagic;
   identity.version_major = kHeaderVersionMajor;
   identity.version_minor = kHeaderVersionMinor;
   identity.header_bytes = kHeaderBytes;
   identity.kind = static_cast<std::uint32_t>(kind);
-  identity.lifetime = static_cast<std::uint32_t>(options.lifetime);
+  identity.lifetime = static_cast<std::uint32_t>(lifetime);
   STRATA_TRY(os.get_random(std::as_writable_bytes(std::span(identity.uuid))));
   identity.created_payload_bytes = options.payload_bytes;
   identity.max_bytes = std::max(options.max_bytes, options.payload_bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -81,7 +82,8 @@ struct CreateOptions {
   PageSize page_size = PageSize::base;
   Commit commit = Commit::up_front;
   Publish publish = Publish::at_once;
-  Lifetime lifetime = Lifetime::until_removed;
+  // Without one: as the backend declares it (segment/capabilities.h).
+  std::optional<Lifetime> lifetime = {};
   std::uint32_t mode = 0600;  // permission bits of the named object
   std::string job_id = {};    // for Lifetime::job
 };

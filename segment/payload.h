@@ -1,46 +1,53 @@
-// A Mapping is the resource behind a Segment: memory that one backend mapped into this process.
-// Users never see it. What is common to all kinds (checks, hashes, states) is in Segment; a
-// mapping supplies what only its backend can do.
-//   Threads:  const members any; growing, sealing one thread at a time.
-//   Lifetime: destruction unmaps and ends the lease; it never removes the named thing, except
-//             where the lifetime asked for at creation says so.
+// A Payload is what one backend supplies behind a Segment: the bytes, and what only it can do with
+// them. The header page and the locks are in the HeaderPlane, alike for all. Users see neither.
+//   Threads:  const members any; growing, migrating, freezing one thread at a time.
+//   Lifetime: destruction unmaps; it never removes the named thing.
+//   Errors:   where a backend does not override a function: unsupported.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "segment/device_span.h"
 #include "segment/durability.h"
-#include "segment/header.h"
-#include "segment/lease.h"
 #include "segment/options.h"
+#include "segment/placement_report.h"
 
 namespace strata {
 
-class Mapping {
+class Payload {
  public:
-  virtual ~Mapping() = default;
+  virtual ~Payload() = default;
 
-  // The header page, mapped for as long as the mapping lives; writable where access is.
-  virtual HeaderPage& header() = 0;
-  virtual Access access() const = 0;
-  // Start of the payload's address space, max_bytes long; only the first payload_bytes of it
-  // hold memory.
-  virtual Result<std::byte*> host_payload() = 0;
-  virtual LockRange lock_range() const = 0;
-  virtual Os& os() = 0;
+  // Start of the address space, max_bytes long; only the first payload_bytes of it hold memory.
+  // Errors: unsupported where the host cannot address it; then read() and write() are overridden.
+  virtual Result<std::byte*> host_bytes() = 0;
+  virtual Result<DeviceSpan> device_bytes();
+  // Copies to and from the host. The range lies within the payload.
+  virtual Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into);
+  virtual Result<void> write(std::uint64_t offset_bytes, std::span<const std::byte> from);
+  // Returns once all that this process wrote is seen by whoever attaches, and as durable as the
+  // memory is.
+  virtual Result<void> settle(std::uint64_t payload_bytes);
 
   // How many payload bytes really exist now, asked of the kernel: what the header says is
   // believed only up to here.
   virtual Result<std::uint64_t> existing_bytes() = 0;
-  // Makes payload bytes [from, to) exist, placed and committed as at creation.
+  // Makes payload bytes [from, to) exist, zero filled, placed and committed.
   virtual Result<void> extend(std::uint64_t from_bytes, std::uint64_t to_bytes) = 0;
-  // Whether freeze() is this user's to do, asked before anything is changed for good.
+  // Moves the first payload_bytes to where `placement` says. The caller holds the change lock.
+  virtual Result<PlacementReport> migrate(const Placement& placement, std::uint64_t payload_bytes);
+
+  // Whether freeze() is this user's to do, asked before anything is changed.
   // Errors: permission_denied, naming who may.
   virtual Result<void> check_may_freeze() { return {}; }
-  // Makes this mapping, and where the kernel can the object itself, unwritable.
-  virtual Result<void> freeze() = 0;
+  // Makes the payload unwritable, then calls `record`, which stores the fact in the header, and
+  // then makes the header, and where the kernel can the object itself, unwritable.
+  // Errors: what `record` returns. All is then as before.
+  virtual Result<void> freeze(const std::function<Result<void>()>& record) = 0;
 
   virtual Durability& durability() { return volatile_durability(); }
   // Descriptors that must travel with the handle; borrowed, and none for a named segment.

@@ -4,268 +4,358 @@
 
 #include <cstring>
 
+#include "base/bytes.h"
+#include "segment/attachment.h"
 #include "segment/content_hash.h"
 
 namespace strata {
-
 namespace {
 
-// Records the hash and, when that is on the medium, the state.
-Result<void> write_seal(HeaderPage& header, Durability& durability,
-                        std::span<const std::byte> payload) {
-  SealBlock seal{};
-  seal.sealed_bytes = payload.size();
-  seal.hash_algorithm = kHashXxh3;
-  seal.hash = content_hash(payload);
-  sign(seal);
-  std::memcpy(&header.seal, &seal, sizeof seal);
-  durability.flush(payload.data(), payload.size());
-  durability.flush(&header.seal, sizeof seal);
-  STRATA_TRY(durability.drain());
-  auto& state = header.live.state;
-  state.value.store(static_cast<std::uint32_t>(SegmentState::sealed), std::memory_order_release);
-  return durability.persist(&state, sizeof state);
+// Of a payload that the host cannot address, and that comes through a buffer.
+constexpr std::uint64_t kChunkBytes = MiB(4);
+constexpr std::uint64_t kLongestThreadWaitNs = 3'600'000'000'000;  // within what chrono can tell
+
+Result<ContentHash> hash_content(const Segment& segment) {
+  if (const auto bytes = segment.host_bytes()) return content_hash(*bytes);
+  ContentHasher hasher;
+  std::vector<std::byte> chunk(std::min(kChunkBytes, segment.payload_bytes()));
+  for (std::uint64_t at = 0; at < segment.payload_bytes(); at += chunk.size()) {
+    const std::span piece(chunk.data(),
+                          std::min<std::uint64_t>(chunk.size(), segment.payload_bytes() - at));
+    STRATA_TRY(segment.read(at, piece));
+    hasher.add(piece);
+  }
+  return hasher.hash();
+}
+
+// One thread of this process changes the segment at a time.
+Result<std::unique_lock<std::timed_mutex>> lock_out_threads(Attachment& attachment,
+                                                            Deadline deadline) {
+  std::unique_lock lock(attachment.changing, std::defer_lock);
+  const std::uint64_t wait_ns = std::min(deadline.remaining_ns(), kLongestThreadWaitNs);
+  if (lock.try_lock_for(std::chrono::nanoseconds(wait_ns))) return lock;
+  return fail(Code::timed_out, "another thread of this process is changing the segment");
 }
 
 }  // namespace
 
-Segment::Segment(SegmentUri uri, IdentityBlock identity, std::unique_ptr<Mapping> mapping)
-    : uri_(std::move(uri)), identity_(identity), mapping_(std::move(mapping)) {}
+Attachment& attachment_of(const Segment& segment) { return *segment.attachment_; }
 
-Segment::Segment(Segment&&) noexcept = default;
+HeaderPage& header_page_of(const Segment& segment) { return attachment_of(segment).plane->page(); }
 
-Segment& Segment::operator=(Segment&& other) noexcept {
-  // In this order: a participant uses the mapping's lock file until its end.
-  participant_ = std::move(other.participant_);
-  mapping_ = std::move(other.mapping_);
-  uri_ = std::move(other.uri_);
-  identity_ = other.identity_;
-  payload_ = other.payload_;
-  payload_bytes_ = other.payload_bytes_;
-  return *this;
-}
-
-Segment::~Segment() { participant_.reset(); }
-
-Result<Segment> Segment::adopt(SegmentUri uri, IdentityBlock identity,
-                               std::unique_ptr<Mapping> mapping) {
-  Segment segment(std::move(uri), identity, std::move(mapping));
-  if (auto payload = segment.mapping_->host_payload()) segment.payload_ = *payload;
-  STRATA_TRY(segment.refresh());
+Result<Segment> Segment::adopt(AttachmentParts parts) {
+  auto existing = parts.existing_bytes ? Result<std::uint64_t>(*parts.existing_bytes)
+                                       : parts.payload->existing_bytes();
+  Segment segment(std::make_shared<Attachment>(std::move(parts)));
+  STRATA_TRY(existing);
+  const Attachment& a = *segment.attachment_;
+  const auto bytes = a.plane->payload_bytes(a.identity, *existing);
+  if (bytes) {
+    segment.attachment_->payload_bytes = *bytes;
+  } else {  // it may have grown after attach looked
+    STRATA_TRY(segment.refresh());
+  }
   return segment;
 }
 
-Segment Segment::adopt_new(SegmentUri uri, IdentityBlock identity,
-                           std::unique_ptr<Mapping> mapping) {
-  Segment segment(std::move(uri), identity, std::move(mapping));
-  if (auto payload = segment.mapping_->host_payload()) segment.payload_ = *payload;
-  segment.payload_bytes_ = identity.created_payload_bytes;
+Segment Segment::adopt_new(AttachmentParts parts) {
+  Segment segment(std::make_shared<Attachment>(std::move(parts)));
+  segment.attachment_->payload_bytes = segment.identity().created_payload_bytes;
   return segment;
 }
 
-SegmentState Segment::state() const {
-  const std::uint32_t raw = header().live.state.value.load(std::memory_order_acquire);
-  return raw <= static_cast<std::uint32_t>(SegmentState::retired) ? static_cast<SegmentState>(raw)
-                                                                  : SegmentState::blank;
+const SegmentUri& Segment::uri() const { return attachment_->uri; }
+const IdentityBlock& Segment::identity() const { return attachment_->identity; }
+SegmentState Segment::state() const { return attachment_->plane->state(); }
+Access Segment::access() const { return attachment_->plane->access(); }
+const Capabilities& Segment::capabilities() const { return *attachment_->capabilities; }
+std::uint64_t Segment::max_bytes() const { return attachment_->identity.max_bytes; }
+Durability& Segment::durability() const { return attachment_->payload->durability(); }
+
+std::uint64_t Segment::payload_bytes() const {
+  return attachment_->payload_bytes.load(std::memory_order_acquire);
+}
+
+std::atomic<std::uint64_t>& Segment::generation() const {
+  return attachment_->plane->page().live.generation.value;
+}
+
+std::vector<int> Segment::descriptors() const { return attachment_->payload->descriptors(); }
+
+Status Segment::in_context(const char* verb, const Status& status) const {
+  return status.in(fmt::format("{} {}", verb, uri().to_string()));
+}
+
+Result<void> Segment::check_range(std::uint64_t offset_bytes, std::uint64_t bytes) const {
+  const std::uint64_t size = payload_bytes();
+  if (offset_bytes <= size && bytes <= size - offset_bytes) return {};
+  return fail(Code::invalid_argument,
+              fmt::format("{} bytes at {} are not within its {}", bytes, offset_bytes, size));
+}
+
+Result<void> Segment::check_writable() const {
+  if (access() != Access::read_only) return {};
+  return fail(
+      Code::failed_precondition,
+      fmt::format("it is {}", state() == SegmentState::sealed ? "sealed" : "attached read-only"));
 }
 
 Result<std::span<const std::byte>> Segment::host_bytes() const {
-  if (payload_ == nullptr) return unexpected(mapping_->host_payload().error());
-  return std::span<const std::byte>(payload_, payload_bytes_);
+  const Attachment& a = *attachment_;
+  if (a.host == nullptr) return unexpected(a.payload->host_bytes().error());
+  return std::span<const std::byte>(a.host, payload_bytes());
 }
 
 Result<std::span<std::byte>> Segment::writable_bytes() {
-  if (payload_ == nullptr) return unexpected(mapping_->host_payload().error());
-  if (access() == Access::read_only) {
-    return fail(Code::failed_precondition,
-                fmt::format("write {}: it is {}", uri_.to_string(),
-                            state() == SegmentState::sealed ? "sealed" : "attached read-only"));
-  }
-  return std::span(payload_, payload_bytes_);
+  const Attachment& a = *attachment_;
+  if (a.host == nullptr) return unexpected(a.payload->host_bytes().error());
+  if (auto may = check_writable(); !may) return unexpected(in_context("write", may.error()));
+  return std::span(a.host, payload_bytes());
 }
 
-Result<std::uint64_t> Segment::refresh() {
-  const std::uint64_t claimed = header().live.payload_bytes.value.load(std::memory_order_acquire);
-  if (claimed == payload_bytes_ && claimed != 0) return claimed;
-  STRATA_ASSIGN(std::uint64_t existing, mapping_->existing_bytes());
-  if (claimed > existing) {  // it may have grown after attach looked
-    STRATA_ASSIGN(existing, mapping_->existing_bytes());
-  }
-  if (claimed < identity_.created_payload_bytes || claimed > identity_.max_bytes ||
-      claimed > existing) {
-    return fail(
-        Code::corrupt,
-        fmt::format("{}: header says {} bytes; created with {}, may grow to {}, and {} exist",
-                    uri_.to_string(), claimed, identity_.created_payload_bytes, identity_.max_bytes,
-                    existing));
-  }
-  payload_bytes_ = claimed;
-  return claimed;
+Result<DeviceSpan> Segment::device_bytes() const {
+  auto span = attachment_->payload->device_bytes();
+  if (!span) return unexpected(in_context("address", span.error()));
+  return span;
 }
 
-Result<void> Segment::grow(std::uint64_t new_payload_bytes, Deadline deadline) {
-  const auto context = [&](const Status& status) {
-    return unexpected(
-        status.in(fmt::format("grow {} to {}", uri_.to_string(), format_bytes(new_payload_bytes))));
-  };
-  if (access() != Access::read_write) {
-    return context(Status(Code::failed_precondition, "it is not attached for writing"));
+Result<void> Segment::read(std::uint64_t offset_bytes, std::span<std::byte> into) const {
+  const Attachment& a = *attachment_;
+  auto done = check_range(offset_bytes, into.size());
+  if (done && a.host != nullptr && !into.empty()) {
+    std::memcpy(into.data(), a.host + offset_bytes, into.size());
+  } else if (done && a.host == nullptr) {
+    done = a.payload->read(offset_bytes, into);
   }
-  if (new_payload_bytes > identity_.max_bytes) {
-    return context(Status(Code::invalid_argument, fmt::format("it was created to hold at most {}",
-                                                              format_bytes(identity_.max_bytes))));
-  }
-  auto lock = ChangeLock::take(mapping_->os(), mapping_->lock_range(), deadline);
-  if (!lock) return context(lock.error());
-  const auto now = refresh();
-  if (!now) return context(now.error());
-  if (state() == SegmentState::sealed) {
-    return context(Status(Code::failed_precondition, "it is sealed"));
-  }
-  if (new_payload_bytes <= *now) return {};
-  if (auto extended = mapping_->extend(*now, new_payload_bytes); !extended) {
-    return context(extended.error());
-  }
-  // Size last: whoever sees it may touch every byte below it.
-  auto& size = header().live.payload_bytes;
-  size.value.store(new_payload_bytes, std::memory_order_release);
-  payload_bytes_ = new_payload_bytes;
-  if (auto done = durability().persist(&size, sizeof size); !done) return context(done.error());
+  if (!done) return unexpected(in_context("read", done.error()));
   return {};
 }
 
+Result<void> Segment::write(std::uint64_t offset_bytes, std::span<const std::byte> from) {
+  const Attachment& a = *attachment_;
+  auto done = check_writable();
+  if (done) done = check_range(offset_bytes, from.size());
+  if (done && a.host != nullptr && !from.empty()) {
+    std::memcpy(a.host + offset_bytes, from.data(), from.size());
+  } else if (done && a.host == nullptr) {
+    done = a.payload->write(offset_bytes, from);
+  }
+  if (!done) return unexpected(in_context("write", done.error()));
+  return {};
+}
+
+Result<void> Segment::settle() {
+  auto done = attachment_->payload->settle(payload_bytes());
+  if (!done) return unexpected(in_context("settle", done.error()));
+  return {};
+}
+
+Result<std::uint64_t> Segment::refresh() {
+  Attachment& a = *attachment_;
+  const auto now = [&]() -> Result<std::uint64_t> {
+    const std::uint64_t known = payload_bytes();
+    const std::uint64_t claimed =
+        a.plane->page().live.payload_bytes.value.load(std::memory_order_acquire);
+    if (claimed == known && claimed != 0) return claimed;
+    STRATA_ASSIGN(const std::uint64_t existing, a.payload->existing_bytes());
+    return a.plane->payload_bytes(a.identity, existing);
+  }();
+  if (!now) return unexpected(now.error().in(uri().to_string()));
+  a.payload_bytes.store(*now, std::memory_order_release);
+  return now;
+}
+
+Result<void> Segment::grow(std::uint64_t new_payload_bytes, Deadline deadline) {
+  Attachment& a = *attachment_;
+  const auto grown = [&]() -> Result<void> {
+    if (access() != Access::read_write) {
+      return fail(Code::failed_precondition, "it is not attached for writing");
+    }
+    if (new_payload_bytes > max_bytes()) {
+      return fail(Code::invalid_argument,
+                  fmt::format("it was created to hold at most {}", format_bytes(max_bytes())));
+    }
+    STRATA_ASSIGN(const auto threads, lock_out_threads(a, deadline));
+    STRATA_ASSIGN(const ChangeLock lock, a.plane->lock_for_change(deadline));
+    STRATA_ASSIGN(const std::uint64_t now, refresh());
+    if (state() == SegmentState::sealed) return fail(Code::failed_precondition, "it is sealed");
+    if (new_payload_bytes <= now) return {};
+    STRATA_TRY(a.capabilities->require(Capability::grow));
+    STRATA_TRY(a.payload->extend(now, new_payload_bytes));
+    // Size last: whoever sees it may touch every byte below it.
+    auto& size = a.plane->page().live.payload_bytes;
+    size.value.store(new_payload_bytes, std::memory_order_release);
+    a.payload_bytes.store(new_payload_bytes, std::memory_order_release);
+    return durability().persist(&size, sizeof size);
+  }();
+  if (grown) return {};
+  return unexpected(grown.error().in(
+      fmt::format("grow {} to {}", uri().to_string(), format_bytes(new_payload_bytes))));
+}
+
+Result<PlacementReport> Segment::migrate(const Placement& placement, Deadline deadline) {
+  Attachment& a = *attachment_;
+  auto moved = [&]() -> Result<PlacementReport> {
+    STRATA_TRY(a.capabilities->require(Capability::migrate));
+    STRATA_ASSIGN(const auto threads, lock_out_threads(a, deadline));
+    if (access() != Access::read_write) {
+      // It cannot be locked, nor written to: sealed, it holds still by itself.
+      if (state() != SegmentState::sealed) {
+        return fail(Code::failed_precondition, "it is not attached for writing");
+      }
+      STRATA_ASSIGN(PlacementReport report, a.payload->migrate(placement, payload_bytes()));
+      report.notes.emplace_back("it is sealed: `strata info` goes on showing where its pages were");
+      return report;
+    }
+    STRATA_ASSIGN(const ChangeLock lock, a.plane->lock_for_change(deadline));
+    STRATA_ASSIGN(const std::uint64_t bytes, refresh());
+    STRATA_ASSIGN(PlacementReport report, a.payload->migrate(placement, bytes));
+    record_migration(a.plane->page(), placement);
+    store(report, a.plane->page().placement);
+    return report;
+  }();
+  if (!moved) return unexpected(in_context("migrate", moved.error()));
+  return moved;
+}
+
 Result<void> Segment::publish() {
-  if (access() != Access::read_write) {
-    return fail(Code::failed_precondition, "publish: only its creator can");
+  HeaderPlane& plane = *attachment_->plane;
+  const auto published = [&]() -> Result<void> {
+    if (access() != Access::read_write) {
+      return fail(Code::failed_precondition, "only its creator can");
+    }
+    // The content before the state, on the medium as well.
+    STRATA_TRY(settle());
+    auto& state = plane.page().live.state;
+    auto expected = static_cast<std::uint32_t>(SegmentState::initialising);
+    // State last: an attacher that sees `ready` may trust every byte before it.
+    if (!state.value.compare_exchange_strong(
+            expected, static_cast<std::uint32_t>(SegmentState::ready), std::memory_order_release)) {
+      return fail(Code::failed_precondition,
+                  fmt::format("it is {} already", state_name(static_cast<SegmentState>(expected))));
+    }
+    return durability().persist(&state, sizeof state);
+  }();
+  if (!published) return unexpected(in_context("publish", published.error()));
+  return {};
+}
+
+// Hashes what there is, and records it where nobody looks before the state says `sealed`.
+Result<void> Segment::write_seal() {
+  HeaderPage& page = attachment_->plane->page();
+  STRATA_ASSIGN(const std::uint64_t bytes, refresh());
+  STRATA_TRY(settle());
+  SealBlock seal{};
+  seal.sealed_bytes = bytes;
+  seal.hash_algorithm = kHashXxh3;
+  STRATA_ASSIGN(seal.hash, hash_content(*this));
+  sign(seal);
+  std::memcpy(&page.seal, &seal, sizeof seal);
+  return durability().persist(&page.seal, sizeof seal);
+}
+
+// Nobody else writes, nor begins to.
+Result<void> Segment::seal_alone() {
+  HeaderPlane& plane = *attachment_->plane;
+  STRATA_TRY(write_seal());
+  const SegmentState before = state();
+  auto& state_word = plane.page().live.state;
+  bool is_stored = false;
+  auto frozen = attachment_->payload->freeze([&]() -> Result<void> {
+    plane.store_state(SegmentState::sealed);
+    is_stored = true;
+    return durability().persist(&state_word, sizeof state_word);
+  });
+  if (!frozen && is_stored) {
+    plane.store_state(before);
+    (void)durability().persist(&state_word, sizeof state_word);
   }
-  auto expected = static_cast<std::uint32_t>(SegmentState::initialising);
-  // The content before the state, on the medium as well.
-  STRATA_TRY(durability().persist(payload_, payload_bytes_));
-  // State last: an attacher that sees `ready` may trust every byte before it.
-  if (!header().live.state.value.compare_exchange_strong(
-          expected, static_cast<std::uint32_t>(SegmentState::ready), std::memory_order_release)) {
-    return fail(Code::failed_precondition,
-                fmt::format("publish {}: it is {} already", uri_.to_string(),
-                            state_name(static_cast<SegmentState>(expected))));
-  }
-  return durability().persist(&header().live.state, sizeof header().live.state);
+  return frozen;
 }
 
 Result<void> Segment::seal(Deadline deadline) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("seal " + uri_.to_string()));
-  };
   if (state() == SegmentState::sealed && access() == Access::read_only) return {};
-  if (access() != Access::read_write) {
-    return context(Status(Code::failed_precondition, "it is not attached for writing"));
-  }
-  if (auto may = mapping_->check_may_freeze(); !may) return context(may.error());
-  Os& os = mapping_->os();
-  const LockRange range = mapping_->lock_range();
-  auto lock = ChangeLock::take(os, range, deadline);
-  if (!lock) return context(lock.error());
-  // Turning our own shared lock into the only one proves that nobody else writes, and keeps
-  // new writers out until the state says `sealed`.
-  const auto alone =
-      os.try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::exclusive);
-  if (!alone) return context(alone.error());
-  if (!*alone) {
-    std::vector<Holder> writers = find_holders(os, range);
-    std::erase_if(writers, [&](const Holder& holder) {
-      return !holder.is_writer || holder.pid == os.identity().pid;
-    });
-    return context(
-        Status(Code::failed_precondition, "attached for writing by " + describe(writers)));
-  }
-  const auto written = [&]() -> Result<void> {
-    STRATA_TRY(refresh());
-    return write_seal(header(), durability(), {payload_, payload_bytes_});
+  HeaderPlane& plane = *attachment_->plane;
+  const auto sealed = [&]() -> Result<void> {
+    if (access() != Access::read_write) {
+      return fail(Code::failed_precondition, "it is not attached for writing");
+    }
+    STRATA_TRY(attachment_->payload->check_may_freeze());
+    STRATA_ASSIGN(const auto threads, lock_out_threads(*attachment_, deadline));
+    STRATA_ASSIGN(const ChangeLock lock, plane.lock_for_change(deadline));
+    STRATA_TRY(plane.become_only_writer());
+    if (auto done = seal_alone(); !done) {
+      plane.give_way_to_writers();
+      return done;
+    }
+    return plane.become_reader();
   }();
-  if (!written) {
-    // A writer among writers again: others would wait for ever.
-    (void)os.try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::shared);
-    return context(written.error());
-  }
-  if (auto frozen = mapping_->freeze(); !frozen) return context(frozen.error());
-  // From here on we are a reader among readers.
-  STRATA_TRY(os.try_lock_byte(range.fd, range.base_bytes + kReaderByte, LockKind::shared));
-  STRATA_TRY(os.unlock_byte(range.fd, range.base_bytes + kWriterByte));
+  if (!sealed) return unexpected(in_context("seal", sealed.error()));
   return {};
 }
 
 Result<void> Segment::verify() const {
-  if (state() != SegmentState::sealed) {
-    return fail(Code::failed_precondition,
-                fmt::format("verify {}: it is {}, and only a sealed segment has a hash",
-                            uri_.to_string(), state_name(state())));
-  }
-  auto seal = read_seal_block(header());
-  if (!seal) return unexpected(seal.error().in("verify " + uri_.to_string()));
-  STRATA_ASSIGN(const auto bytes, host_bytes());
-  if (seal->sealed_bytes != bytes.size()) {
-    return fail(Code::corrupt, fmt::format("verify {}: sealed with {} bytes, has {}",
-                                           uri_.to_string(), seal->sealed_bytes, bytes.size()));
-  }
-  const ContentHash hash = content_hash(bytes);
-  if (hash != seal->hash) {
-    return fail(Code::corrupt,
-                fmt::format("verify {}: sealed with hash {}, its bytes give {}", uri_.to_string(),
-                            hash_text(seal->hash), hash_text(hash)));
-  }
+  const auto verified = [&]() -> Result<void> {
+    if (state() != SegmentState::sealed) {
+      return fail(
+          Code::failed_precondition,
+          fmt::format("it is {}, and only a sealed segment has a hash", state_name(state())));
+    }
+    STRATA_ASSIGN(const SealBlock seal, read_seal_block(attachment_->plane->page()));
+    if (seal.sealed_bytes != payload_bytes()) {
+      return fail(Code::corrupt,
+                  fmt::format("sealed with {} bytes, has {}", seal.sealed_bytes, payload_bytes()));
+    }
+    STRATA_ASSIGN(const ContentHash hash, hash_content(*this));
+    if (hash == seal.hash) return {};
+    return fail(Code::corrupt, fmt::format("sealed with hash {}, its bytes give {}",
+                                           hash_text(seal.hash), hash_text(hash)));
+  }();
+  if (!verified) return unexpected(in_context("verify", verified.error()));
   return {};
 }
 
 Result<void> Segment::persist(std::uint64_t offset_bytes, std::uint64_t bytes) {
-  Durability& durability = mapping_->durability();
-  if (durability.is_volatile()) {
-    return fail(Code::unsupported,
-                fmt::format("persist {}: {} memory is volatile", uri_.to_string(), uri_.scheme));
-  }
-  if (offset_bytes > payload_bytes_ || bytes > payload_bytes_ - offset_bytes) {
-    return fail(Code::invalid_argument,
-                fmt::format("persist {}: {} bytes at {} are not within its {}", uri_.to_string(),
-                            bytes, offset_bytes, payload_bytes_));
-  }
-  return durability.persist(payload_ + offset_bytes, bytes);
+  const auto persisted = [&]() -> Result<void> {
+    if (durability().is_volatile()) {
+      return fail(Code::unsupported, fmt::format("{} memory is volatile", uri().scheme));
+    }
+    STRATA_TRY(check_range(offset_bytes, bytes));
+    return durability().persist(attachment_->host + offset_bytes, bytes);
+  }();
+  if (!persisted) return unexpected(in_context("persist", persisted.error()));
+  return {};
 }
 
-Result<Participant*> Segment::participant() {
-  if (!participant_ || participant_->token() == 0) {
-    if (access() != Access::read_write) {
-      return fail(Code::failed_precondition,
-                  fmt::format("join {}: it is not attached for writing", uri_.to_string()));
-    }
-    if (participant_) {
-      return fail(Code::failed_precondition,
-                  fmt::format("join {}: a forked child has to attach anew", uri_.to_string()));
-    }
-    STRATA_ASSIGN(participant_, Participant::join(mapping_->os(), mapping_->lock_range(),
-                                                  header().live.next_participant.value));
-  }
-  return participant_.get();
+Result<const Participant*> Segment::participant() {
+  auto joined = attachment_->plane->participant();
+  if (!joined) return unexpected(in_context("join", joined.error()));
+  return joined;
 }
 
 Result<SyncContext> Segment::sync_context() {
   STRATA_ASSIGN(const Participant* const self, participant());
-  return SyncContext(mapping_->os(), *self, generation().load(std::memory_order_acquire));
+  return SyncContext(attachment_->plane->os(), std::shared_ptr<const Owner>(attachment_, self),
+                     generation().load(std::memory_order_acquire));
 }
 
 Result<Handle> Segment::handle() const {
+  const IdentityBlock& identity = attachment_->identity;
   Handle handle;
-  handle.kind = static_cast<SegmentKind>(identity_.kind);
+  handle.kind = static_cast<SegmentKind>(identity.kind);
   handle.access = access();
-  handle.uuid = identity_.uuid;
-  handle.payload_offset_bytes = identity_.payload_offset_bytes;
-  handle.payload_bytes = payload_bytes_;
-  handle.max_bytes = identity_.max_bytes;
-  handle.generation = header().live.generation.value.load(std::memory_order_relaxed);
-  const ProcessIdentity& self = mapping_->os().identity();
+  handle.uuid = identity.uuid;
+  handle.payload_offset_bytes = identity.payload_offset_bytes;
+  handle.payload_bytes = payload_bytes();
+  handle.max_bytes = identity.max_bytes;
+  handle.generation = generation().load(std::memory_order_relaxed);
+  const ProcessIdentity& self = attachment_->plane->os().identity();
   handle.exporter_pid = static_cast<std::uint32_t>(self.pid);
   handle.exporter_start_time_ticks = self.start_time_ticks;
   handle.exporter_pid_namespace = self.pid_namespace;
   handle.boot_id = self.boot_id;
-  handle.descriptor_count = static_cast<std::uint32_t>(mapping_->descriptors().size());
-  handle.name = uri_.name;
+  handle.descriptor_count = static_cast<std::uint32_t>(descriptors().size());
+  handle.name = uri().name;
   return handle;
 }
 

@@ -3,19 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <functional>
 
 namespace strata {
 namespace {
-
-static_assert(kWriterByte == kReaderByte + 1 && kCreatorByte == kReaderByte + 2);
-constexpr std::uint64_t kStatBlockBytes = 512;  // unit of st_blocks, whatever the file system
-
-Result<bool> is_held(Os& os, int fd, std::uint64_t byte, std::uint64_t count = 1) {
-  return os.is_range_locked(fd, kLockBaseBytes + byte, count, LockKind::exclusive);
-}
 
 std::string creator_of(const SegmentStat& stat) {
   return fmt::format("creator pid {} is {}", stat.identity.creator_pid,
@@ -27,63 +18,6 @@ std::string attached_text(const SegmentStat& stat) {
 }
 
 }  // namespace
-
-Result<void> check_belongs(const IdentityBlock& identity, const SegmentUri& uri) {
-  const std::string_view name = padded_text(identity.name);
-  const std::string_view kind = kind_name(static_cast<SegmentKind>(identity.kind));
-  if (name == uri.name && kind == uri.scheme) return {};
-  // What is no name may hold anything, and is not repeated.
-  if (!name.empty() && !check_name(name)) return fail(Code::corrupt, "header: has no valid name");
-  return fail(Code::corrupt, fmt::format("header: belongs to {}",
-                                         name.empty() ? "an anonymous segment"
-                                                      : fmt::format("{}:{}", kind, name)));
-}
-
-Result<SegmentStat> stat_segment_file(Os& os, int fd, SegmentUri uri) {
-  SegmentStat result;
-  result.uri = std::move(uri);
-  STRATA_ASSIGN(const struct stat facts, os.fstat(fd));
-  result.committed_bytes = static_cast<std::uint64_t>(facts.st_blocks) * kStatBlockBytes;
-  result.owner_uid = facts.st_uid;
-  result.mode = facts.st_mode & 0777;
-  if (!S_ISREG(facts.st_mode)) {
-    result.problem = Status(Code::corrupt, "not a regular file");
-    return result;
-  }
-  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
-  STRATA_ASSIGN(const std::size_t read, os.pread(fd, bytes, 0));
-  auto identity = read_identity_block(std::span(bytes).first(read));
-  if (!identity) {
-    result.problem = identity.error();
-    return result;
-  }
-  if (auto belongs = check_belongs(*identity, result.uri); !belongs) {
-    result.problem = belongs.error();
-    result.is_of_another = true;
-    return result;
-  }
-  result.identity = *identity;
-  const auto* page = reinterpret_cast<const HeaderPage*>(bytes.data());
-  const std::uint32_t state = page->live.state.value.load(std::memory_order_relaxed);
-  if (state > static_cast<std::uint32_t>(SegmentState::retired)) {
-    result.problem = Status(Code::corrupt, fmt::format("header: impossible state {}", state));
-  } else {
-    result.state = static_cast<SegmentState>(state);
-  }
-  result.payload_bytes = page->live.payload_bytes.value.load(std::memory_order_relaxed);
-  if (result.payload_bytes < identity->created_payload_bytes ||
-      result.payload_bytes > identity->max_bytes) {
-    result.problem =
-        Status(Code::corrupt, fmt::format("header: impossible size {}", result.payload_bytes));
-  }
-  // Mostly nobody is there, which one question tells.
-  STRATA_ASSIGN(const bool is_anybody_there, is_held(os, fd, kReaderByte, 3));
-  if (!is_anybody_there) return result;
-  STRATA_ASSIGN(result.is_attached, is_held(os, fd, kReaderByte, 2));
-  STRATA_ASSIGN(result.is_attached_for_writing, is_held(os, fd, kWriterByte));
-  STRATA_ASSIGN(result.is_creator_alive, is_held(os, fd, kCreatorByte));
-  return result;
-}
 
 ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
   ReclaimDecision decision;
@@ -150,13 +84,6 @@ ExclusiveLease::~ExclusiveLease() {
   if (fd_ < 0) return;
   (void)os_.unlock_byte(fd_, kLockBaseBytes + kReaderByte);
   (void)os_.unlock_byte(fd_, kLockBaseBytes + kWriterByte);
-}
-
-void mark_retired(Os& os, int fd) {
-  const auto retired = static_cast<std::uint32_t>(SegmentState::retired);
-  // Best effort: a sealed memfd refuses, and the missing name says the same.
-  (void)os.pwrite(fd, std::as_bytes(std::span(&retired, 1)),
-                  offsetof(HeaderPage, live) + offsetof(LiveBlock, state));
 }
 
 }  // namespace strata

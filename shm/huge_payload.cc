@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include "base/bytes.h"
-#include "shm/shm_files.h"
 
 namespace strata {
 namespace {
@@ -60,7 +59,7 @@ Result<HugePayload> HugePayload::locate(Os& os, const std::string& directory, co
   }
   STRATA_ASSIGN(Directory opened, open_directory(os, directory, identity.page_bytes));
   return HugePayload(os, std::move(opened.fd), std::move(opened.path),
-                     shm_file_name(uri.name) + "." + uuid_text(identity.uuid));
+                     fmt::format("strata.{}.{}", uri.name, uuid_text(identity.uuid)));
 }
 
 Result<void> HugePayload::check_owned(const struct stat& facts, uid_t owner) const {

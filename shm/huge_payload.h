@@ -18,11 +18,12 @@
 #include "base/result.h"
 #include "os/os.h"
 #include "segment/header.h"
+#include "segment/named_files.h"
 #include "segment/uri.h"
 
 namespace strata {
 
-class HugePayload {
+class HugePayload final : public ApartFile {
  public:
   // Where the payload is, or is to be: in `directory`, or where that is empty on the first
   // hugetlbfs with pages of that size. Errors: unsupported with the mount command that is missing.
@@ -31,8 +32,8 @@ class HugePayload {
 
   Result<Fd> create(mode_t mode) const;
   Result<Fd> open(uid_t owner, int flags) const;
-  Result<struct stat> stat(uid_t owner) const;
-  Result<void> unlink(uid_t owner) const;
+  Result<struct stat> stat(uid_t owner) const override;
+  Result<void> unlink(uid_t owner) const override;
 
  private:
   HugePayload(Os& os, Fd directory, std::string directory_path, std::string name)

@@ -10,9 +10,8 @@
 #include "numa/place.h"
 #include "numa/sysfs.h"
 #include "segment/new_identity.h"
-#include "segment/segment_file.h"
 #include "shm/huge_payload.h"
-#include "shm/shm_files.h"
+#include "shm/shm_placer.h"
 
 namespace strata {
 namespace {
@@ -20,13 +19,6 @@ namespace {
 constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
 
 bool is_hugetlb(PageSize size) { return size == PageSize::huge_2m || size == PageSize::huge_1g; }
-
-// Marks the creator as alive and attached, before anybody can see the segment.
-Result<void> lock_as_creator(Os& os, int fd) {
-  STRATA_TRY(os.try_lock_byte(fd, kLockBaseBytes + kWriterByte, LockKind::shared));
-  STRATA_TRY(os.try_lock_byte(fd, kLockBaseBytes + kCreatorByte, LockKind::exclusive));
-  return {};
-}
 
 // Whether nothing is left to do for a segment once its header is written.
 bool is_ready_at_once(const CreateOptions& options) {
@@ -48,21 +40,44 @@ Result<void> write_header(Os& os, int fd, const IdentityBlock& identity,
   return {};
 }
 
+// The plane of a file that is complete but for its payload, and that nobody else can see.
+Result<std::unique_ptr<HeaderPlane>> plane_of_new(Os& os, Fd file, const IdentityBlock& identity,
+                                                  const CreateOptions& options) {
+  STRATA_TRY(write_header(os, file.get(), identity, options));
+  auto plane = std::make_unique<HeaderPlane>(os, std::move(file), Access::read_write);
+  STRATA_TRY(plane->lease_as_creator());
+  return plane;
+}
+
 // Faults in all that exists, with 2 MiB pages where they are to be had. Best effort: the
 // segment is whole without it.
-void populate(Os& os, FileMapping& mapping) {
-  const auto existing = mapping.existing_bytes();
+void populate(Os& os, FilePayload& payload) {
+  const auto existing = payload.existing_bytes();
   if (!existing || *existing == 0) return;
   const auto range =
-      mapping.reserved().first(std::min<std::size_t>(*existing, mapping.reserved().size()));
+      payload.reserved().first(std::min<std::size_t>(*existing, payload.reserved().size()));
   (void)os.madvise(range.data(), range.size(), MADV_HUGEPAGE);
   (void)fault_in(os, range);
 }
 
 }  // namespace
 
-std::string ShmBackend::path_of(std::string_view name) const {
-  return options_.directory + "/" + shm_file_name(name);
+ShmBackend::ShmBackend(Os& os, ShmOptions options)
+    : os_(os),
+      options_(std::move(options)),
+      files_(os, {.scheme = "shm", .directory = options_.directory},
+             [this](const SegmentUri& uri,
+                    const IdentityBlock& identity) -> Result<std::unique_ptr<ApartFile>> {
+               STRATA_ASSIGN(HugePayload payload, huge_payload(uri, identity));
+               return std::make_unique<HugePayload>(std::move(payload));
+             }) {}
+
+const Capabilities& ShmBackend::capabilities() const {
+  static const Capabilities all =
+      Capabilities()
+          .without(Capability::device_bytes, "host memory has no address on a device")
+          .without(Capability::persist, "it is volatile memory");
+  return all;
 }
 
 Result<HugePayload> ShmBackend::huge_payload(const SegmentUri& uri, const IdentityBlock& identity) {
@@ -71,7 +86,7 @@ Result<HugePayload> ShmBackend::huge_payload(const SegmentUri& uri, const Identi
                              uri, identity);
 }
 
-FileMapping::OpenPayload ShmBackend::payload_opener(const SegmentUri& uri) {
+FilePayload::OpenPayload ShmBackend::payload_opener(const SegmentUri& uri) {
   return [this, uri](const IdentityBlock& identity, uid_t owner, int flags) -> Result<Fd> {
     STRATA_ASSIGN(const HugePayload payload, huge_payload(uri, identity));
     return payload.open(owner, flags);
@@ -97,196 +112,118 @@ Result<Plan> ShmBackend::plan(const Placement& placement, std::uint64_t payload_
   return make_plan(*topology_, placement, payload_bytes, page_size, os_.current_cpu());
 }
 
-Result<void> ShmBackend::place(Segment& segment, FileMapping& mapping,
-                               const CreateOptions& options) {
+Result<void> ShmBackend::place(FilePayload& payload, const CreateOptions& options) {
   STRATA_ASSIGN(const Plan plan,
                 this->plan(options.placement, options.payload_bytes, options.page_size));
   // The policy covers the address space that the segment may grow into as well.
   if (options.commit == Commit::sparse) {
     if (plan.mode == Plan::Mode::local) return {};
-    STRATA_TRY(bind_pages(os_, mapping.reserved(), plan));
+    STRATA_TRY(bind_pages(os_, payload.reserved(), plan));
     return {};
   }
   STRATA_ASSIGN(const PlacementReport report,
-                strata::place(os_, mapping.reserved().first(options.payload_bytes), plan,
-                              {.fd = mapping.payload_fd()}));
-  store(report, segment.header().placement);
+                strata::place(os_, payload.reserved().first(options.payload_bytes), plan,
+                              {.fd = payload.fd()}));
+  store(report, payload.plane().page().placement);
   return {};
 }
 
 Result<Segment> ShmBackend::finish(SegmentUri uri, const IdentityBlock& identity,
-                                   SegmentFiles files, const CreateOptions& options) {
-  STRATA_ASSIGN(auto mapping, FileMapping::create(os_, std::move(files), identity));
-  FileMapping& file_mapping = *mapping;
-  if (uri.name.empty()) mapping->set_anonymous();
-  Segment segment = Segment::adopt_new(uri, identity, std::move(mapping));
+                                   std::unique_ptr<HeaderPlane> plane, Fd own_file,
+                                   const CreateOptions& options) {
+  STRATA_ASSIGN(auto mapped, FilePayload::create(std::move(plane), std::move(own_file), identity));
+  if (uri.name.empty()) mapped.payload->set_anonymous();
   const bool is_ready = is_ready_at_once(options);
-  if (!is_ready) STRATA_TRY(place(segment, file_mapping, options));
-  FileMappingHooks hooks;
-  if (!uri.name.empty()) hooks = detach_hooks(uri, identity);
-  set_growth_hook(file_mapping, identity, std::move(hooks));
+  if (!is_ready) STRATA_TRY(place(*mapped.payload, options));
+  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this, identity));
+  AttachmentParts parts = parts_of(uri, std::move(mapped));
+  parts.on_detach = on_detach(uri, identity);
+  Segment segment = Segment::adopt_new(std::move(parts));
   if (options.publish == Publish::at_once && !is_ready) STRATA_TRY(segment.publish());
   return segment;
 }
 
-FileMappingHooks ShmBackend::detach_hooks(const SegmentUri& uri, const IdentityBlock& identity) {
-  FileMappingHooks hooks;
+std::function<void()> ShmBackend::on_detach(const SegmentUri& uri, const IdentityBlock& identity) {
   const auto lifetime = static_cast<Lifetime>(identity.lifetime);
-  if (lifetime == Lifetime::process || lifetime == Lifetime::last_detach) {
-    // What ends here may have been the last user. The rules are those of gc: whoever else is
-    // attached, or took the name meanwhile, is found by their locks.
-    hooks.on_detach = [this, uri] { (void)reclaim_one(uri, {}); };
-  }
-  return hooks;
-}
-
-void ShmBackend::set_growth_hook(FileMapping& mapping, const IdentityBlock& identity,
-                                 FileMappingHooks hooks) {
-  if (identity.max_bytes == identity.created_payload_bytes) {  // it cannot grow
-    if (hooks.on_detach) mapping.set_hooks(std::move(hooks));
-    return;
-  }
-  hooks.commit = [this, &mapping, page_size = static_cast<PageSize>(identity.page_size),
-                  asked = std::string(padded_text(identity.placement))](
-                     std::span<std::byte> fresh) -> Result<void> {
-    // The policy has been with the object since it was made; what is left to do is to commit,
-    // near to the right node, and to look at what was got.
-    STRATA_ASSIGN(const Placement placement, parse_placement(asked));
-    STRATA_ASSIGN(Plan plan, this->plan(placement, fresh.size(), page_size));
-    STRATA_TRY(strata::place(os_, fresh, plan, {.fd = mapping.payload_fd()}));
-    const auto end =
-        static_cast<std::size_t>(fresh.data() + fresh.size() - mapping.reserved().data());
-    STRATA_ASSIGN(const PlacementReport whole, report(os_, mapping.reserved().first(end)));
-    store(whole, mapping.header().placement);
+  if (uri.name.empty() || (lifetime != Lifetime::process && lifetime != Lifetime::last_detach)) {
     return {};
-  };
-  mapping.set_hooks(std::move(hooks));
+  }
+  // What ends here may have been the last user. The rules are those of gc: whoever else is
+  // attached, or took the name meanwhile, is found by their locks.
+  return [this, uri] { (void)files_.reclaim_one(uri, {}); };
 }
 
-Result<Segment> ShmBackend::create(const SegmentUri& uri, const CreateOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("create " + uri.to_string()));
-  };
-  STRATA_TRY(check_name(uri.name));
-  const auto identity = make_identity(os_, SegmentKind::shm, uri.name, options);
-  if (!identity) return context(identity.error());
+Result<Segment> ShmBackend::do_create(const SegmentUri& uri, const CreateOptions& options) {
+  STRATA_ASSIGN(const IdentityBlock identity,
+                make_identity(os_, SegmentKind::shm, uri.name, options));
   std::optional<HugePayload> payload;
   if (is_hugetlb(options.page_size)) {
-    auto located = huge_payload(uri, *identity);
-    if (!located) return context(located.error());
-    payload.emplace(std::move(*located));
+    STRATA_ASSIGN(HugePayload located, huge_payload(uri, identity));
+    payload.emplace(std::move(located));
   }
-  const std::string path = path_of(uri.name);
-  auto file = os_.open(options_.directory, O_TMPFILE | O_RDWR, options.mode);
-  if (!file) return context(file.error());
-  const auto prepared = [&]() -> Result<void> {
-    // The umask may have taken bits away that were asked for.
-    if (options.mode & 0077) STRATA_TRY(os_.fchmod(file->get(), options.mode));
-    STRATA_TRY(write_header(os_, file->get(), *identity, options));
-    return lock_as_creator(os_, file->get());
-  }();
-  if (!prepared) return context(prepared.error());
-  auto linked = os_.link_fd(file->get(), path);
-  if (!linked && linked.error().code() == Code::already_exists) {
-    // What stands in the way may be the remains of a process that was killed.
-    const auto reclaimed = reclaim_one(uri, {});
-    if (reclaimed && reclaimed->was_reclaimed) linked = os_.link_fd(file->get(), path);
-  }
-  if (!linked) {
-    if (linked.error().code() == Code::already_exists) {
-      return context(Status(Code::already_exists, "the name is taken"));
-    }
-    return context(linked.error());
-  }
+  STRATA_ASSIGN(Fd file, files_.create_unnamed(options.mode));
+  STRATA_ASSIGN(auto plane, plane_of_new(os_, std::move(file), identity, options));
+  STRATA_TRY(files_.link(plane->fd(), uri));
   auto segment = [&]() -> Result<Segment> {
-    SegmentFiles files{std::move(*file), Fd()};
+    Fd own_file;
     if (payload) {
-      STRATA_ASSIGN(files.payload, payload->create(options.mode));
-      STRATA_TRY(os_.ftruncate(files.payload.get(),
-                               align_up(options.payload_bytes, identity->page_bytes)));
+      STRATA_ASSIGN(own_file, payload->create(options.mode));
+      STRATA_TRY(
+          os_.ftruncate(own_file.get(), align_up(options.payload_bytes, identity.page_bytes)));
     }
-    return finish(uri, *identity, std::move(files), options);
+    return finish(uri, identity, std::move(plane), std::move(own_file), options);
   }();
-  if (!segment) {
-    abandon(uri, *identity);
-    return context(segment.error());
+  if (!segment) files_.abandon(uri, identity);
+  return segment;
+}
+
+Result<Segment> ShmBackend::do_create_anonymous(const CreateOptions& options) {
+  STRATA_ASSIGN(const IdentityBlock identity, make_identity(os_, SegmentKind::shm, {}, options));
+  STRATA_ASSIGN(Fd file, os_.memfd_create("strata", MFD_ALLOW_SEALING));
+  STRATA_ASSIGN(auto plane, plane_of_new(os_, std::move(file), identity, options));
+  Fd own_file;
+  if (identity.payload_is_apart) {
+    const unsigned size_flag = identity.page_bytes == GiB(1) ? MFD_HUGE_1GB : MFD_HUGE_2MB;
+    STRATA_ASSIGN(own_file,
+                  os_.memfd_create("strata-payload", MFD_ALLOW_SEALING | MFD_HUGETLB | size_flag));
+    STRATA_TRY(os_.ftruncate(own_file.get(), align_up(options.payload_bytes, identity.page_bytes)));
   }
-  return segment;
+  return finish({"shm", {}, {}}, identity, std::move(plane), std::move(own_file), options);
 }
 
-Result<Segment> ShmBackend::create_anonymous(const CreateOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("create an anonymous segment"));
-  };
-  const auto identity = make_identity(os_, SegmentKind::shm, {}, options);
-  if (!identity) return context(identity.error());
-  auto segment = [&]() -> Result<Segment> {
-    SegmentFiles files;
-    STRATA_ASSIGN(files.header, os_.memfd_create("strata", MFD_ALLOW_SEALING));
-    STRATA_TRY(write_header(os_, files.header.get(), *identity, options));
-    STRATA_TRY(lock_as_creator(os_, files.header.get()));
-    if (identity->payload_is_apart) {
-      const unsigned size_flag = identity->page_bytes == GiB(1) ? MFD_HUGE_1GB : MFD_HUGE_2MB;
-      STRATA_ASSIGN(files.payload, os_.memfd_create("strata-payload",
-                                                    MFD_ALLOW_SEALING | MFD_HUGETLB | size_flag));
-      STRATA_TRY(os_.ftruncate(files.payload.get(),
-                               align_up(options.payload_bytes, identity->page_bytes)));
-    }
-    return finish({"shm", {}, {}}, *identity, std::move(files), options);
-  }();
-  if (!segment) return context(segment.error());
-  return segment;
+Result<Segment> ShmBackend::attach_files(const SegmentUri& uri, FilePayload::Mapped mapped,
+                                         const AttachOptions& options) {
+  if (options.populate) populate(os_, *mapped.payload);
+  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this, mapped.identity));
+  AttachmentParts parts = parts_of(uri, std::move(mapped));
+  if (parts.identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
+    parts.on_detach = on_detach(uri, parts.identity);
+  }
+  return Segment::adopt(std::move(parts));
 }
 
-Result<Segment> ShmBackend::attach(const SegmentUri& uri, const AttachOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("attach " + uri.to_string()));
-  };
-  STRATA_TRY(check_name(uri.name));
+Result<Segment> ShmBackend::do_attach(const SegmentUri& uri, const AttachOptions& options) {
   const Deadline deadline = Deadline::after_ms(options.timeout_ms);
-  // A FIFO or a device under our name must not make the open itself wait.
-  const int flags = (options.access == Access::read_write ? O_RDWR : O_RDONLY) | O_NOFOLLOW |
-                    O_NONBLOCK | O_NOCTTY;
   while (true) {
-    auto file = os_.open(path_of(uri.name), flags);
-    if (!file) {
-      if (file.error().code() == Code::not_found) {
-        return context(Status(Code::not_found, "no such segment"));
-      }
-      return context(explain_open_failure(os_, path_of(uri.name), options.access, file.error()));
-    }
-    auto attached = FileMapping::attach(
-        os_, std::move(*file), payload_opener(uri),
+    STRATA_ASSIGN(Fd file, files_.open(uri.name, options.access));
+    auto mapped = FilePayload::attach(
+        os_, std::move(file), payload_opener(uri),
         {.uri = uri, .access = options.access, .deadline = deadline, .must_have_name = true});
-    if (!attached) {
-      // Removed between open and lease: the name may mean another segment by now.
-      const bool was_removed = attached.error().code() == Code::not_found;
-      if (was_removed && !deadline.expired()) {
-        os_.sleep_ns(kRetryNs);
-        continue;
-      }
-      return context(attached.error());
-    }
-    if (options.populate) populate(os_, *attached->mapping);
-    FileMappingHooks hooks;
-    if (attached->identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
-      hooks = detach_hooks(uri, attached->identity);
-    }
-    set_growth_hook(*attached->mapping, attached->identity, std::move(hooks));
-    return Segment::adopt(uri, attached->identity, std::move(attached->mapping));
+    if (mapped) return attach_files(uri, std::move(*mapped), options);
+    // Removed between open and lease: the name may mean another segment by now.
+    const bool was_removed = mapped.error().code() == Code::not_found;
+    if (!was_removed || deadline.expired()) return unexpected(mapped.error());
+    os_.sleep_ns(kRetryNs);
   }
 }
 
-Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                          const AttachOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("attach a handle"));
-  };
+Result<Segment> ShmBackend::do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                             const AttachOptions& options) {
   if (handle.boot_id != os_.identity().boot_id) {
-    return context(Status(Code::failed_precondition, "it is from another machine or boot"));
+    return fail(Code::failed_precondition, "it is from another machine or boot");
   }
   if (handle.access == Access::read_only && options.access == Access::read_write) {
-    return context(Status(Code::permission_denied, "it grants reading only"));
+    return fail(Code::permission_denied, "it grants reading only");
   }
   auto segment = [&]() -> Result<Segment> {
     if (!handle.name.empty()) return attach({"shm", {}, handle.name}, options);
@@ -298,20 +235,18 @@ Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> 
       if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
       return os_.reopen(descriptors[1].get(), open_flags);
     };
-    STRATA_ASSIGN(auto attached,
-                  FileMapping::attach(os_, std::move(header), open_payload,
+    STRATA_ASSIGN(auto mapped,
+                  FilePayload::attach(os_, std::move(header), open_payload,
                                       {.uri = {"shm", {}, {}},
                                        .access = options.access,
                                        .deadline = Deadline::after_ms(options.timeout_ms)}));
-    attached.mapping->set_anonymous();
-    if (options.populate) populate(os_, *attached.mapping);
-    set_growth_hook(*attached.mapping, attached.identity, {});
-    return Segment::adopt({"shm", {}, {}}, attached.identity, std::move(attached.mapping));
+    mapped.payload->set_anonymous();
+    return attach_files({"shm", {}, {}}, std::move(mapped), options);
   }();
-  if (!segment) return context(segment.error());
+  if (!segment) return segment;
   if (segment->identity().uuid != handle.uuid) {
-    return context(Status(Code::failed_precondition,
-                          fmt::format("{} is another segment by now", segment->uri().to_string())));
+    return fail(Code::failed_precondition,
+                fmt::format("{} is another segment by now", segment->uri().to_string()));
   }
   return segment;
 }

@@ -15,7 +15,7 @@
 #include <random>
 #include <thread>
 
-#include "numa/placement_report.h"
+#include "numa/page_report.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/skip.h"
@@ -153,7 +153,7 @@ TEST_CASE_METHOD(Fixture, "live_words_that_lie_are_refused_not_followed") {
 
 TEST_CASE_METHOD(Fixture, "a_seal_that_fails_lets_others_write_again") {
   Segment made = create();
-  auto& bytes = made.header().live.payload_bytes.value;
+  auto& bytes = header_page_of(made).live.payload_bytes.value;
   const std::uint64_t before = bytes.exchange(1);
   REQUIRE(!made.seal());
   bytes = before;
@@ -291,7 +291,7 @@ TEST_CASE_METHOD(Fixture, "a_thp_segment_is_whole_whatever_pages_the_kernel_gran
 
 TEST_CASE_METHOD(Fixture, "the_last_page_of_an_odd_size_is_counted_like_any_other") {
   const Segment made = create({.payload_bytes = 300'000, .placement = {}, .job_id = {}});
-  const PlacementReport report = load_report(made.header().placement).value();
+  const PlacementReport report = load_report(header_page_of(made).placement).value();
   CHECK(report.pages_total == 74);
   CHECK(report.pages_absent == 0);
 }

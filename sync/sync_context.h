@@ -1,12 +1,16 @@
 // A SyncContext is one process's standing towards all primitives of one segment: who it is, which
 // generation of the segment it sees, and how long it spins before it sleeps.
 //   Threads:  a value; any thread may use it.
-//   Lifetime: its Owner must outlive it. Make it anew after a fork or a new generation.
+//   Lifetime: it holds its Owner, and with it the segment's attachment, where it was made from a
+//             shared one; else the Owner must outlive it. Make it anew after a fork or a new
+//             generation.
 //   Cost:     making one asks the kernel for the CPUs of this process; using one is free.
 // A lock belongs to a generation: whatever state it has from another one, it counts as unlocked.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "os/os.h"
 #include "sync/owner.h"
@@ -21,8 +25,13 @@ enum class Acquired : std::uint8_t { clean, owner_died };
 class SyncContext {
  public:
   // `spins` is how often a waiter looks before it sleeps: see spins_for.
+  SyncContext(std::shared_ptr<const Owner> owner, std::uint64_t generation, std::uint32_t spins)
+      : owner_(std::move(owner)), generation_bits_(generation << 32), spins_(spins) {}
+  SyncContext(Os& os, std::shared_ptr<const Owner> owner, std::uint64_t generation)
+      : SyncContext(std::move(owner), generation, spins_for(os)) {}
   SyncContext(const Owner& owner, std::uint64_t generation, std::uint32_t spins)
-      : owner_(&owner), generation_bits_(generation << 32), spins_(spins) {}
+      : SyncContext(std::shared_ptr<const Owner>(std::shared_ptr<void>(), &owner), generation,
+                    spins) {}
   SyncContext(Os& os, const Owner& owner, std::uint64_t generation)
       : SyncContext(owner, generation, spins_for(os)) {}
 
@@ -42,7 +51,7 @@ class SyncContext {
   bool is_dead(std::uint32_t token) const;
 
  private:
-  const Owner* owner_;
+  std::shared_ptr<const Owner> owner_;
   std::uint64_t generation_bits_;
   std::uint32_t spins_;
 };

@@ -28,9 +28,18 @@ Result<void> write_all(std::span<const std::byte> bytes) {
 Result<ExitCode> cat(Context& context, const std::string& uri, std::uint64_t timeout_ms) {
   STRATA_ASSIGN(const Segment segment, context.catalog().attach(uri, {.access = Access::read_only,
                                                                       .timeout_ms = timeout_ms}));
-  STRATA_ASSIGN(const auto bytes, segment.host_bytes());
-  // Straight from the mapping: this process holds no copy.
-  STRATA_TRY(write_all(bytes));
+  if (const auto bytes = segment.host_bytes()) {
+    // Straight from the mapping: this process holds no copy.
+    STRATA_TRY(write_all(*bytes));
+    return ExitCode::done;
+  }
+  std::vector<std::byte> chunk(kChunkBytes);
+  for (std::uint64_t at = 0; at < segment.payload_bytes(); at += chunk.size()) {
+    const auto piece =
+        std::span(chunk).first(std::min<std::uint64_t>(chunk.size(), segment.payload_bytes() - at));
+    STRATA_TRY(segment.read(at, piece));
+    STRATA_TRY(write_all(piece));
+  }
   return ExitCode::done;
 }
 

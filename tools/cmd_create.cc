@@ -36,12 +36,13 @@ Result<ExitCode> create(Context& context, const Options& options) {
   how.payload_bytes = options.bytes;
   STRATA_ASSIGN(const Segment segment, context.catalog().create(options.uri, how));
   STRATA_ASSIGN(const SegmentStat stat, context.catalog().stat(options.uri));
+  const auto lifetime = static_cast<Lifetime>(segment.identity().lifetime);
   Output& output = context.output();
   output.json(to_json(stat));
   output.line(fmt::format("created {}: {}, {} pages, {}, {}", options.uri,
                           format_bytes(segment.payload_bytes()), page_size_name(how.page_size),
-                          how.placement.to_string(), lifetime_name(how.lifetime)));
-  if (needs_holding(how.lifetime)) {
+                          how.placement.to_string(), lifetime_name(lifetime)));
+  if (needs_holding(lifetime)) {
     output.note("it ends with this process: Ctrl-C to let go");
     std::fflush(stdout);
     wait_for_interrupt();

@@ -2,6 +2,7 @@
 
 #include "tools/commands.h"
 #include "tools/machine_facts.h"
+#include "tools/segment_view.h"
 
 namespace strata::tools {
 namespace {
@@ -27,6 +28,42 @@ Json to_json(const std::vector<Group>& groups) {
   return json;
 }
 
+// Backend by capability: what can be asked of each kind of memory, or why not.
+Json capabilities_json(Catalog& catalog) {
+  Json json = Json::object();
+  for (const auto& backend : catalog.backends()) {
+    const Capabilities& all = backend->capabilities();
+    Json one = {{"default_lifetime", lifetime_name(all.default_lifetime())}};
+    for (std::size_t i = 0; i < kCapabilityCount; ++i) {
+      const auto capability = static_cast<Capability>(i);
+      one[std::string(capability_name(capability))] = {{"can", all.has(capability)},
+                                                       {"why_not", all.why_not(capability)}};
+    }
+    json[std::string(backend->scheme())] = one;
+  }
+  return json;
+}
+
+void print_capabilities(Output& output, Catalog& catalog) {
+  std::vector<Column> columns = {{"  can"}};
+  for (const auto& backend : catalog.backends())
+    columns.push_back({std::string(backend->scheme()) + ":"});
+  Table table(columns);
+  for (std::size_t i = 0; i < kCapabilityCount; ++i) {
+    const auto capability = static_cast<Capability>(i);
+    std::vector<Cell> cells = {Cell(fmt::format("  {}", capability_name(capability)))};
+    for (const auto& backend : catalog.backends()) {
+      const Capabilities& all = backend->capabilities();
+      cells.push_back(all.has(capability) ? Cell("yes", Tone::good)
+                                          : Cell(std::string(all.why_not(capability)), Tone::dim));
+    }
+    table.add(cells);
+  }
+  output.line(Cell("Kinds of memory", Tone::strong));
+  output.print(table);
+  output.line("");
+}
+
 Result<ExitCode> examine(Context& context) {
   Os& os = context.os();
   const std::vector<Group> groups = {{"memory", "Memory", memory_facts(os)},
@@ -34,7 +71,9 @@ Result<ExitCode> examine(Context& context) {
                                      {"persistence", "Persistent memory", persistence_facts(os)},
                                      {"gpu", "GPU", gpu_facts(os)}};
   Output& output = context.output();
-  output.json(to_json(groups));
+  Json json = to_json(groups);
+  json["capabilities"] = capabilities_json(context.catalog());
+  output.json(json);
   std::size_t in_the_way = 0;
   for (const Group& group : groups) {
     Table table({{""}, {""}, {""}});
@@ -49,6 +88,7 @@ Result<ExitCode> examine(Context& context) {
     output.print(table);
     output.line("");
   }
+  print_capabilities(output, context.catalog());
   output.line(in_the_way == 0 ? std::string("nothing is in the way")
                               : fmt::format("{} thing{} could be better: see the arrows",
                                             in_the_way, in_the_way == 1 ? "" : "s"));

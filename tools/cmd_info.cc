@@ -1,7 +1,8 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
-#include "numa/placement_report.h"
+#include "segment/attachment.h"
+#include "segment/content_hash.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
@@ -12,6 +13,7 @@ namespace {
 struct Details {
   std::uint64_t generation = 0;
   std::optional<SealBlock> seal;
+  std::string placement_now;  // as the last migration asked
   std::optional<PlacementReport> placement;
   std::vector<Holder> holders;
 };
@@ -25,22 +27,16 @@ std::optional<Details> look(Context& context, const SegmentStat& stat) {
   const auto segment = context.catalog().attach(stat.uri.to_string(),
                                                 {.access = Access::read_only, .timeout_ms = 0});
   if (!segment) return std::nullopt;
-  const HeaderPage& page = segment->header();
+  const HeaderPage& page = header_page_of(*segment);
   Details details;
   details.generation = page.live.generation.value.load();
   if (segment->state() == SegmentState::sealed) {
     if (const auto seal = read_seal_block(page)) details.seal = *seal;
   }
+  details.placement_now = placement_now(page, segment->identity());
   if (auto placed = load_report(page.placement)) details.placement = std::move(*placed);
-  details.holders = other_holders(context.os(), segment->mapping().lock_range());
+  details.holders = other_holders(context.os(), attachment_of(*segment).plane->lock_range());
   return details;
-}
-
-std::string hex(const std::array<std::uint8_t, 16>& hash) {
-  std::string text;
-  for (const std::uint8_t byte : hash)
-    text += fmt::format("{:02x}", byte);
-  return text;
 }
 
 std::string nodes_text(const PlacementReport& report) {
@@ -58,8 +54,9 @@ std::string nodes_text(const PlacementReport& report) {
 
 void add_details(Json& json, const Details& details) {
   json["generation"] = details.generation;
+  json["placement_now"] = details.placement_now;
   if (details.seal) {
-    json["seal"] = {{"bytes", details.seal->sealed_bytes}, {"xxh3", hex(details.seal->hash)}};
+    json["seal"] = {{"bytes", details.seal->sealed_bytes}, {"xxh3", hash_text(details.seal->hash)}};
   } else {
     json["seal"] = nullptr;
   }
@@ -96,9 +93,11 @@ void add_identity(Facts& facts, const SegmentStat& stat) {
 }
 
 void add_details(Facts& facts, const SegmentStat& stat, const Details& details) {
-  if (details.seal) facts.add("xxh3", hex(details.seal->hash));
+  if (details.seal) facts.add("xxh3", hash_text(details.seal->hash));
   facts.heading("placement");
   facts.add("asked", std::string(padded_text(stat.identity.placement)));
+  if (details.placement_now != padded_text(stat.identity.placement))
+    facts.add("moved to", details.placement_now);
   facts.add("pages", std::string(page_size_name(static_cast<PageSize>(stat.identity.page_size))));
   if (details.placement) {
     facts.add("got", nodes_text(*details.placement));

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "segment/attachment.h"
 #include "tools/commands.h"
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
@@ -40,8 +41,8 @@ Result<ExitCode> show(Context& context, const std::string& uri) {
   STRATA_ASSIGN(Segment segment, context.catalog().attach(uri, {.access = Access::read_only}));
   STRATA_ASSIGN(const Heap heap, open_heap(segment));
   STRATA_ASSIGN(const std::vector<NamedLock> locks, named_locks(heap));
-  const std::uint64_t generation = segment.header().live.generation.value.load();
-  const auto holders = find_holders(context.os(), segment.mapping().lock_range());
+  const std::uint64_t generation = segment.generation().load();
+  const auto holders = find_holders(context.os(), attachment_of(segment).plane->lock_range());
   Json list = Json::array();
   Table table({{"LOCK"},
                {"STATE"},

@@ -1,26 +1,22 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "segment/content_hash.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
 namespace strata::tools {
 namespace {
 
-std::string hash_hex(const SealBlock& seal) {
-  std::string text;
-  for (const std::uint8_t byte : seal.hash)
-    text += fmt::format("{:02x}", byte);
-  return text;
-}
-
 Result<ExitCode> report(Context& context, const Segment& segment, const char* verb) {
-  STRATA_ASSIGN(const SealBlock seal, read_seal_block(segment.header()));
+  STRATA_ASSIGN(const SealBlock seal, read_seal_block(header_page_of(segment)));
   const std::string uri = segment.uri().to_string();
-  context.output().json(
-      {{"uri", uri}, {verb, true}, {"payload_bytes", seal.sealed_bytes}, {"xxh3", hash_hex(seal)}});
+  context.output().json({{"uri", uri},
+                         {verb, true},
+                         {"payload_bytes", seal.sealed_bytes},
+                         {"xxh3", hash_text(seal.hash)}});
   context.output().line(fmt::format("{} {}: {}, xxh3 {}", verb, uri,
-                                    format_bytes(seal.sealed_bytes), hash_hex(seal)));
+                                    format_bytes(seal.sealed_bytes), hash_text(seal.hash)));
   return ExitCode::done;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "heap/heap.h"
+#include "segment/attachment.h"
 #include "tools/commands.h"
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
@@ -36,7 +37,7 @@ void look_inside(Context& context, Row& row) {
   auto segment = context.catalog().attach(row.stat.uri.to_string(),
                                           {.access = Access::read_only, .timeout_ms = 0});
   if (!segment) return;
-  for (const Holder& holder : other_holders(context.os(), segment->mapping().lock_range())) {
+  for (const Holder& holder : other_holders(context.os(), attachment_of(*segment).plane->lock_range())) {
     ++row.users;
     row.writers += holder.is_writer ? 1 : 0;
   }

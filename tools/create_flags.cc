@@ -31,11 +31,12 @@ Result<void> read_weights(const std::vector<std::string>& pairs, Placement& plac
   return {};
 }
 
-Lifetime lifetime_of(std::string_view name) {
+std::optional<Lifetime> lifetime_of(std::string_view name) {
   if (name == "process") return Lifetime::process;
   if (name == "last-detach") return Lifetime::last_detach;
   if (name == "job") return Lifetime::job;
-  return Lifetime::until_removed;
+  if (name == "until-removed") return Lifetime::until_removed;
+  return std::nullopt;
 }
 
 PageSize page_size_of(std::string_view name) {

@@ -38,7 +38,7 @@ class CreateFlags {
   std::string near_pci_;
   bool is_strict_ = false;
   std::string huge_;
-  std::string lifetime_ = "until-removed";
+  std::string lifetime_;  // empty: as the backend declares it
   std::string job_;
   std::string mode_ = "0600";
   std::uint64_t max_bytes_ = 0;

@@ -1,6 +1,6 @@
 // On which node the pages of a segment lie, cell by cell: what `strata map` prints and draws.
 //   Threads:  a value.
-//   Errors:   as numa/placement_report.h.
+//   Errors:   as numa/page_report.h.
 //   Cost:     about 0.1 µs a page, for at most kMaxAskedPages pages: of larger segments a page in
 //             every few is asked.
 #pragma once
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "numa/placement_report.h"
+#include "numa/page_report.h"
 #include "os/os.h"
 #include "tools/svg.h"
 #include "tools/table.h"

@@ -17,8 +17,16 @@ class NamedAnonymous final : public Backend {
   explicit NamedAnonymous(Os& os) : os_(os), backend_(os) {}
 
   std::string_view scheme() const override { return "shm"; }
+  const Capabilities& capabilities() const override { return backend_.capabilities(); }
+  Result<SegmentStat> stat(const SegmentUri&) override { return no_names(); }
+  Result<void> remove(const SegmentUri&, const RemoveOptions&) override { return no_names(); }
+  Result<std::vector<SegmentStat>> list(std::string_view) override { return no_names(); }
+  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions&) override {
+    return no_names();
+  }
 
-  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override {
+ protected:
+  Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override {
     const std::lock_guard lock(mutex_);
     if (kept_.contains(uri.name)) return fail(Code::already_exists, uri.name);
     STRATA_ASSIGN(Segment segment, backend_.create_anonymous(options));
@@ -33,7 +41,7 @@ class NamedAnonymous final : public Backend {
     return segment;
   }
 
-  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override {
+  Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) override {
     const std::lock_guard lock(mutex_);
     const auto found = kept_.find(uri.name);
     if (found == kept_.end()) return fail(Code::not_found, uri.name);
@@ -45,15 +53,9 @@ class NamedAnonymous final : public Backend {
     return backend_.attach_handle(found->second.handle, std::move(descriptors), options);
   }
 
-  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                const AttachOptions& options) override {
+  Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                   const AttachOptions& options) override {
     return backend_.attach_handle(handle, std::move(descriptors), options);
-  }
-  Result<SegmentStat> stat(const SegmentUri&) override { return no_names(); }
-  Result<void> remove(const SegmentUri&, const RemoveOptions&) override { return no_names(); }
-  Result<std::vector<SegmentStat>> list(std::string_view) override { return no_names(); }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions&) override {
-    return no_names();
   }
 
  private:

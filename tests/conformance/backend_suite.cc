@@ -1,12 +1,15 @@
 // The contract of Backend and Segment, run over every backend and every fake.
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <thread>
 
 #include "segment/catalog.h"
@@ -24,12 +27,7 @@ class Borrowed final : public Backend {
  public:
   explicit Borrowed(Backend& backend) : backend_(backend) {}
   std::string_view scheme() const override { return backend_.scheme(); }
-  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override {
-    return backend_.create(uri, options);
-  }
-  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override {
-    return backend_.attach(uri, options);
-  }
+  const Capabilities& capabilities() const override { return backend_.capabilities(); }
   Result<SegmentStat> stat(const SegmentUri& uri) override { return backend_.stat(uri); }
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override {
     return backend_.remove(uri, options);
@@ -40,8 +38,16 @@ class Borrowed final : public Backend {
   Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
     return backend_.reclaim(options);
   }
-  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                const AttachOptions& options) override {
+
+ protected:
+  Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override {
+    return backend_.create(uri, options);
+  }
+  Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) override {
+    return backend_.attach(uri, options);
+  }
+  Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                   const AttachOptions& options) override {
     return backend_.attach_handle(handle, std::move(descriptors), options);
   }
 
@@ -439,7 +445,100 @@ TEST_CASE_METHOD(Suite, "two_attachments_are_two_participants") {
   REQUIRE(second);
   CHECK((*first)->token() != (*second)->token());
   CHECK((*first)->is_alive((*second)->token()).value());
+}
+
+TEST_CASE_METHOD(Suite, "a_reader_joins_as_a_participant_and_still_cannot_write") {
+  Segment made = create(4096);
+  const Participant* const writer = made.participant().value();
+  for (const Access access : {Access::read_only, Access::copy_on_write}) {
+    std::optional<Segment> reader(attach(access));
+    const auto joined = reader->participant();
+    if (!joined) FAIL(joined.error().to_string());
+    const std::uint32_t token = (*joined)->token();
+    CHECK(token != writer->token());
+    CHECK(reader->participant().value() == *joined);
+    CHECK(writer->is_alive(token).value());
+    if (access == Access::read_only) {
+      CHECK(reader->writable_bytes().error().code() == Code::failed_precondition);
+    }
+    reader.reset();
+    CHECK(!writer->is_alive(token).value());
+  }
+}
+
+TEST_CASE_METHOD(Suite, "a_reader_that_has_joined_does_not_keep_the_segment_from_being_sealed") {
+  Segment made = create(4096);
+  Segment reader = attach(Access::read_only);
+  REQUIRE(reader.participant());
+  const auto sealed = made.seal();
+  if (!sealed) FAIL(sealed.error().to_string());
+  CHECK(reader.verify());
   CHECK(attach(Access::read_only).participant().error().code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(Suite, "a_forked_child_joins_as_a_participant_of_its_own") {
+  Segment made = create(4096);
+  const Participant* const parent = made.participant().value();
+  for (const Access access : {Access::read_write, Access::read_only}) {
+    // With the parent a participant before the fork, and without.
+    Segment shared = access == Access::read_write ? made.share() : attach(access);
+    auto* const token = reinterpret_cast<std::atomic<std::uint32_t>*>(
+        fixture->os().mmap({.bytes = kPageBytes, .flags = MAP_SHARED | MAP_ANONYMOUS}).value());
+    const pid_t child = test::start_child([&] {
+      const auto joined = shared.participant();
+      if (!joined) return 1;
+      if ((*joined)->token() == parent->token() || (*joined)->token() == 0) return 2;
+      if (!(*joined)->is_alive((*joined)->token()).value()) return 3;
+      token->store((*joined)->token());
+      while (true)
+        pause();
+    });
+    while (token->load() == 0 && waitpid(child, nullptr, WNOHANG) == 0)
+      usleep(1000);
+    REQUIRE(token->load() != 0);
+    CHECK(parent->is_alive(*token).value());
+    test::kill_child(child);
+    // The child's own file went with it, though the parent still has what they shared.
+    CHECK(!parent->is_alive(*token).value());
+    CHECK(made.participant().value() == parent);
+  }
+}
+
+TEST_CASE_METHOD(Suite, "an_attachment_ends_with_the_last_that_shares_it") {
+  CreateOptions options;
+  options.lifetime = Lifetime::until_removed;
+  std::optional<Segment> made(create(4096, options));
+  fill(made->writable_bytes().value(), 9);
+  std::optional<Segment> shared(made->share());
+  std::optional<SyncContext> context(made->sync_context().value());
+  made.reset();
+  CHECK(holds(shared->host_bytes().value(), 9));
+  shared.reset();
+  // What locks need is still there.
+  CHECK(context->owner().is_alive(context->token()).value());
+  const Segment other = attach(Access::read_only);
+  if (fixture->has_names()) CHECK(backend.stat(uri())->is_attached_for_writing);
+  context.reset();
+  if (fixture->has_names()) CHECK(!backend.stat(uri())->is_attached_for_writing);
+  CHECK(holds(other.host_bytes().value(), 9));
+}
+
+TEST_CASE_METHOD(Suite, "what_a_backend_cannot_do_is_unsupported_and_says_why") {
+  Segment made = create(4096, {.max_bytes = 8192, .placement = {}, .job_id = {}});
+  const Capabilities& can = made.capabilities();
+  for (std::size_t i = 0; i < kCapabilityCount; ++i) {
+    const auto capability = static_cast<Capability>(i);
+    CHECK(can.has(capability) == can.require(capability).has_value());
+    if (!can.has(capability)) CHECK(can.require(capability).error().code() == Code::unsupported);
+  }
+  CHECK(made.device_bytes().has_value() == can.has(Capability::device_bytes));
+  CHECK(made.persist(0, 1).has_value() == can.has(Capability::persist));
+  CHECK(made.grow(8192).has_value() == can.has(Capability::grow));
+  CHECK(made.migrate(on_node(0)).has_value() == can.has(Capability::migrate));
+  const auto placed =
+      backend.create(uri("placed"), {.payload_bytes = 4096, .placement = on_node(0), .job_id = {}});
+  CHECK(placed.has_value() == can.has(Capability::placement));
+  if (!placed) CHECK(placed.error().code() == Code::unsupported);
 }
 
 TEST_CASE_METHOD(Suite, "persist_works_or_says_that_memory_is_volatile") {

@@ -5,8 +5,7 @@
 #include <cstring>
 
 int main(int, char** argv) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   auto made = catalog.create(argv[1], {.payload_bytes = 4096});
   if (!made) return std::puts(made.error().to_string().c_str()), 1;
   std::strcpy(reinterpret_cast<char*>(made->writable_bytes()->data()),

@@ -9,8 +9,8 @@
 #include <memory>
 #include <vector>
 
+#include "numa/page_report.h"
 #include "numa/place.h"
-#include "numa/placement_report.h"
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"
@@ -202,6 +202,32 @@ TEST_CASE("a_segment_on_one_node_is_dealt_out_over_that_node_and_others") {
   CHECK(pages[3] == kPayloadBytes / 4096 / 2);
 }
 
+TEST_CASE("what_grows_after_a_migration_lies_where_the_segment_was_moved") {
+  Fixture fixture;
+  CreateOptions options = options_for(on_node(0));
+  options.max_bytes = 3 * kPayloadBytes;
+  {
+    Result<Segment> made = fixture.catalog.create(kUri, options);
+    REQUIRE(made.has_value());
+    const auto moved = made->migrate(on_node(1));
+    INFO((moved ? "" : moved.error().message()));
+    REQUIRE(moved.has_value());
+    CHECK(moved->pages_on(1) == kPayloadBytes / 4096);
+    REQUIRE(made->grow(2 * kPayloadBytes).has_value());
+    const auto bytes = made->host_bytes().value();
+    CHECK(all_pages_on(1, bytes.data(), bytes.size()));
+  }
+  // Whoever attaches later, from another node, knows as well.
+  CHECK(child_says([&] {
+    if (!run_on_node(2)) return false;
+    Result<Segment> segment = fixture.catalog.attach(kUri);
+    if (!segment || !segment->grow(3 * kPayloadBytes)) return false;
+    const auto bytes = segment->host_bytes().value();
+    return all_pages_on(1, bytes.data(), bytes.size()) &&
+           placement_now(header_page_of(*segment), segment->identity()) == "node:1";
+  }));
+}
+
 TEST_CASE("pages_that_others_have_mapped_stay_behind_without_the_right_to_move_them") {
   Fixture fixture;
   Result<Segment> segment = fixture.catalog.create(kUri, options_for(on_node(0)));
@@ -245,7 +271,7 @@ TEST_CASE("a_preferred_node_that_is_nearly_full_falls_back_and_the_report_says_s
   INFO(to_string(found));
   CHECK(found.count(kNotPresent) == 0);
   CHECK(found.count(3) == 1);  // it cannot all lie on node 2
-  const auto report = load_report(made->header().placement);
+  const auto report = load_report(header_page_of(*made).placement);
   REQUIRE(report.has_value());
   for (int node : {0, 1, 2, 3}) {
     CHECK(report->pages_on(node) == (found.count(node) != 0 ? found.at(node) : 0));

@@ -2,7 +2,7 @@
 // library's own report must say the same, but it is the kernel that is asked.
 #include <vector>
 
-#include "numa/placement_report.h"
+#include "numa/page_report.h"
 #include "os/os.h"
 #include "strata.h"
 #include "tests/catch.h"
@@ -59,7 +59,7 @@ class Placed {
   // What the header page says.
   NodeHistogram reported() const {
     NodeHistogram histogram;
-    const auto report = load_report(segment_->header().placement);
+    const auto report = load_report(header_page_of(*segment_).placement);
     if (!report) return histogram;
     for (const NodePages& on : report->pages_on_node) {
       if (on.pages != 0) histogram[on.node] = on.pages;

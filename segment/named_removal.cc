@@ -1,21 +1,20 @@
-#include "shm/shm_removal.h"
+#include "segment/named_removal.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "segment/segment_file.h"
+#include "segment/header_plane.h"
 
 namespace strata {
 namespace {
 
-constexpr std::string_view kAsidePrefix = "strata.-";
-static_assert(kAsidePrefix.starts_with(kShmFilePrefix));
+constexpr char kAsideMark = '-';
 constexpr std::size_t kUuidChars = 36;
 constexpr std::size_t kRandomChars = 8;
 
 std::string aside_stem(const SegmentStat& facts) {
-  return fmt::format("{}{}.{}.", kAsidePrefix, facts.uri.name, uuid_text(facts.identity.uuid));
+  return fmt::format("{}{}.{}.", kAsideMark, facts.uri.name, uuid_text(facts.identity.uuid));
 }
 
 // Nobody else can have taken a name that nobody could foresee.
@@ -32,9 +31,8 @@ Result<void> absent_is_fine(Result<void> done) {
 
 }  // namespace
 
-Result<void> remove_name(Os& os, const ShmDirectory& directory, const SegmentStat& facts, int fd,
-                         const HugePayload* payload) {
-  const std::string file_name = shm_file_name(facts.uri.name);
+Result<void> remove_name(Os& os, const NamedDirectory& directory, const std::string& file_name,
+                         const SegmentStat& facts, int fd, const ApartFile* payload) {
   if (payload == nullptr) {
     STRATA_TRY(directory.unlink(file_name));
     if (!facts.problem) mark_retired(os, fd);
@@ -42,7 +40,9 @@ Result<void> remove_name(Os& os, const ShmDirectory& directory, const SegmentSta
   }
   const auto found = payload->stat(facts.owner_uid);
   if (!found && found.error().code() != Code::not_found) return unexpected(found.error());
-  STRATA_ASSIGN(const std::string aside, new_aside_name(os, facts));
+  STRATA_ASSIGN(const std::string aside_name, new_aside_name(os, facts));
+  const std::string aside =
+      file_name.substr(0, file_name.size() - facts.uri.name.size()) + aside_name;
   STRATA_TRY(directory.rename(file_name, aside));
   if (auto gone = absent_is_fine(payload->unlink(facts.owner_uid)); !gone) {
     (void)directory.rename(aside, file_name);
@@ -52,24 +52,22 @@ Result<void> remove_name(Os& os, const ShmDirectory& directory, const SegmentSta
   return directory.unlink(aside);
 }
 
-bool is_aside(std::string_view file_name) { return file_name.starts_with(kAsidePrefix); }
+bool is_aside(std::string_view name) { return name.starts_with(kAsideMark); }
 
-SegmentUri uri_of_aside(std::string_view file_name) {
+std::string name_of_aside(std::string_view name) {
   constexpr std::size_t kEndChars = 1 + kUuidChars + 1 + kRandomChars;
-  file_name.remove_prefix(kAsidePrefix.size());
-  return {"shm",
-          {},
-          std::string(file_name.substr(0, std::max(file_name.size(), kEndChars) - kEndChars))};
+  name.remove_prefix(1);
+  return std::string(name.substr(0, std::max(name.size(), kEndChars) - kEndChars));
 }
 
-Result<void> check_aside(Os& os, std::string_view file_name, const SegmentStat& facts, int fd) {
+Result<void> check_aside(Os& os, std::string_view name, const SegmentStat& facts, int fd) {
   const auto refuse = [&](std::string_view why) {
     return fail(Code::failed_precondition, fmt::format("its name says that a removal was not "
                                                        "finished, but {}",
                                                        why));
   };
   if (facts.problem) return refuse(facts.problem->message());
-  if (!facts.identity.payload_is_apart || !file_name.starts_with(aside_stem(facts))) {
+  if (!facts.identity.payload_is_apart || !name.starts_with(aside_stem(facts))) {
     return refuse("its header does not");
   }
   STRATA_ASSIGN(const struct stat file, os.fstat(fd));
@@ -77,9 +75,8 @@ Result<void> check_aside(Os& os, std::string_view file_name, const SegmentStat& 
   return {};
 }
 
-Result<void> finish_removal(Os& os, const ShmDirectory& directory, const std::string& file_name,
-                            const SegmentStat& facts, int fd, const HugePayload& payload) {
-  STRATA_TRY(check_aside(os, file_name, facts, fd));
+Result<void> finish_removal(Os& os, const NamedDirectory& directory, const std::string& file_name,
+                            const SegmentStat& facts, int fd, const ApartFile& payload) {
   STRATA_TRY(absent_is_fine(payload.unlink(facts.owner_uid)));
   mark_retired(os, fd);
   return directory.unlink(file_name);

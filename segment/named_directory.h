@@ -1,28 +1,19 @@
-// Names, places and rights of the files behind "shm:" segments.
+// The directory that holds named header files, opened once: what is looked at beneath it and what
+// is removed are entries of one directory, and no symbolic link is followed.
 //   Threads:  any.
+//   Errors:   as the system calls; permission_denied names whose the file is.
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "os/os.h"
-#include "segment/options.h"
 
 namespace strata {
 
-inline constexpr std::string_view kShmFilePrefix = "strata.";
-
-std::string shm_file_name(std::string_view name);
-
-// A failed open with the reason that a person needs: whose segment it is, that it is sealed.
-Status explain_open_failure(Os& os, const std::string& path, Access access, const Status& failure);
-
-// The directory that holds the names, opened once: what is looked at beneath it and what is removed
-// are entries of one directory, and no symbolic link is followed.
-class ShmDirectory {
+class NamedDirectory {
  public:
-  static Result<ShmDirectory> open(Os& os, const std::string& path);
+  static Result<NamedDirectory> open(Os& os, const std::string& path);
 
   // Opens a file to read its header.
   Result<Fd> open_to_look(const std::string& file_name) const;
@@ -37,7 +28,7 @@ class ShmDirectory {
   Result<void> rename(const std::string& from, const std::string& to) const;
 
  private:
-  ShmDirectory(Os& os, Fd fd) : os_(&os), fd_(std::move(fd)) {}
+  NamedDirectory(Os& os, Fd fd) : os_(&os), fd_(std::move(fd)) {}
   Unexpected explain_refusal(const std::string& file_name, const Status& failure) const;
 
   Os* os_;

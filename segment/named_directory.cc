@@ -1,39 +1,20 @@
-#include "shm/shm_files.h"
+#include "segment/named_directory.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 
 namespace strata {
 
-std::string shm_file_name(std::string_view name) {
-  return fmt::format("{}{}", kShmFilePrefix, name);
-}
-
-Status explain_open_failure(Os& os, const std::string& path, Access access, const Status& failure) {
-  const auto facts = os.stat(path);
-  if (failure.code() != Code::permission_denied || !facts) return failure;
-  if (S_ISLNK(facts->st_mode)) return failure;
-  const bool is_sealed = access == Access::read_write && (facts->st_mode & 0222) == 0;
-  if (is_sealed) {
-    return Status(Code::failed_precondition, "it is sealed; attach it read-only",
-                  failure.sys_errno());
-  }
-  return Status(
-      Code::permission_denied,
-      fmt::format("it belongs to uid {} with mode {:04o}", facts->st_uid, facts->st_mode & 07777),
-      failure.sys_errno());
-}
-
-Result<ShmDirectory> ShmDirectory::open(Os& os, const std::string& path) {
+Result<NamedDirectory> NamedDirectory::open(Os& os, const std::string& path) {
   STRATA_ASSIGN(Fd fd, os.open(path, O_PATH | O_DIRECTORY));
-  return ShmDirectory(os, std::move(fd));
+  return NamedDirectory(os, std::move(fd));
 }
 
-Result<Fd> ShmDirectory::open_to_look(const std::string& file_name) const {
+Result<Fd> NamedDirectory::open_to_look(const std::string& file_name) const {
   return os_->open_at(fd_.get(), file_name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 }
 
-Result<Fd> ShmDirectory::open_to_change(const std::string& file_name) const {
+Result<Fd> NamedDirectory::open_to_change(const std::string& file_name) const {
   const int flags = O_NONBLOCK | O_NOCTTY;
   auto writable = os_->open_at(fd_.get(), file_name, O_RDWR | flags);
   if (writable || writable.error().code() != Code::permission_denied) return writable;
@@ -49,7 +30,7 @@ Result<Fd> ShmDirectory::open_to_change(const std::string& file_name) const {
   return reopened;
 }
 
-Result<bool> ShmDirectory::is_same_file(int fd, const std::string& file_name) const {
+Result<bool> NamedDirectory::is_same_file(int fd, const std::string& file_name) const {
   STRATA_ASSIGN(const struct stat open_file, os_->fstat(fd));
   const auto named = stat(file_name);
   if (!named) {
@@ -59,24 +40,24 @@ Result<bool> ShmDirectory::is_same_file(int fd, const std::string& file_name) co
   return open_file.st_ino == named->st_ino && open_file.st_dev == named->st_dev;
 }
 
-Result<struct stat> ShmDirectory::stat(const std::string& file_name) const {
+Result<struct stat> NamedDirectory::stat(const std::string& file_name) const {
   return os_->stat_at(fd_.get(), file_name);
 }
 
-Result<void> ShmDirectory::unlink(const std::string& file_name) const {
+Result<void> NamedDirectory::unlink(const std::string& file_name) const {
   auto done = os_->unlink_at(fd_.get(), file_name);
   if (!done) return explain_refusal(file_name, done.error());
   return done;
 }
 
-Result<void> ShmDirectory::rename(const std::string& from, const std::string& to) const {
+Result<void> NamedDirectory::rename(const std::string& from, const std::string& to) const {
   auto done = os_->rename_at(fd_.get(), from, to);
   if (!done) return explain_refusal(from, done.error());
   return done;
 }
 
-Unexpected ShmDirectory::explain_refusal(const std::string& file_name,
-                                         const Status& failure) const {
+Unexpected NamedDirectory::explain_refusal(const std::string& file_name,
+                                           const Status& failure) const {
   const auto facts = stat(file_name);
   if (failure.code() != Code::permission_denied || !facts) return unexpected(failure);
   return unexpected(Status(Code::permission_denied,

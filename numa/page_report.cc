@@ -1,4 +1,4 @@
-#include "numa/placement_report.h"
+#include "numa/page_report.h"
 
 #include <fmt/format.h>
 
@@ -32,13 +32,6 @@ std::string pages_text(const std::vector<NodePages>& shares) {
 }
 
 }  // namespace
-
-std::uint64_t PlacementReport::pages_on(int node) const {
-  for (const NodePages& share : pages_on_node) {
-    if (share.node == node) return share.pages;
-  }
-  return 0;
-}
 
 Result<PlacementReport> report(Os& os, std::span<std::byte> range) {
   PlacementReport report;

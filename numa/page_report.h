@@ -10,27 +10,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "base/result.h"
 #include "numa/plan.h"
-#include "segment/header.h"
+#include "segment/placement_report.h"
 
 namespace strata {
 
 class Os;
-
-struct PlacementReport {
-  std::uint64_t pages_total = 0;         // of 4 KiB, as all counts here
-  std::uint64_t pages_absent = 0;        // no memory yet
-  std::uint64_t huge_bytes = 0;          // mapped by pages above 4 KiB
-  std::vector<NodePages> pages_on_node;  // sorted by node
-  // What was done differently than asked, and why: policy calls refused, no huge pages.
-  std::vector<std::string> notes;
-
-  std::uint64_t pages_on(int node) const;
-};
 
 // Asks about every page. Pages that other processes made and this one has not touched yet are
 // mapped first; pages that do not exist are counted as absent and not made. Of a hugetlb file
@@ -40,12 +27,5 @@ Result<PlacementReport> report(Os& os, std::span<std::byte> range);
 
 // Errors: failed_precondition with asked and got where the plan is strict and they differ.
 Result<void> verify(const Plan& plan, const PlacementReport& report);
-
-// Writes the report into the header page; a reader sees the old or the new one.
-// One writer at a time (the holder of the segment's change lock).
-void store(const PlacementReport& report, PlacementBlock& block);
-// A checked copy. Errors: not_found where none was written; corrupt; timed_out when a writer
-// died or keeps writing.
-Result<PlacementReport> load_report(const PlacementBlock& block);
 
 }  // namespace strata

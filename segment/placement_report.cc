@@ -1,10 +1,11 @@
 // store() and load_report(): a seqlock over the PlacementBlock of the header page.
+#include "segment/placement_report.h"
+
 #include <atomic>
 #include <bit>
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "numa/placement_report.h"
 
 namespace strata {
 namespace {
@@ -24,6 +25,13 @@ std::uint32_t checksum(const PlacementBlock& block) {
 }
 
 }  // namespace
+
+std::uint64_t PlacementReport::pages_on(int node) const {
+  for (const NodePages& share : pages_on_node) {
+    if (share.node == node) return share.pages;
+  }
+  return 0;
+}
 
 void store(const PlacementReport& report, PlacementBlock& block) {
   PlacementBlock next{};
