@@ -8,7 +8,8 @@ namespace {
 
 std::vector<std::unique_ptr<Backend>> make_backends(Os& os, const CatalogOptions& options) {
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(std::make_unique<ShmBackend>(os, ShmOptions{options.shm_directory, {}, {}}));
+  backends.push_back(std::make_unique<ShmBackend>(
+      os, ShmOptions{options.shm_directory, options.huge_2m_directory, options.huge_1g_directory}));
   backends.push_back(std::make_unique<PmemBackend>(os, PmemBackendOptions{.pools = options.pools}));
   return backends;
 }

@@ -16,7 +16,10 @@
 namespace strata {
 
 struct CatalogOptions {
-  std::string shm_directory = "/dev/shm";
+  std::string shm_directory = "/dev/shm";  // a tmpfs
+  // Directories on a hugetlbfs with such pages; empty: the first one that is mounted.
+  std::string huge_2m_directory = {};
+  std::string huge_1g_directory = {};
   // Pools that list() and reclaim() look at, besides those that this user has used.
   std::vector<std::string> pools = {};
 };

@@ -61,7 +61,7 @@ std::uint64_t free_on_allowed_nodes(Os& os, const HugePagePool& pool) {
 }
 
 std::optional<MemoryLimit> pool_limit(Os& os, PageSize page_size) {
-  const std::uint64_t page_bytes = page_size_bytes(page_size);
+  const std::uint64_t page_bytes = page_bytes_of(page_size);
   MemoryLimit limit{fmt::format("the pool of {} huge pages", format_bytes(page_bytes)), 0, 0,
                     fmt::format("reserve more: echo N > /sys/kernel/mm/hugepages/"
                                 "hugepages-{}kB/nr_hugepages",
@@ -198,7 +198,7 @@ std::vector<MemoryLimit> memory_limits(Os& os, int fd, PageSize page_size) {
 }
 
 Result<void> check_room(Os& os, int fd, std::uint64_t needed_bytes, PageSize page_size) {
-  needed_bytes = align_up(needed_bytes, is_hugetlb(page_size) ? page_size_bytes(page_size) : 1);
+  needed_bytes = align_up(needed_bytes, is_hugetlb(page_size) ? page_bytes_of(page_size) : 1);
   if (const auto limit = mount_limit(os, fd)) STRATA_TRY(check(os, *limit, needed_bytes));
   if (is_hugetlb(page_size)) return check(os, *pool_limit(os, page_size), needed_bytes);
   if (needed_bytes < kCheapBytes) return {};

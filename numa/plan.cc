@@ -386,7 +386,7 @@ Plan start_plan(std::uint64_t payload_bytes, PageSize page_size) {
   Plan plan;
   plan.payload_bytes = payload_bytes;
   plan.page_size = page_size;
-  plan.page_bytes = page_size_bytes(page_size);
+  plan.page_bytes = page_bytes_of(page_size);
   return plan;
 }
 
@@ -478,16 +478,6 @@ std::vector<NodeExtent> extents(const Plan& plan) {
     }
   }
   return cut;
-}
-
-std::uint64_t page_size_bytes(PageSize page_size) {
-  switch (page_size) {
-    case PageSize::base: return kPageBytes;
-    case PageSize::thp:
-    case PageSize::huge_2m: return MiB(2);
-    case PageSize::huge_1g: return GiB(1);
-  }
-  return kPageBytes;
 }
 
 }  // namespace strata

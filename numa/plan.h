@@ -88,8 +88,6 @@ inline constexpr std::uint64_t kSplitUnitBytes = 64 * 1024;
 // pages the kernel deals out.
 std::vector<NodeExtent> extents(const Plan& plan);
 
-std::uint64_t page_size_bytes(PageSize page_size);  // 4 KiB for base, 2 MiB for thp
-
 // The inverse of Placement::to_string(). Errors: invalid_argument with the rule that is broken.
 Result<Placement> parse_placement(std::string_view text);
 

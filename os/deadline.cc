@@ -12,14 +12,17 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
   return a + b < a ? UINT64_MAX : a + b;
 }
 
-}  // namespace
-
-std::uint64_t monotonic_ns() {
+std::uint64_t now_ns(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond +
          static_cast<std::uint64_t>(now.tv_nsec);
 }
+
+}  // namespace
+
+std::uint64_t monotonic_ns() { return now_ns(CLOCK_MONOTONIC); }
+std::uint64_t unix_ns() { return now_ns(CLOCK_REALTIME); }
 
 Deadline Deadline::after_ms(std::uint64_t timeout_ms) {
   return after_ns(timeout_ms > UINT64_MAX / kNsPerMs ? UINT64_MAX : timeout_ms * kNsPerMs);

@@ -11,6 +11,8 @@
 namespace strata {
 
 std::uint64_t monotonic_ns();
+// The time of day, since 1970: for people, never for waits.
+std::uint64_t unix_ns();
 
 class Deadline {
  public:

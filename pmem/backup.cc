@@ -9,6 +9,7 @@
 
 #include "base/crc32c.h"
 #include "base/long_hash.h"
+#include "os/deadline.h"
 #include "pmem/backup_format.h"
 #include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"

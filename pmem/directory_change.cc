@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstring>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/step.h"
+#include "os/deadline.h"
 #include "pmem/file_blocks.h"
 #include "pmem/rehearsal.h"
 #include "segment/header.h"
@@ -38,12 +38,6 @@ Result<void> own_blocks_to_change(const PoolFile& file) {
 }
 
 }  // namespace
-
-std::uint64_t unix_ns() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
-}
 
 void sign(DirectoryEntry& entry) {
   entry.crc32c = crc_before(entry, offsetof(DirectoryEntry, crc32c));

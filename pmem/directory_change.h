@@ -116,6 +116,4 @@ Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots);
 
 void sign(DirectoryEntry& entry);
 
-std::uint64_t unix_ns();
-
 }  // namespace strata

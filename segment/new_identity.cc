@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <ctime>
-
+#include "os/deadline.h"
 namespace strata {
 namespace {
 
@@ -21,13 +20,6 @@ Result<void> copy_text(std::array<char, N>& field, std::string_view text, std::s
   }
   std::copy(text.begin(), text.end(), field.begin());
   return {};
-}
-
-std::uint64_t unix_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 }  // namespace
@@ -61,16 +53,6 @@ Result<void> check_create_options(const CreateOptions& options) {
     return fail(Code::invalid_argument, "lifetime job: no job id was given");
   }
   return {};
-}
-
-std::uint64_t page_bytes_of(PageSize size) {
-  switch (size) {
-    case PageSize::base: return kPageBytes;
-    case PageSize::thp:
-    case PageSize::huge_2m: return MiB(2);
-    case PageSize::huge_1g: return GiB(1);
-  }
-  return kPageBytes;
 }
 
 Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,

@@ -14,9 +14,6 @@ namespace strata {
 // Errors: invalid_argument with the option and its limit.
 Result<void> check_create_options(const CreateOptions& options);
 
-// Bytes of one page of this size as mapped: 4 KiB, 2 MiB (also for THP) or 1 GiB.
-std::uint64_t page_bytes_of(PageSize size);
-
 // A signed identity for a new segment, with a fresh uuid. Errors: invalid_argument.
 Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,
                                     const CreateOptions& options);

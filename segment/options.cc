@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "base/bytes.h"
+
 namespace strata {
 namespace {
 
@@ -25,6 +27,16 @@ std::string join(const std::vector<int>& nodes, const std::vector<std::uint32_t>
 }
 
 }  // namespace
+
+std::uint64_t page_bytes_of(PageSize size) {
+  switch (size) {
+    case PageSize::base: return kPageBytes;
+    case PageSize::thp:
+    case PageSize::huge_2m: return MiB(2);
+    case PageSize::huge_1g: return GiB(1);
+  }
+  return kPageBytes;
+}
 
 std::string Placement::to_string() const {
   std::string text;

@@ -23,6 +23,9 @@ enum class PageSize : std::uint32_t {
   huge_1g = 4,
 };
 
+// Bytes of one page of this size as mapped: 4 KiB, 2 MiB (also for THP) or 1 GiB.
+std::uint64_t page_bytes_of(PageSize size);
+
 enum class Tier : std::uint32_t { bandwidth = 1, latency = 2, capacity = 3 };
 
 // Where the pages go.

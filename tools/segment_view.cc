@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "os/deadline.h"
+
 namespace strata::tools {
 
 std::string_view lifetime_name(Lifetime lifetime) {
@@ -53,11 +55,9 @@ std::string utc_time(std::uint64_t unix_ns) {
                      parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
-std::string age(std::uint64_t unix_ns) {
-  struct timespec now {};
-  clock_gettime(CLOCK_REALTIME, &now);
-  const std::uint64_t then = unix_ns / 1'000'000'000;
-  const auto today = static_cast<std::uint64_t>(now.tv_sec);
+std::string age(std::uint64_t since_unix_ns) {
+  const std::uint64_t then = since_unix_ns / 1'000'000'000;
+  const std::uint64_t today = unix_ns() / 1'000'000'000;
   const std::uint64_t seconds = today > then ? today - then : 0;
   if (seconds < 60) return fmt::format("{} s", seconds);
   if (seconds < 3600) return fmt::format("{} min", seconds / 60);

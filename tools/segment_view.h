@@ -24,7 +24,7 @@ Cell use_cell(const SegmentStat& stat);
 // "2026-11-21T20:15:02Z"
 std::string utc_time(std::uint64_t unix_ns);
 // "4 min": since then, in the largest unit.
-std::string age(std::uint64_t unix_ns);
+std::string age(std::uint64_t since_unix_ns);
 
 Json to_json(const SegmentStat& stat);
 Json to_json(const Status& status);
