@@ -323,6 +323,7 @@ Result<void> PmemBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
   return Pool::at(os_, uri.container)
       .remove({.name = uri.name,
                .even_if_attached = options.even_if_attached,
+               .uuid = options.uuid,
                .deadline = Deadline::after_ms(options_.change_timeout_ms)});
 }
 

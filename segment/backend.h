@@ -9,6 +9,8 @@
 //     remove   not_found, failed_precondition (in use), permission_denied
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,6 +44,9 @@ struct SegmentStat {
 struct RemoveOptions {
   // Remove it although processes are attached: they keep their memory, the name is gone.
   bool even_if_attached = false;
+  // Remove this very segment alone, and not another that has its name by now (not_found). All
+  // zeros: whichever has the name.
+  std::array<std::uint8_t, 16> uuid = {};
 };
 
 struct ReclaimOptions {

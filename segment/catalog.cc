@@ -41,20 +41,15 @@ Result<void> Catalog::remove(std::string_view text, const RemoveOptions& options
   return to->remove(uri, options);
 }
 
-Result<Segment> Catalog::attach_or_create(std::string_view uri, const CreateOptions& create_options,
-                                          const AttachOptions& attach_options) {
-  // A name can vanish between the two calls, but not for ever: a few rounds settle it.
-  constexpr int kRounds = 8;
-  for (int round = 1;; ++round) {
-    auto attached = attach(uri, attach_options);
-    if (attached || attached.error().code() != Code::not_found || round == kRounds) {
-      return attached;
-    }
-    auto created = create(uri, create_options);
-    if (created || created.error().code() != Code::already_exists || round == kRounds) {
-      return created;
-    }
+Result<Segment> Catalog::create_anonymous(const CreateOptions& options) {
+  Status failure(Code::unsupported, "create an anonymous segment: there is no backend");
+  for (const auto& backend : backends_) {
+    auto made = backend->create_anonymous(options);
+    if (made || made.error().code() != Code::unsupported) return made;
+    // The first one is the one that was meant to have them.
+    if (backend == backends_.front()) failure = made.error();
   }
+  return unexpected(std::move(failure));
 }
 
 Result<void> Catalog::send(const Segment& segment, int socket, Os& os) {

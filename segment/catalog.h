@@ -4,6 +4,7 @@
 // make_catalog() in strata.h builds the usual one. There is no global registry.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -12,17 +13,33 @@
 
 namespace strata {
 
+struct CreatedOrAttached {
+  Segment segment;
+  bool was_created = false;
+};
+
 class Catalog {
  public:
+  // Puts the first content into a segment that nobody else can see yet.
+  using Fill = std::function<Result<void>(Segment&)>;
+
   explicit Catalog(std::vector<std::unique_ptr<Backend>> backends);
 
   Result<Segment> create(std::string_view uri, const CreateOptions& options);
   Result<Segment> attach(std::string_view uri, const AttachOptions& options = {});
   Result<SegmentStat> stat(std::string_view uri);
   Result<void> remove(std::string_view uri, const RemoveOptions& options = {});
-  // Attaches, or creates where nothing is there; safe against another process doing the same.
-  Result<Segment> attach_or_create(std::string_view uri, const CreateOptions& create,
-                                   const AttachOptions& attach = {});
+  // Attaches, or creates, fills and publishes where nothing is there, and says which. Of any number
+  // of processes that do this at once one creates, and the others wait for it, for up to the
+  // timeout of `attach`. Where it is killed before its segment is published, one of the others
+  // takes its place. `create.publish` has no say.
+  // Errors: as create() and attach(); what `fill` returned, or internal where it threw, and then
+  // the segment is gone again; not_ready while another process is still filling it.
+  Result<CreatedOrAttached> create_or_attach(std::string_view uri, const CreateOptions& create,
+                                             const Fill& fill = {},
+                                             const AttachOptions& attach = {});
+  // Of the first backend that has such. Errors: unsupported.
+  Result<Segment> create_anonymous(const CreateOptions& options);
   // Errors: unsupported where no backend has this scheme.
   Result<Backend*> backend(std::string_view scheme);
   const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }

@@ -102,6 +102,13 @@ Result<void> FakeBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
     if (!taken) return context(taken.error());
     lease.emplace(std::move(*taken));
   }
+  if (options.uuid != decltype(options.uuid){}) {
+    const auto facts = stat_segment_file(os_, file->get(), uri);
+    if (!facts) return context(facts.error());
+    if (facts->identity.uuid != options.uuid) {
+      return context(Status(Code::not_found, "it is another segment by now"));
+    }
+  }
   mark_retired(os_, file->get());
   const std::lock_guard lock(names_->mutex);
   names_->files.erase(uri.name);

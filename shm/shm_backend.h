@@ -58,8 +58,6 @@ class ShmBackend final : public Backend {
   // Completes a segment whose files exist: maps, places and publishes it.
   Result<Segment> finish(SegmentUri uri, const IdentityBlock& identity, SegmentFiles files,
                          const CreateOptions& options);
-  Result<void> remove_if(const SegmentUri& uri, const RemoveOptions& options,
-                         const std::function<bool(const SegmentStat&)>& is_meant);
   // Removes what this process made and could not finish, and nothing else of that name.
   void abandon(const SegmentUri& uri, const IdentityBlock& identity);
   // All or nothing; the caller has judged the segment under its change lock.

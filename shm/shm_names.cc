@@ -83,11 +83,6 @@ Result<void> ShmBackend::take_name_away(const ShmDirectory& directory, const Seg
 }
 
 Result<void> ShmBackend::remove(const SegmentUri& uri, const RemoveOptions& options) {
-  return remove_if(uri, options, [](const SegmentStat&) { return true; });
-}
-
-Result<void> ShmBackend::remove_if(const SegmentUri& uri, const RemoveOptions& options,
-                                   const std::function<bool(const SegmentStat&)>& is_meant) {
   const auto context = [&](const Status& status) {
     return unexpected(status.in("remove " + uri.to_string()));
   };
@@ -125,7 +120,10 @@ Result<void> ShmBackend::remove_if(const SegmentUri& uri, const RemoveOptions& o
                               "rm {}",
                               facts.problem->message(), path_of(uri.name)));
     }
-    if (!is_meant(facts)) return fail(Code::not_found, "it is another segment by now");
+    const bool is_any_meant = options.uuid == decltype(options.uuid){};
+    if (!is_any_meant && facts.identity.uuid != options.uuid) {
+      return fail(Code::not_found, "it is another segment by now");
+    }
     return take_name_away(*directory, facts, file->get());
   }();
   if (!removed) return context(removed.error());
@@ -133,8 +131,7 @@ Result<void> ShmBackend::remove_if(const SegmentUri& uri, const RemoveOptions& o
 }
 
 void ShmBackend::abandon(const SegmentUri& uri, const IdentityBlock& identity) {
-  (void)remove_if(uri, {.even_if_attached = true},
-                  [&](const SegmentStat& facts) { return facts.identity.uuid == identity.uuid; });
+  (void)remove(uri, {.even_if_attached = true, .uuid = identity.uuid});
 }
 
 bool ShmBackend::may_reclaim(const SegmentStat& facts, ReclaimDecision& decision) {

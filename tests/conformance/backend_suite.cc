@@ -13,41 +13,12 @@
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
+#include "tests/conformance/borrowed_backend.h"
 #include "tests/skip.h"
 
 using namespace strata;
 
 namespace {
-
-// A lender of the fixture's backend to a Catalog, which wants to own what it is given.
-class Borrowed final : public Backend {
- public:
-  explicit Borrowed(Backend& backend) : backend_(backend) {}
-  std::string_view scheme() const override { return backend_.scheme(); }
-  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override {
-    return backend_.create(uri, options);
-  }
-  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override {
-    return backend_.attach(uri, options);
-  }
-  Result<SegmentStat> stat(const SegmentUri& uri) override { return backend_.stat(uri); }
-  Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override {
-    return backend_.remove(uri, options);
-  }
-  Result<std::vector<SegmentStat>> list(std::string_view container) override {
-    return backend_.list(container);
-  }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
-    return backend_.reclaim(options);
-  }
-  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                const AttachOptions& options) override {
-    return backend_.attach_handle(handle, std::move(descriptors), options);
-  }
-
- private:
-  Backend& backend_;
-};
 
 struct Suite {
   std::unique_ptr<BackendFixture> fixture = make_fixture();
