@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "os/fd.h"
 #include "segment/options.h"
+#include "segment/reclaim.h"
 #include "segment/segment.h"
 #include "segment/uri.h"
 
@@ -47,20 +48,6 @@ struct RemoveOptions {
   // Remove this very segment alone, and not another that has its name by now (not_found). All
   // zeros: whichever has the name.
   std::array<std::uint8_t, 16> uuid = {};
-};
-
-struct ReclaimOptions {
-  bool dry_run = false;
-  std::string ended_job;  // job segments of this job are orphans
-};
-
-// What was decided on one candidate, and on which evidence.
-struct ReclaimDecision {
-  SegmentUri uri;
-  bool is_orphan = false;
-  bool was_reclaimed = false;
-  std::uint64_t bytes = 0;
-  std::string evidence;
 };
 
 class Backend {

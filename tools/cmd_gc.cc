@@ -19,13 +19,28 @@ Cell verdict(const ReclaimDecision& decision) {
   return {"kept", Tone::dim};
 }
 
-Result<ExitCode> gc(Context& context, const ReclaimOptions& options) {
+struct Options {
+  bool dry_run = false;
+  std::string ended_job;
+
+  ReclaimOptions to_reclaim_options() const {
+    ReclaimOptions options{.dry_run = dry_run, .job_oracle = {}};
+    if (ended_job.empty()) return options;
+    options.job_oracle = [ended = ended_job](std::string_view job) -> JobState {
+      if (job != ended) return {};
+      return {JobState::Kind::ended, "said so on the command line"};
+    };
+    return options;
+  }
+};
+
+Result<ExitCode> gc(Context& context, const Options& options) {
   Table table({{"SEGMENT"}, {"VERDICT"}, {"SIZE", Align::right}, {"EVIDENCE"}});
   Json list = Json::array();
   std::uint64_t orphans = 0;
   std::uint64_t orphan_bytes = 0;
   for (const auto& backend : context.catalog().backends()) {
-    auto decisions = backend->reclaim(options);
+    auto decisions = backend->reclaim(options.to_reclaim_options());
     if (!decisions && decisions.error().code() == Code::unsupported) continue;
     if (!decisions) return unexpected(decisions.error());
     for (const ReclaimDecision& decision : *decisions) {
@@ -48,7 +63,7 @@ Result<ExitCode> gc(Context& context, const ReclaimOptions& options) {
 }  // namespace
 
 void add_gc(Commands& commands) {
-  const auto options = std::make_shared<ReclaimOptions>();
+  const auto options = std::make_shared<Options>();
   commands
       .add("gc", "Reclaim what is proven to be orphaned, and show the evidence.",
            "strata gc --dry-run\nstrata gc\nstrata gc --job 4711    # segments of that "
