@@ -66,20 +66,6 @@ Result<void> await_ready(Mapping& mapping, const IdentityBlock& identity, Access
   }
 }
 
-// The header must describe the segment that the directory means. Errors: corrupt.
-Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry) {
-  if (identity.kind != static_cast<std::uint32_t>(SegmentKind::pmem) ||
-      identity.uuid != entry.uuid || identity.payload_offset_bytes != entry.payload_offset_bytes ||
-      identity.max_bytes != entry.max_bytes ||
-      padded_text(identity.name) != padded_text(entry.name)) {
-    return fail(Code::corrupt,
-                fmt::format("header is of segment {} ({}), the directory means {} ({})",
-                            padded_text(identity.name), uuid_text(identity.uuid),
-                            padded_text(entry.name), uuid_text(entry.uuid)));
-  }
-  return {};
-}
-
 // Lock state never persists: with no other writer, whatever the locks inside say is of the past.
 // The caller holds the change lock, which keeps other writers from attaching meanwhile.
 Result<void> renew_generation(Mapping& mapping) {
@@ -91,12 +77,7 @@ Result<void> renew_generation(Mapping& mapping) {
 }  // namespace
 
 PmemBackend::PmemBackend(Os& os, PmemBackendOptions options)
-    : os_(os), options_(std::move(options)), pools_(options_.pools.begin(), options_.pools.end()) {}
-
-void PmemBackend::remember(const std::string& pool_path) {
-  const std::lock_guard lock(mutex_);
-  pools_.insert(pool_path);
-}
+    : os_(os), options_(std::move(options)), registry_(os, options_.registry_directory) {}
 
 Result<Segment> PmemBackend::attach(const SegmentUri& uri, const AttachOptions& options) {
   return attach_version(uri, 0, options);
@@ -180,7 +161,6 @@ void PmemBackend::set_on_detach(PmemMapping& mapping, const SegmentUri& uri,
 Result<Segment> PmemBackend::create(const SegmentUri& uri, const CreateOptions& options) {
   auto segment = create_in(uri, options);
   if (!segment) return unexpected(segment.error().in("create " + uri.to_string()));
-  remember(uri.container);
   return segment;
 }
 
@@ -189,6 +169,8 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
   STRATA_ASSIGN(
       const auto change,
       DirectoryChange::begin(os_, uri.container, Deadline::after_ms(options_.change_timeout_ms)));
+  // It is a pool, and what is put into it from now on must be found if this process is killed.
+  remember(uri.container);
   STRATA_TRY(change->sweep());
   if (const auto taken = change->find_current(uri.name)) {
     STRATA_TRY(require_current(*change, uri.name));
@@ -270,109 +252,6 @@ Result<Segment> PmemBackend::create_in(const SegmentUri& uri, const CreateOption
         .remove({.name = uri.name, .even_if_attached = true, .uuid = found.entry.uuid});
   }
   return segment;
-}
-
-Result<SegmentStat> PmemBackend::stat_entry(SegmentUri uri, const PoolFile& file,
-                                            std::uint32_t slot, const DirectoryEntry& entry) {
-  SegmentStat result;
-  result.uri = std::move(uri);
-  STRATA_ASSIGN(const auto facts, os_.fstat(file.fd.get()));
-  result.owner_uid = facts.st_uid;
-  result.mode = facts.st_mode & 0777;
-  result.committed_bytes = entry.object_bytes;
-  const LockRange range = file.lock_range(slot);
-  const auto is_held = [&](std::uint64_t byte, std::uint64_t count) {
-    return os_.is_range_locked(range.fd, range.base_bytes + byte, count, LockKind::exclusive);
-  };
-  STRATA_ASSIGN(result.is_attached, is_held(kReaderByte, 2));
-  STRATA_ASSIGN(result.is_attached_for_writing, is_held(kWriterByte, 1));
-  STRATA_ASSIGN(result.is_creator_alive, is_held(kCreatorByte, 1));
-  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
-  STRATA_ASSIGN(const std::size_t got, os_.pread(file.fd.get(), bytes, entry.header_offset_bytes));
-  auto identity = read_identity_block(std::span(bytes).first(got));
-  if (!identity) {
-    result.problem = identity.error();
-    return result;
-  }
-  if (auto match = check_match(*identity, entry); !match) {
-    result.problem = match.error();
-    return result;
-  }
-  result.identity = *identity;
-  const auto* page = reinterpret_cast<const HeaderPage*>(bytes.data());
-  const std::uint32_t state = page->live.state.value.load(std::memory_order_relaxed);
-  result.payload_bytes = page->live.payload_bytes.value.load(std::memory_order_relaxed);
-  if (state > static_cast<std::uint32_t>(SegmentState::retired)) {
-    result.problem = Status(Code::corrupt, fmt::format("header: impossible state {}", state));
-  } else if (result.payload_bytes > entry.max_bytes) {
-    result.problem =
-        Status(Code::corrupt, fmt::format("header: impossible size {}", result.payload_bytes));
-  } else {
-    result.state = static_cast<SegmentState>(state);
-  }
-  return result;
-}
-
-Result<SegmentStat> PmemBackend::stat(const SegmentUri& uri) {
-  auto located = Pool::at(os_, uri.container).look_up(uri.name, Deadline::after_ms(1000));
-  if (!located) return unexpected(located.error().in("stat " + uri.to_string()));
-  return stat_entry(uri, located->file, located->found.slot, located->found.entry);
-}
-
-Result<void> PmemBackend::remove(const SegmentUri& uri, const RemoveOptions& options) {
-  return Pool::at(os_, uri.container)
-      .remove({.name = uri.name,
-               .even_if_attached = options.even_if_attached,
-               .uuid = options.uuid,
-               .deadline = Deadline::after_ms(options_.change_timeout_ms)});
-}
-
-Result<std::vector<SegmentStat>> PmemBackend::list(std::string_view container) {
-  std::vector<std::string> paths;
-  if (container.empty()) {
-    const std::lock_guard lock(mutex_);
-    for (const std::string& path : pools_)
-      paths.push_back(path);
-  } else {
-    paths.emplace_back(container);
-  }
-  std::vector<SegmentStat> found;
-  for (const std::string& path : paths) {
-    const Pool pool = Pool::at(os_, path);
-    auto entries = pool.entries();
-    if (!entries) return unexpected(entries.error().in("list " + path));
-    STRATA_ASSIGN(const PoolFile file, PoolFile::open(os_, path, Access::read_only));
-    for (const PoolEntry& each : *entries) {
-      const SegmentUri uri{"pmem", path, std::string(padded_text(each.entry.name))};
-      if (!each.problem.empty()) {
-        SegmentStat broken;
-        broken.uri = uri;
-        broken.problem = Status(Code::corrupt, each.problem);
-        found.push_back(std::move(broken));
-      } else if (has_state(each.entry, EntryState::current)) {
-        STRATA_ASSIGN(SegmentStat stat, stat_entry(uri, file, each.slot, each.entry));
-        found.push_back(std::move(stat));
-      }
-    }
-  }
-  return found;
-}
-
-Result<std::vector<ReclaimDecision>> PmemBackend::reclaim(const ReclaimOptions& options) {
-  STRATA_ASSIGN(const auto stats, list(""));
-  std::vector<ReclaimDecision> decisions;
-  for (const SegmentStat& stat : stats) {
-    ReclaimDecision decision = judge(stat, options);
-    if (decision.is_orphan && !options.dry_run) {
-      // Judged again under the pool's lock: by then somebody may have attached.
-      const auto removed = Pool::at(os_, stat.uri.container)
-                               .remove({.name = stat.uri.name, .uuid = stat.identity.uuid});
-      decision.was_reclaimed = removed.has_value() || removed.error().code() == Code::not_found;
-      if (!removed) decision.evidence += "; " + removed.error().message();
-    }
-    decisions.push_back(std::move(decision));
-  }
-  return decisions;
 }
 
 }  // namespace strata

@@ -20,6 +20,7 @@
 #include "pmem/domain.h"
 #include "pmem/pmem_payload.h"
 #include "pmem/pool_file.h"
+#include "pmem/pool_registry.h"
 #include "segment/backend.h"
 
 namespace strata {
@@ -28,8 +29,11 @@ struct PmemBackendOptions {
   Granularity worst_granularity = Granularity::page;
   // How long creating and removing wait for a pool that another process holds.
   std::uint64_t change_timeout_ms = 10'000;
-  // Pools that reclaim() and list("") look at, besides those that were used.
+  // Pools that containers() tells of, besides those that were used.
   std::vector<std::string> pools = {};
+  // Where the pools that are used are recorded, so that other processes find them: see
+  // pmem/pool_registry.h. Empty: nowhere.
+  std::string registry_directory = {};
   // Puts another durability over a mapping, for tests; `file_offset_bytes` is where it begins.
   std::function<std::unique_ptr<Durability>(Domain& domain, const std::string& pool_path,
                                             std::uint64_t file_offset_bytes)>
@@ -48,18 +52,24 @@ class PmemBackend final : public Backend {
                                  const AttachOptions& options);
   Result<SegmentStat> stat(const SegmentUri& uri) override;
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
+  std::vector<std::string> containers(const std::vector<std::string>& named,
+                                      GoneRecords gone) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override;
 
  private:
   // Of an attachment: a segment of lifetime `process` ends with the one that made it.
   enum class Role : std::uint8_t { creator, user };
+  // What is done about a change of the directory that its process did not live to end.
+  enum class Interrupted : std::uint8_t { finish, leave };
 
   Result<Segment> create_in(const SegmentUri& uri, const CreateOptions& options);
   // Puts a segment that is not ready into the directory, and locks it as its creator.
   Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted, PoolFile& file);
   Result<SegmentStat> stat_entry(SegmentUri uri, const PoolFile& file, std::uint32_t slot,
                                  const DirectoryEntry& entry);
+  Result<std::vector<SegmentStat>> list_pool(const std::string& path, Interrupted change);
   void wrap(PmemMapping& mapping, const std::string& pool_path, const DirectoryEntry& entry);
   void set_on_detach(PmemMapping& mapping, const SegmentUri& uri, const IdentityBlock& identity,
                      Role role);
@@ -67,8 +77,9 @@ class PmemBackend final : public Backend {
 
   Os& os_;
   PmemBackendOptions options_;
+  PoolRegistry registry_;
   std::mutex mutex_;
-  std::set<std::string> pools_;
+  std::set<std::string> used_pools_;
 };
 
 }  // namespace strata

@@ -9,14 +9,15 @@
 #include <span>
 
 #include "os/user_state.h"
+#include "pmem/pmem_backend.h"
+#include "pmem/pool_testing.h"
 #include "segment/content_hash.h"
 #include "tests/catch.h"
-#include "tests/child.h"
 #include "tests/skip.h"
-#include "tests/temp_dir.h"
 
 using namespace strata;
 using strata::test::child_says;
+using strata::test::make_pool;
 using strata::test::TempDir;
 
 namespace {
@@ -200,4 +201,35 @@ TEST_CASE_METHOD(Registry, "what_a_killed_recorder_left_is_dropped_when_it_is_ol
   CHECK(std::filesystem::exists(fresh));
   CHECK_FALSE(std::filesystem::exists(old));
   CHECK(paths() == std::vector<std::string>{pool});
+}
+
+TEST_CASE_METHOD(Registry, "a_registry_that_cannot_be_written_fails_no_use_of_a_pool") {
+  const std::string real = dir / "real.pool";
+  make_pool(os, real);
+  const std::string where = GENERATE("/dev/null/pools", "");
+  PmemBackend backend(os, {.registry_directory = where});
+  const SegmentUri uri{"pmem", real, "mesh"};
+  REQUIRE(backend.create(uri, {.payload_bytes = 100}));
+  CHECK(backend.attach(uri, {}));
+  CHECK_FALSE(PoolRegistry(os, where).problem().empty());
+}
+
+TEST_CASE_METHOD(Registry, "a_backend_knows_the_pools_of_others_and_each_only_once") {
+  const std::string real = dir / "real.pool";
+  make_pool(os, real);
+  {
+    PmemBackend user(os, {.registry_directory = place});
+    REQUIRE(user.create({"pmem", real, "mesh"}, {.payload_bytes = 100}));
+  }
+  const std::string second_name = dir / "second_name.pool";
+  std::filesystem::create_symlink(real, second_name);
+  PmemBackend other(os, {.registry_directory = place});
+  CHECK(other.containers({}, GoneRecords::keep) == std::vector<std::string>{real});
+  CHECK(other.containers({second_name}, GoneRecords::keep) ==
+        std::vector<std::string>{second_name});
+  std::filesystem::remove(real);
+  CHECK(other.containers({}, GoneRecords::keep).empty());
+  CHECK(registry.pools().size() == 1);
+  CHECK(other.containers({}, GoneRecords::drop).empty());
+  CHECK(registry.pools().empty());
 }

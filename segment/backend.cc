@@ -4,6 +4,10 @@
 
 namespace strata {
 
+std::vector<std::string> Backend::containers(const std::vector<std::string>&, GoneRecords) {
+  return {""};
+}
+
 Result<Segment> Backend::create_anonymous(const CreateOptions&) {
   return fail(Code::unsupported, fmt::format("{}: has no anonymous segments", scheme()));
 }

@@ -50,6 +50,9 @@ struct RemoveOptions {
   std::array<std::uint8_t, 16> uuid = {};
 };
 
+// What becomes of the record of a container that is proven to be gone.
+enum class GoneRecords : std::uint8_t { keep, drop };
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -58,12 +61,17 @@ class Backend {
   virtual Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) = 0;
   virtual Result<SegmentStat> stat(const SegmentUri& uri) = 0;
   virtual Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) = 0;
+  // Where segments of this scheme may be, each place once: `named`, and what the backend itself
+  // knows of. One empty container where the scheme has none.
+  virtual std::vector<std::string> containers(const std::vector<std::string>& named,
+                                              GoneRecords gone);
   // All segments of `container` (empty where the scheme has none), sorted by name; one that
   // cannot be read has its `problem` set.
   virtual Result<std::vector<SegmentStat>> list(std::string_view container) = 0;
-  // Removes what is proven to be orphaned. Idempotent; a run that was killed is resumed by the
-  // next.
-  virtual Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) = 0;
+  // Removes what of `container` is proven to be orphaned. Idempotent; a run that was killed is
+  // resumed by the next. An error says that the container as a whole could not be looked at.
+  virtual Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                                       const ReclaimOptions& options) = 0;
 
   // Anonymous segments: no name, handed over by descriptor. Errors: unsupported.
   virtual Result<Segment> create_anonymous(const CreateOptions& options);

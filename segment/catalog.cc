@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace strata {
 
@@ -50,6 +52,44 @@ Result<Segment> Catalog::create_anonymous(const CreateOptions& options) {
     if (backend == backends_.front()) failure = made.error();
   }
   return unexpected(std::move(failure));
+}
+
+SegmentList Catalog::list(const ListOptions& options) {
+  SegmentList all;
+  bool is_known = options.scheme.empty();
+  for (const auto& backend : backends_) {
+    if (!options.scheme.empty() && backend->scheme() != options.scheme) continue;
+    is_known = true;
+    const auto places = options.container.empty() ? backend->containers({}, GoneRecords::keep)
+                                                  : std::vector<std::string>{options.container};
+    for (const std::string& place : places) {
+      auto listed = backend->list(place);
+      if (listed) {
+        std::move(listed->begin(), listed->end(), std::back_inserter(all.segments));
+      } else {
+        all.problems.push_back({fmt::format("{}:{}", backend->scheme(), place), listed.error()});
+      }
+    }
+  }
+  if (!is_known) all.problems.push_back({options.scheme + ":", backend(options.scheme).error()});
+  return all;
+}
+
+ReclaimReport Catalog::reclaim(const ReclaimOptions& options) {
+  ReclaimReport report;
+  const GoneRecords gone = options.dry_run ? GoneRecords::keep : GoneRecords::drop;
+  for (const auto& backend : backends_) {
+    for (const std::string& place : backend->containers(options.containers, gone)) {
+      auto decided = backend->reclaim(place, options);
+      if (decided) {
+        std::move(decided->begin(), decided->end(), std::back_inserter(report.decisions));
+      } else {
+        report.problems.push_back(
+            {fmt::format("{}:{}", backend->scheme(), place), decided.error()});
+      }
+    }
+  }
+  return report;
 }
 
 Result<void> Catalog::send(const Segment& segment, int socket, Os& os) {

@@ -6,12 +6,34 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "segment/backend.h"
 
 namespace strata {
+
+// A place that could not be looked at, beside what was found elsewhere.
+struct BackendProblem {
+  std::string where;  // "shm:", "pmem:/data/run.pool"
+  Status status;
+};
+
+struct ListOptions {
+  std::string scheme = {};     // empty: all
+  std::string container = {};  // empty: all that are known
+};
+
+struct SegmentList {
+  std::vector<SegmentStat> segments;  // of each place by name
+  std::vector<BackendProblem> problems;
+};
+
+struct ReclaimReport {
+  std::vector<ReclaimDecision> decisions;
+  std::vector<BackendProblem> problems;
+};
 
 struct CreatedOrAttached {
   Segment segment;
@@ -40,9 +62,14 @@ class Catalog {
                                              const AttachOptions& attach = {});
   // Of the first backend that has such. Errors: unsupported.
   Result<Segment> create_anonymous(const CreateOptions& options);
+
+  // Over all backends and all that they know of. What cannot be looked at keeps nobody from the
+  // rest, and is among the problems.
+  SegmentList list(const ListOptions& options = {});
+  ReclaimReport reclaim(const ReclaimOptions& options = {});
+
   // Errors: unsupported where no backend has this scheme.
   Result<Backend*> backend(std::string_view scheme);
-  const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
 
   // Hands a segment to the process at the other end of a connected UNIX socket, which must run
   // as the same user (or root).

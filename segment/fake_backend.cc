@@ -115,7 +115,8 @@ Result<void> FakeBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
   return {};
 }
 
-Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view) {
+Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view container) {
+  if (!container.empty()) return std::vector<SegmentStat>();
   std::vector<std::string> all;
   {
     const std::lock_guard lock(names_->mutex);
@@ -129,8 +130,9 @@ Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view) {
   return stats;
 }
 
-Result<std::vector<ReclaimDecision>> FakeBackend::reclaim(const ReclaimOptions& options) {
-  STRATA_ASSIGN(const auto stats, list({}));
+Result<std::vector<ReclaimDecision>> FakeBackend::reclaim(std::string_view container,
+                                                          const ReclaimOptions& options) {
+  STRATA_ASSIGN(const auto stats, list(container));
   std::vector<ReclaimDecision> decisions;
   for (const SegmentStat& stat : stats) {
     ReclaimDecision decision = judge(stat, options);

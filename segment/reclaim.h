@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "segment/uri.h"
 
@@ -27,6 +28,8 @@ using JobOracle = std::function<JobState(std::string_view job_id)>;
 struct ReclaimOptions {
   bool dry_run = false;
   JobOracle job_oracle = {};  // none: of every job it is unknown whether it has ended
+  // Pools to look at besides those that the backends know of.
+  std::vector<std::string> containers = {};
 };
 
 // What was decided on one candidate, and on which evidence.

@@ -42,7 +42,8 @@ class ShmBackend final : public Backend {
   Result<SegmentStat> stat(const SegmentUri& uri) override;
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override;
   Result<Segment> create_anonymous(const CreateOptions& options) override;
   Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                 const AttachOptions& options) override;

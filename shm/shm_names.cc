@@ -51,7 +51,8 @@ Result<SegmentStat> ShmBackend::stat(const SegmentUri& uri) {
   return facts;
 }
 
-Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view) {
+Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view container) {
+  if (!container.empty()) return std::vector<SegmentStat>();  // there are none in containers
   STRATA_ASSIGN(const auto files, os_.list_directory(options_.directory));
   std::vector<SegmentStat> stats;
   stats.reserve(files.size());
@@ -213,7 +214,9 @@ Result<ReclaimDecision> ShmBackend::reclaim_aside(const std::string& file_name,
   return decision;
 }
 
-Result<std::vector<ReclaimDecision>> ShmBackend::reclaim(const ReclaimOptions& options) {
+Result<std::vector<ReclaimDecision>> ShmBackend::reclaim(std::string_view container,
+                                                         const ReclaimOptions& options) {
+  if (!container.empty()) return std::vector<ReclaimDecision>();
   STRATA_ASSIGN(const auto files, os_.list_directory(options_.directory));
   std::vector<ReclaimDecision> decisions;
   for (const std::string& file : files) {

@@ -57,14 +57,11 @@ void look_inside(Context& context, Row& row) {
 
 Rows look(Context& context) {
   Rows rows;
-  for (const auto& backend : context.catalog().backends()) {
-    auto listed = backend->list({});
-    if (!listed) continue;
-    for (SegmentStat& stat : *listed) {
-      Row& row = rows[stat.uri.to_string()];
-      row.stat = std::move(stat);
-      look_inside(context, row);
-    }
+  // What cannot be looked at is shown by ls.
+  for (SegmentStat& stat : context.catalog().list().segments) {
+    Row& row = rows[stat.uri.to_string()];
+    row.stat = std::move(stat);
+    look_inside(context, row);
   }
   return rows;
 }

@@ -26,6 +26,10 @@ struct Suite {
 
   SegmentUri uri(const std::string& name = "mesh") { return fixture->uri(name); }
 
+  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options = {}) {
+    return backend.reclaim(uri().container, options);
+  }
+
   Segment create(std::uint64_t bytes, CreateOptions options = {}) {
     options.payload_bytes = bytes;
     auto segment = backend.create(uri(), options);
@@ -186,7 +190,7 @@ TEST_CASE_METHOD(Suite, "a_creator_that_dies_before_publishing_is_named_and_recl
   REQUIRE(!failed);
   CHECK(failed.error().code() == Code::not_ready);
   CHECK(failed.error().message().find("died") != std::string::npos);
-  const auto decisions = backend.reclaim({});
+  const auto decisions = reclaim();
   REQUIRE(decisions);
   CHECK(std::any_of(decisions->begin(), decisions->end(),
                     [](const ReclaimDecision& d) { return d.was_reclaimed; }));
@@ -296,18 +300,18 @@ TEST_CASE_METHOD(Suite, "a_lifetime_ends_when_it_says_and_not_before") {
     options.lifetime = Lifetime::until_removed;
     { const Segment made = create(4096, options); }
     CHECK(backend.stat(uri()));
-    CHECK(backend.reclaim({}));
+    CHECK(reclaim());
     CHECK(backend.stat(uri()));
   }
   SECTION("job: when its end is told") {
     options.lifetime = Lifetime::job;
     options.job_id = "4711";
     { const Segment made = create(4096, options); }
-    CHECK(backend.reclaim({}));
+    CHECK(reclaim());
     CHECK(backend.stat(uri()));
-    CHECK(backend.reclaim({.job_oracle = ended("4712")}));
+    CHECK(reclaim({.job_oracle = ended("4712")}));
     CHECK(backend.stat(uri()));
-    CHECK(backend.reclaim({.job_oracle = ended("4711")}));
+    CHECK(reclaim({.job_oracle = ended("4711")}));
     CHECK(!backend.stat(uri()));
   }
 }
@@ -369,7 +373,7 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
   Segment live = create(4096, {.placement = {}, .lifetime = Lifetime::process, .job_id = {}});
   const auto reclaimed = [&](const ReclaimOptions& options) {
     std::vector<std::string> orphans;
-    const auto decisions = backend.reclaim(options).value();
+    const auto decisions = reclaim(options).value();
     for (const auto& decision : decisions) {
       CHECK(!decision.evidence.empty());
       CHECK(decision.was_reclaimed == (decision.is_orphan && !options.dry_run));

@@ -28,8 +28,13 @@ class Borrowed final : public Backend {
   Result<std::vector<SegmentStat>> list(std::string_view container) override {
     return backend_.list(container);
   }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
-    return backend_.reclaim(options);
+  std::vector<std::string> containers(const std::vector<std::string>& named,
+                                      GoneRecords gone) override {
+    return backend_.containers(named, gone);
+  }
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override {
+    return backend_.reclaim(container, options);
   }
   Result<Segment> create_anonymous(const CreateOptions& options) override {
     return backend_.create_anonymous(options);
