@@ -10,7 +10,8 @@ std::vector<std::unique_ptr<Backend>> make_backends(Os& os, const CatalogOptions
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<ShmBackend>(
       os, ShmOptions{options.shm_directory, options.huge_2m_directory, options.huge_1g_directory}));
-  backends.push_back(std::make_unique<PmemBackend>(os, PmemBackendOptions{.pools = options.pools}));
+  backends.push_back(std::make_unique<PmemBackend>(
+      os, PmemBackendOptions{.pools = options.pools, .registry_directory = user_pool_registry()}));
   return backends;
 }
 

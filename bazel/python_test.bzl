@@ -8,6 +8,8 @@ def _python_test_impl(ctx):
     ctx.actions.write(script, """#!/bin/sh
 # Bazel starts tests in the runfiles of the workspace; includes and data are relative to it.
 export PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECODE=1
+# The pools that tests make are none of those that whoever runs them uses.
+export XDG_STATE_HOME="$TEST_TMPDIR/state"
 exec {python} -m pytest -q -p no:cacheprovider --basetemp="$TEST_TMPDIR/pytest" \\
   --junitxml="${{XML_OUTPUT_FILE:-/dev/null}}" {main} "$@"
 """.format(python = PYTHON, main = ctx.file.src.short_path), is_executable = True)

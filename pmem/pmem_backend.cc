@@ -16,20 +16,6 @@
 namespace strata {
 namespace {
 
-// The header must describe the segment that the directory means. Errors: corrupt.
-Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry) {
-  if (identity.kind != static_cast<std::uint32_t>(SegmentKind::pmem) ||
-      identity.uuid != entry.uuid || identity.payload_offset_bytes != entry.payload_offset_bytes ||
-      identity.max_bytes != entry.max_bytes ||
-      padded_text(identity.name) != padded_text(entry.name)) {
-    return fail(Code::corrupt,
-                fmt::format("header is of segment {} ({}), the directory means {} ({})",
-                            padded_text(identity.name), uuid_text(identity.uuid),
-                            padded_text(entry.name), uuid_text(entry.uuid)));
-  }
-  return {};
-}
-
 // Lock state never persists: with no other writer, whatever the locks inside say is of the past.
 // The caller holds the change lock, which keeps other writers from attaching meanwhile.
 Result<void> renew_generation(HeaderPlane& plane, Payload& payload) {
@@ -41,12 +27,7 @@ Result<void> renew_generation(HeaderPlane& plane, Payload& payload) {
 }  // namespace
 
 PmemBackend::PmemBackend(Os& os, PmemBackendOptions options)
-    : os_(os), options_(std::move(options)), pools_(options_.pools.begin(), options_.pools.end()) {}
-
-void PmemBackend::remember(const std::string& pool_path) {
-  const std::lock_guard lock(mutex_);
-  pools_.insert(pool_path);
-}
+    : os_(os), options_(std::move(options)), registry_(os, options_.registry_directory) {}
 
 const Capabilities& PmemBackend::capabilities() const {
   constexpr std::string_view kWhereFileIs = "a pool's memory is where its file is";
@@ -133,6 +114,8 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
   STRATA_ASSIGN(
       const auto change,
       DirectoryChange::begin(os_, uri.container, Deadline::after_ms(options_.change_timeout_ms)));
+  // It is a pool, and what is put into it from now on must be found if this process is killed.
+  remember(uri.container);
   STRATA_TRY(change->sweep());
   if (const auto taken = change->find_current(uri.name)) {
     STRATA_TRY(require_current(*change, uri.name));
@@ -208,85 +191,8 @@ Result<Segment> PmemBackend::do_create(const SegmentUri& uri, const CreateOption
     // Best effort: if this fails as well, the next create takes the name over.
     (void)Pool::at(os_, uri.container)
         .remove({.name = uri.name, .even_if_attached = true, .uuid = found.entry.uuid});
-    return segment;
   }
-  remember(uri.container);
   return segment;
-}
-
-Result<SegmentStat> PmemBackend::stat_entry(SegmentUri uri, const PoolFile& file,
-                                            std::uint32_t slot, const DirectoryEntry& entry) {
-  STRATA_ASSIGN(SegmentStat result,
-                stat_header(os_, file.fd.get(), std::move(uri),
-                            {entry.header_offset_bytes, file.lock_range(slot).base_bytes}));
-  result.committed_bytes = entry.object_bytes;
-  if (result.problem) return result;
-  if (auto match = check_match(result.identity, entry); !match) {
-    result.problem = match.error();
-    result.identity = {};
-  }
-  return result;
-}
-
-Result<SegmentStat> PmemBackend::stat(const SegmentUri& uri) {
-  auto located = Pool::at(os_, uri.container).look_up(uri.name, Deadline::after_ms(1000));
-  if (!located) return unexpected(located.error().in("stat " + uri.to_string()));
-  return stat_entry(uri, located->file, located->found.slot, located->found.entry);
-}
-
-Result<void> PmemBackend::remove(const SegmentUri& uri, const RemoveOptions& options) {
-  return Pool::at(os_, uri.container)
-      .remove({.name = uri.name,
-               .even_if_attached = options.even_if_attached,
-               .deadline = Deadline::after_ms(options_.change_timeout_ms)});
-}
-
-Result<std::vector<SegmentStat>> PmemBackend::list(std::string_view container) {
-  std::vector<std::string> paths;
-  if (container.empty()) {
-    const std::lock_guard lock(mutex_);
-    for (const std::string& path : pools_)
-      paths.push_back(path);
-  } else {
-    paths.emplace_back(container);
-  }
-  std::vector<SegmentStat> found;
-  for (const std::string& path : paths) {
-    const Pool pool = Pool::at(os_, path);
-    auto entries = pool.entries();
-    if (!entries) return unexpected(entries.error().in("list " + path));
-    STRATA_ASSIGN(const PoolFile file, PoolFile::open(os_, path, Access::read_only));
-    for (const PoolEntry& each : *entries) {
-      const SegmentUri uri{"pmem", path, std::string(padded_text(each.entry.name))};
-      if (!each.problem.empty()) {
-        SegmentStat broken;
-        broken.uri = uri;
-        broken.problem = Status(Code::corrupt, each.problem);
-        found.push_back(std::move(broken));
-      } else if (has_state(each.entry, EntryState::current)) {
-        STRATA_ASSIGN(SegmentStat stat, stat_entry(uri, file, each.slot, each.entry));
-        found.push_back(std::move(stat));
-      }
-    }
-  }
-  return found;
-}
-
-Result<std::vector<ReclaimDecision>> PmemBackend::reclaim(const ReclaimOptions& options) {
-  STRATA_ASSIGN(const auto stats, list(""));
-  std::vector<ReclaimDecision> decisions;
-  for (const SegmentStat& stat : stats) {
-    ReclaimDecision decision = judge(stat, options);
-    if (decision.is_orphan && !options.dry_run) {
-      // Judged again under the pool's lock: by then somebody may have attached.
-      const auto removed = Pool::at(os_, stat.uri.container)
-                               .remove({.name = stat.uri.name, .uuid = stat.identity.uuid});
-      decision.was_reclaimed = removed.has_value() || removed.error().code() == Code::not_found;
-      if (!removed) decision.evidence += "; " + removed.error().message();
-    }
-    decisions.push_back(std::move(decision));
-  }
-  return decisions;
 }
 
 }  // namespace strata

@@ -21,6 +21,7 @@
 #include "pmem/pmem_payload.h"
 #include "pmem/pool.h"
 #include "pmem/pool_file.h"
+#include "pmem/pool_registry.h"
 #include "segment/backend.h"
 
 namespace strata {
@@ -29,8 +30,11 @@ struct PmemBackendOptions {
   Granularity worst_granularity = Granularity::page;
   // How long creating and removing wait for a pool that another process holds.
   std::uint64_t change_timeout_ms = 10'000;
-  // Pools that reclaim() and list("") look at, besides those that were used.
+  // Pools that containers() tells of, besides those that were used.
   std::vector<std::string> pools = {};
+  // Where the pools that are used are recorded, so that other processes find them: see
+  // pmem/pool_registry.h. Empty: nowhere.
+  std::string registry_directory = {};
   // Puts another durability over a mapping, for tests; `file_offset_bytes` is where it begins.
   std::function<std::unique_ptr<Durability>(Domain& domain, const std::string& pool_path,
                                             std::uint64_t file_offset_bytes)>
@@ -48,8 +52,11 @@ class PmemBackend final : public Backend {
                                  const AttachOptions& options);
   Result<SegmentStat> stat(const SegmentUri& uri) override;
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
+  std::vector<std::string> containers(const std::vector<std::string>& named,
+                                      GoneRecords gone) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override;
 
  protected:
   Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override;
@@ -65,6 +72,8 @@ class PmemBackend final : public Backend {
     std::unique_ptr<HeaderPlane> plane;
     std::unique_ptr<PmemPayload> payload;
   };
+  // What is done about a change of the directory that its process did not live to end.
+  enum class Interrupted : std::uint8_t { finish, leave };
 
   Result<Segment> attach_one(const SegmentUri& uri, std::uint64_t version,
                              const AttachOptions& options);
@@ -77,12 +86,14 @@ class PmemBackend final : public Backend {
                                  const DirectoryEntry& entry);
   // What takes a segment away that lives no longer than its users.
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity, Role role);
+  Result<std::vector<SegmentStat>> list_pool(const std::string& path, Interrupted change);
   void remember(const std::string& pool_path);
 
   Os& os_;
   PmemBackendOptions options_;
+  PoolRegistry registry_;
   std::mutex mutex_;
-  std::set<std::string> pools_;
+  std::set<std::string> used_pools_;
 };
 
 }  // namespace strata

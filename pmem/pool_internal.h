@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "pmem/directory_change.h"
+#include "segment/header.h"
 
 namespace strata {
 
@@ -26,5 +27,8 @@ Result<std::uint32_t> trim_versions(DirectoryChange& change, std::string_view na
 // Whether anybody holds a lock on these bytes of the slot's range (segment/lease.h).
 Result<bool> is_attached(const DirectoryChange& change, std::uint32_t slot, std::uint64_t byte,
                          std::uint64_t count);
+
+// Whether a segment's header describes the segment that the directory means. Errors: corrupt.
+Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry);
 
 }  // namespace strata

@@ -7,6 +7,10 @@
 
 namespace strata {
 
+std::vector<std::string> Backend::containers(const std::vector<std::string>&, GoneRecords) {
+  return {""};
+}
+
 Result<Segment> Backend::settle_in(Result<Segment> made, std::string_view context) const {
   if (!made) return unexpected(made.error().in(context));
   Attachment& attachment = attachment_of(*made);

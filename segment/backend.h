@@ -9,6 +9,8 @@
 //     remove   not_found, failed_precondition (in use), permission_denied
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +19,7 @@
 #include "base/result.h"
 #include "os/fd.h"
 #include "segment/options.h"
+#include "segment/reclaim.h"
 #include "segment/segment.h"
 #include "segment/segment_stat.h"
 #include "segment/uri.h"
@@ -26,21 +29,13 @@ namespace strata {
 struct RemoveOptions {
   // Remove it although processes are attached: they keep their memory, the name is gone.
   bool even_if_attached = false;
+  // Remove this very segment alone, and not another that has its name by now (not_found). All
+  // zeros: whichever has the name.
+  std::array<std::uint8_t, 16> uuid = {};
 };
 
-struct ReclaimOptions {
-  bool dry_run = false;
-  std::string ended_job;  // job segments of this job are orphans
-};
-
-// What was decided on one candidate, and on which evidence.
-struct ReclaimDecision {
-  SegmentUri uri;
-  bool is_orphan = false;
-  bool was_reclaimed = false;
-  std::uint64_t bytes = 0;
-  std::string evidence;
-};
+// What becomes of the record of a container that is proven to be gone.
+enum class GoneRecords : std::uint8_t { keep, drop };
 
 class Backend {
  public:
@@ -59,12 +54,17 @@ class Backend {
 
   virtual Result<SegmentStat> stat(const SegmentUri& uri) = 0;
   virtual Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) = 0;
+  // Where segments of this scheme may be, each place once: `named`, and what the backend itself
+  // knows of. One empty container where the scheme has none.
+  virtual std::vector<std::string> containers(const std::vector<std::string>& named,
+                                              GoneRecords gone);
   // All segments of `container` (empty where the scheme has none), sorted by name; one that
   // cannot be read has its `problem` set.
   virtual Result<std::vector<SegmentStat>> list(std::string_view container) = 0;
-  // Removes what is proven to be orphaned. Idempotent; a run that was killed is resumed by the
-  // next.
-  virtual Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) = 0;
+  // Removes what of `container` is proven to be orphaned. Idempotent; a run that was killed is
+  // resumed by the next. An error says that the container as a whole could not be looked at.
+  virtual Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                                       const ReclaimOptions& options) = 0;
 
   // What segments of this backend hold, so that they may outlive the catalog: the backends, and the
   // door to the kernel where the catalog owns it.

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace strata {
 
@@ -45,20 +47,53 @@ Result<void> Catalog::remove(std::string_view text, const RemoveOptions& options
   return to->remove(uri, options);
 }
 
-Result<Segment> Catalog::attach_or_create(std::string_view uri, const CreateOptions& create_options,
-                                          const AttachOptions& attach_options) {
-  // A name can vanish between the two calls, but not for ever: a few rounds settle it.
-  constexpr int kRounds = 8;
-  for (int round = 1;; ++round) {
-    auto attached = attach(uri, attach_options);
-    if (attached || attached.error().code() != Code::not_found || round == kRounds) {
-      return attached;
-    }
-    auto created = create(uri, create_options);
-    if (created || created.error().code() != Code::already_exists || round == kRounds) {
-      return created;
+Result<Segment> Catalog::create_anonymous(const CreateOptions& options) {
+  Status failure(Code::unsupported, "create an anonymous segment: there is no backend");
+  for (const auto& backend : world_->backends) {
+    auto made = backend->create_anonymous(options);
+    if (made || made.error().code() != Code::unsupported) return made;
+    // The first one is the one that was meant to have them.
+    if (backend == world_->backends.front()) failure = made.error();
+  }
+  return unexpected(std::move(failure));
+}
+
+SegmentList Catalog::list(const ListOptions& options) {
+  SegmentList all;
+  bool is_known = options.scheme.empty();
+  for (const auto& backend : world_->backends) {
+    if (!options.scheme.empty() && backend->scheme() != options.scheme) continue;
+    is_known = true;
+    const auto places = options.container.empty() ? backend->containers({}, GoneRecords::keep)
+                                                  : std::vector<std::string>{options.container};
+    for (const std::string& place : places) {
+      auto listed = backend->list(place);
+      if (listed) {
+        std::move(listed->begin(), listed->end(), std::back_inserter(all.segments));
+      } else {
+        all.problems.push_back({fmt::format("{}:{}", backend->scheme(), place), listed.error()});
+      }
     }
   }
+  if (!is_known) all.problems.push_back({options.scheme + ":", backend(options.scheme).error()});
+  return all;
+}
+
+ReclaimReport Catalog::reclaim(const ReclaimOptions& options) {
+  ReclaimReport report;
+  const GoneRecords gone = options.dry_run ? GoneRecords::keep : GoneRecords::drop;
+  for (const auto& backend : world_->backends) {
+    for (const std::string& place : backend->containers(options.containers, gone)) {
+      auto decided = backend->reclaim(place, options);
+      if (decided) {
+        std::move(decided->begin(), decided->end(), std::back_inserter(report.decisions));
+      } else {
+        report.problems.push_back(
+            {fmt::format("{}:{}", backend->scheme(), place), decided.error()});
+      }
+    }
+  }
+  return report;
 }
 
 Result<void> Catalog::send(const Segment& segment, int socket, Os& os) {

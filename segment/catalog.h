@@ -5,7 +5,9 @@
 // open_catalog() in strata.h builds the usual one. There is no global registry.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,8 +15,37 @@
 
 namespace strata {
 
+// A place that could not be looked at, beside what was found elsewhere.
+struct BackendProblem {
+  std::string where;  // "shm:", "pmem:/data/run.pool"
+  Status status;
+};
+
+struct ListOptions {
+  std::string scheme = {};     // empty: all
+  std::string container = {};  // empty: all that are known
+};
+
+struct SegmentList {
+  std::vector<SegmentStat> segments;  // of each place by name
+  std::vector<BackendProblem> problems;
+};
+
+struct ReclaimReport {
+  std::vector<ReclaimDecision> decisions;
+  std::vector<BackendProblem> problems;
+};
+
+struct CreatedOrAttached {
+  Segment segment;
+  bool was_created = false;
+};
+
 class Catalog {
  public:
+  // Puts the first content into a segment that nobody else can see yet.
+  using Fill = std::function<Result<void>(Segment&)>;
+
   // `os` is the door to the kernel that the backends use, where the catalog owns it.
   explicit Catalog(std::vector<std::unique_ptr<Backend>> backends,
                    std::shared_ptr<Os> os = nullptr);
@@ -23,9 +54,23 @@ class Catalog {
   Result<Segment> attach(std::string_view uri, const AttachOptions& options = {});
   Result<SegmentStat> stat(std::string_view uri);
   Result<void> remove(std::string_view uri, const RemoveOptions& options = {});
-  // Attaches, or creates where nothing is there; safe against another process doing the same.
-  Result<Segment> attach_or_create(std::string_view uri, const CreateOptions& create,
-                                   const AttachOptions& attach = {});
+  // Attaches, or creates, fills and publishes where nothing is there, and says which. Of any number
+  // of processes that do this at once one creates, and the others wait for it, for up to the
+  // timeout of `attach`. Where it is killed before its segment is published, one of the others
+  // takes its place. `create.publish` has no say.
+  // Errors: as create() and attach(); what `fill` returned, or internal where it threw, and then
+  // the segment is gone again; not_ready while another process is still filling it.
+  Result<CreatedOrAttached> create_or_attach(std::string_view uri, const CreateOptions& create,
+                                             const Fill& fill = {},
+                                             const AttachOptions& attach = {});
+  // Of the first backend that has such. Errors: unsupported.
+  Result<Segment> create_anonymous(const CreateOptions& options);
+
+  // Over all backends and all that they know of. What cannot be looked at keeps nobody from the
+  // rest, and is among the problems.
+  SegmentList list(const ListOptions& options = {});
+  ReclaimReport reclaim(const ReclaimOptions& options = {});
+
   // Errors: unsupported where no backend has this scheme.
   Result<Backend*> backend(std::string_view scheme);
   const std::vector<std::unique_ptr<Backend>>& backends() const { return world_->backends; }

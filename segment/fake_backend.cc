@@ -159,13 +159,21 @@ Result<void> FakeBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
     if (!taken) return context(taken.error());
     lease.emplace(std::move(*taken));
   }
+  if (options.uuid != decltype(options.uuid){}) {
+    const auto facts = stat_header(os_, file->get(), uri);
+    if (!facts) return context(facts.error());
+    if (facts->identity.uuid != options.uuid) {
+      return context(Status(Code::not_found, "it is another segment by now"));
+    }
+  }
   mark_retired(os_, file->get());
   const std::lock_guard lock(names_->mutex);
   names_->files.erase(uri.name);
   return {};
 }
 
-Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view) {
+Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view container) {
+  if (!container.empty()) return std::vector<SegmentStat>();
   std::vector<std::string> all;
   {
     const std::lock_guard lock(names_->mutex);
@@ -179,8 +187,9 @@ Result<std::vector<SegmentStat>> FakeBackend::list(std::string_view) {
   return stats;
 }
 
-Result<std::vector<ReclaimDecision>> FakeBackend::reclaim(const ReclaimOptions& options) {
-  STRATA_ASSIGN(const auto stats, list({}));
+Result<std::vector<ReclaimDecision>> FakeBackend::reclaim(std::string_view container,
+                                                          const ReclaimOptions& options) {
+  STRATA_ASSIGN(const auto stats, list(container));
   std::vector<ReclaimDecision> decisions;
   for (const SegmentStat& stat : stats) {
     ReclaimDecision decision = judge(stat, options);

@@ -35,7 +35,8 @@ class FakeBackend final : public Backend {
   Result<SegmentStat> stat(const SegmentUri& uri) override;
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override;
 
  protected:
   Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override;

@@ -149,11 +149,6 @@ Result<void> NamedFiles::take_name_away(const NamedDirectory& directory, const S
 }
 
 Result<void> NamedFiles::remove(const SegmentUri& uri, const RemoveOptions& options) const {
-  return remove_if(uri, options, [](const SegmentStat&) { return true; });
-}
-
-Result<void> NamedFiles::remove_if(const SegmentUri& uri, const RemoveOptions& options,
-                                   const std::function<bool(const SegmentStat&)>& is_meant) const {
   const auto context = [&](const Status& status) {
     return unexpected(status.in("remove " + uri.to_string()));
   };
@@ -191,7 +186,10 @@ Result<void> NamedFiles::remove_if(const SegmentUri& uri, const RemoveOptions& o
                               "rm {}",
                               facts.problem->message(), path_of(uri.name)));
     }
-    if (!is_meant(facts)) return fail(Code::not_found, "it is another segment by now");
+    const bool is_any_meant = options.uuid == decltype(options.uuid){};
+    if (!is_any_meant && facts.identity.uuid != options.uuid) {
+      return fail(Code::not_found, "it is another segment by now");
+    }
     return take_name_away(*directory, facts, file->get());
   }();
   if (!removed) return context(removed.error());
@@ -199,8 +197,7 @@ Result<void> NamedFiles::remove_if(const SegmentUri& uri, const RemoveOptions& o
 }
 
 void NamedFiles::abandon(const SegmentUri& uri, const IdentityBlock& identity) const {
-  (void)remove_if(uri, {.even_if_attached = true},
-                  [&](const SegmentStat& facts) { return facts.identity.uuid == identity.uuid; });
+  (void)remove(uri, {.even_if_attached = true, .uuid = identity.uuid});
 }
 
 bool NamedFiles::may_reclaim(const SegmentStat& facts, ReclaimDecision& decision) const {

@@ -72,8 +72,6 @@ class NamedFiles {
   // A removal has moved it aside: named_removal.h.
   bool is_file_aside(const std::string& file_name) const;
   SegmentUri uri_of(const std::string& file_name) const;
-  Result<void> remove_if(const SegmentUri& uri, const RemoveOptions& options,
-                         const std::function<bool(const SegmentStat&)>& is_meant) const;
   // All or nothing; the caller has judged the segment under its change lock.
   Result<void> take_name_away(const NamedDirectory& directory, const SegmentStat& facts,
                               int fd) const;

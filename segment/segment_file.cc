@@ -17,6 +17,26 @@ std::string attached_text(const SegmentStat& stat) {
   return stat.is_attached ? "somebody is attached" : "nobody is attached";
 }
 
+struct JobVerdict {
+  JobState::Kind kind;
+  std::string text;
+};
+
+JobVerdict ask_of_job(const SegmentStat& stat, const ReclaimOptions& options) {
+  const std::string_view id = padded_text(stat.identity.job_id);
+  const JobState state = options.job_oracle ? options.job_oracle(id) : JobState{};
+  const auto text = [&](std::string_view what) {
+    return fmt::format("lifetime job, job {} {}{}{}", id, what, state.evidence.empty() ? "" : ": ",
+                       state.evidence);
+  };
+  switch (state.kind) {
+    case JobState::Kind::alive: return {state.kind, text("is alive")};
+    case JobState::Kind::ended: return {state.kind, text("has ended")};
+    case JobState::Kind::unknown: break;
+  }
+  return {JobState::Kind::unknown, text("is not known to have ended")};
+}
+
 }  // namespace
 
 ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
@@ -49,14 +69,10 @@ ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
       return stat.is_attached ? keep("lifetime last_detach, " + attached_text(stat))
                               : orphan("lifetime last_detach, " + attached_text(stat));
     case Lifetime::job: {
-      const std::string job(padded_text(stat.identity.job_id));
-      if (options.ended_job.empty() || job != options.ended_job) {
-        return keep(fmt::format("lifetime job, job {} is not known to have ended", job));
-      }
-      return stat.is_attached ? keep(fmt::format("lifetime job, job {} has ended, but {}", job,
-                                                 attached_text(stat)))
-                              : orphan(fmt::format("lifetime job, job {} has ended, {}", job,
-                                                   attached_text(stat)));
+      const JobVerdict job = ask_of_job(stat, options);
+      if (job.kind != JobState::Kind::ended) return keep(job.text);
+      return stat.is_attached ? keep(fmt::format("{}, but {}", job.text, attached_text(stat)))
+                              : orphan(fmt::format("{}, {}", job.text, attached_text(stat)));
     }
     case Lifetime::until_removed: break;
   }

@@ -80,6 +80,18 @@ const Capabilities& ShmBackend::capabilities() const {
   return all;
 }
 
+// There are none in containers.
+Result<std::vector<SegmentStat>> ShmBackend::list(std::string_view container) {
+  if (!container.empty()) return std::vector<SegmentStat>();
+  return files_.list();
+}
+
+Result<std::vector<ReclaimDecision>> ShmBackend::reclaim(std::string_view container,
+                                                         const ReclaimOptions& options) {
+  if (!container.empty()) return std::vector<ReclaimDecision>();
+  return files_.reclaim(options);
+}
+
 Result<HugePayload> ShmBackend::huge_payload(const SegmentUri& uri, const IdentityBlock& identity) {
   const bool is_1g = identity.page_bytes == GiB(1);
   return HugePayload::locate(os_, is_1g ? options_.huge_1g_directory : options_.huge_2m_directory,

@@ -39,10 +39,9 @@ class ShmBackend final : public Backend {
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override {
     return files_.remove(uri, options);
   }
-  Result<std::vector<SegmentStat>> list(std::string_view) override { return files_.list(); }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
-    return files_.reclaim(options);
-  }
+  Result<std::vector<SegmentStat>> list(std::string_view container) override;
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view container,
+                                               const ReclaimOptions& options) override;
 
   Result<Plan> plan(const Placement& placement, std::uint64_t payload_bytes, PageSize page_size);
 

@@ -67,7 +67,7 @@ TEST_CASE_METHOD(Fixture, "a_file_of_another_program_under_our_name_is_left_alon
     CHECK(backend.create(uri, {.payload_bytes = 1, .placement = {}, .job_id = {}}).error().code() ==
           Code::already_exists);
     CHECK(!backend.remove(uri, {.even_if_attached = true}));
-    const auto decisions = backend.reclaim({}).value();
+    const auto decisions = backend.reclaim({}, {}).value();
     REQUIRE(decisions.size() == 1);
     CHECK(!decisions[0].is_orphan);
     CHECK(os.stat(path));
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(Fixture, "a_flipped_bit_of_the_identity_is_refused_by_attach_an
     INFO("bit " << bit);
     CHECK(attach_failure().code() == Code::corrupt);
     CHECK(backend.stat(uri).value().problem);
-    CHECK(!backend.reclaim({}).value().at(0).is_orphan);
+    CHECK(!backend.reclaim({}, {}).value().at(0).is_orphan);
     overwrite(bit / 8, byte);
   }
   CHECK(backend.attach(uri, {}));
@@ -207,7 +207,7 @@ TEST_CASE_METHOD(Fixture, "another_users_segment_is_refused_and_kept") {
     }
     const auto listed = other.list({}).value();
     if (listed.size() != 1 || !listed[0].problem || listed[0].owner_uid != 0) return 4;
-    const auto decisions = other.reclaim({}).value();
+    const auto decisions = other.reclaim({}, {}).value();
     return decisions.size() != 1 || decisions[0].is_orphan ? 5 : 0;
   });
   if (status == -1) SKIP_TEST("this process cannot become another user");
@@ -328,7 +328,7 @@ TEST_CASE_METHOD(Fixture, "gc_takes_nothing_live_while_others_create_and_attach_
   std::atomic<int> reclaimed{0};
   std::thread gc([&] {
     while (!done) {
-      const auto decisions = backend.reclaim({}).value();
+      const auto decisions = backend.reclaim({}, {}).value();
       for (const auto& decision : decisions)
         reclaimed += decision.was_reclaimed;
     }
@@ -375,6 +375,6 @@ TEST_CASE_METHOD(Fixture, "gc_takes_nothing_live_while_others_create_and_attach_
   }
   done = true;
   gc.join();
-  CHECK(backend.reclaim({}));
+  CHECK(backend.reclaim({}, {}));
   CHECK(backend.list({}).value().empty());
 }

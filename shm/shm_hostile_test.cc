@@ -90,7 +90,7 @@ struct Users {
     (void)root.list({});
     for (const Access access : {Access::read_only, Access::read_write, Access::copy_on_write})
       CHECK_FALSE(root.attach(at, {.access = access, .timeout_ms = 1}));
-    (void)root.reclaim({});
+    (void)root.reclaim({}, {});
     CreateOptions options;
     options.payload_bytes = kBytes;
     (void)root.create(at, options);
@@ -99,7 +99,7 @@ struct Users {
   }
 
   ReclaimDecision decision_on(const std::string& name) {
-    const auto decisions = root.reclaim({}).value();
+    const auto decisions = root.reclaim({}, {}).value();
     for (const ReclaimDecision& each : decisions) {
       if (each.uri.name == name) return each;
     }
@@ -230,7 +230,7 @@ TEST_CASE("a_refused_remove_leaves_the_segment_as_it_was") {
     }
     CHECK(users.as(kAlice, [&](ShmBackend& backend) {
       if (!backend.attach(users.uri, {})) return 1;
-      const auto decisions = backend.reclaim({}).value();
+      const auto decisions = backend.reclaim({}, {}).value();
       if (decisions.size() != 1 || decisions[0].is_orphan) return 2;
       return backend.remove(users.uri, {}) ? 0 : 3;
     }) == 0);
@@ -288,7 +288,7 @@ TEST_CASE("a_file_in_the_shape_of_an_unfinished_removal_ends_no_living_segment")
     users.forge(kBob, "mesh", shape, [&](IdentityBlock& forged) { forged.uuid = identity.uuid; });
   }
   SECTION("a header of another name") { users.forge(kBob, "other", shape); }
-  (void)users.root.reclaim({});
+  (void)users.root.reclaim({}, {});
   CHECK(users.os.stat(users.payload_of(identity)));
   CHECK(users.root.attach(users.uri, {}));
 }

@@ -103,6 +103,12 @@ template Arguments& Arguments::list(const std::string&, std::vector<int>&, const
 template Arguments& Arguments::list(const std::string&, std::vector<std::string>&,
                                     const std::string&, const std::string&);
 
+Arguments& Arguments::repeated(const std::string& name, std::vector<std::string>& values,
+                               const std::string& help, const std::string& type) {
+  app_.add_option(name, values, help)->allow_extra_args(false)->type_name(type);
+  return *this;
+}
+
 Arguments& Arguments::choice(const std::string& name, std::string& value,
                              const std::vector<std::string>& choices, const std::string& help) {
   CLI::Option* const option = app_.add_option(name, value, help)->check(CLI::IsMember(choices));

@@ -45,6 +45,9 @@ class Arguments {
   template <typename T>
   Arguments& list(const std::string& name, std::vector<T>& values, const std::string& help,
                   const std::string& type);
+  // One value each time that the option is given.
+  Arguments& repeated(const std::string& name, std::vector<std::string>& values,
+                      const std::string& help, const std::string& type);
   // One of `choices`.
   Arguments& choice(const std::string& name, std::string& value,
                     const std::vector<std::string>& choices, const std::string& help);

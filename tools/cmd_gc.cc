@@ -5,7 +5,7 @@
 namespace strata::tools {
 namespace {
 
-Json to_json(const ReclaimDecision& decision) {
+Json decision_json(const ReclaimDecision& decision) {
   return {{"uri", decision.uri.to_string()},
           {"orphan", decision.is_orphan},
           {"reclaimed", decision.was_reclaimed},
@@ -19,43 +19,69 @@ Cell verdict(const ReclaimDecision& decision) {
   return {"kept", Tone::dim};
 }
 
-Result<ExitCode> gc(Context& context, const ReclaimOptions& options) {
+struct Options {
+  bool dry_run = false;
+  std::string ended_job;
+  std::vector<std::string> pools;
+
+  ReclaimOptions to_reclaim_options() const {
+    ReclaimOptions options{.dry_run = dry_run, .job_oracle = {}, .containers = pools};
+    if (ended_job.empty()) return options;
+    options.job_oracle = [ended = ended_job](std::string_view job) -> JobState {
+      if (job != ended) return {};
+      return {JobState::Kind::ended, "said so on the command line"};
+    };
+    return options;
+  }
+};
+
+// "2 orphans, 1.0 MiB"
+std::string orphans_text(const std::vector<ReclaimDecision>& decisions, bool dry_run) {
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+  for (const ReclaimDecision& decision : decisions) {
+    const bool counts = dry_run ? decision.is_orphan : decision.was_reclaimed;
+    count += counts ? 1 : 0;
+    bytes += counts ? decision.bytes : 0;
+  }
+  return count_of(count, "orphan") + (count == 0 ? "" : ", " + format_bytes(bytes));
+}
+
+Result<ExitCode> gc(Context& context, const Options& options) {
+  const ReclaimReport report = context.catalog().reclaim(options.to_reclaim_options());
   Table table({{"SEGMENT"}, {"VERDICT"}, {"SIZE", Align::right}, {"EVIDENCE"}});
-  Json list = Json::array();
-  std::uint64_t orphans = 0;
-  std::uint64_t orphan_bytes = 0;
-  for (const auto& backend : context.catalog().backends()) {
-    auto decisions = backend->reclaim(options);
-    if (!decisions && decisions.error().code() == Code::unsupported) continue;
-    if (!decisions) return unexpected(decisions.error());
-    for (const ReclaimDecision& decision : *decisions) {
-      table.add({decision.uri.to_string(), verdict(decision), format_bytes(decision.bytes),
-                 decision.evidence});
-      list.push_back(to_json(decision));
-      orphans += decision.is_orphan ? 1 : 0;
-      orphan_bytes += decision.is_orphan ? decision.bytes : 0;
-    }
+  Json candidates = Json::array();
+  for (const ReclaimDecision& decision : report.decisions) {
+    table.add({decision.uri.to_string(), verdict(decision), format_bytes(decision.bytes),
+               decision.evidence});
+    candidates.push_back(decision_json(decision));
+  }
+  for (const BackendProblem& problem : report.problems) {
+    table.add({problem.where, Cell("could not look", Tone::bad), "-", problem.status.to_string()});
   }
   Output& output = context.output();
-  output.json({{"dry_run", options.dry_run}, {"candidates", list}});
+  output.json({{"dry_run", options.dry_run},
+               {"candidates", candidates},
+               {"problems", to_json(report.problems)}});
   if (!table.empty()) output.print(table);
-  const std::string what = std::to_string(orphans) + (orphans == 1 ? " orphan" : " orphans") +
-                           (orphans == 0 ? "" : ", " + format_bytes(orphan_bytes));
-  output.line((options.dry_run ? "would reclaim " : "reclaimed ") + what);
-  return ExitCode::done;
+  output.line((options.dry_run ? "would reclaim " : "reclaimed ") +
+              orphans_text(report.decisions, options.dry_run) + unseen_text(report.problems));
+  return report.problems.empty() ? ExitCode::done : ExitCode::unknown;
 }
 
 }  // namespace
 
 void add_gc(Commands& commands) {
-  const auto options = std::make_shared<ReclaimOptions>();
+  const auto options = std::make_shared<Options>();
   commands
       .add("gc", "Reclaim what is proven to be orphaned, and show the evidence.",
            "strata gc --dry-run\nstrata gc\nstrata gc --job 4711    # segments of that "
-           "job, which has ended",
+           "job, which has ended\nstrata gc --pool /data/run.pool    # that pool too",
            [options](Context& context) { return gc(context, *options); })
       .flag("--dry-run", options->dry_run, "decide and show, but change nothing")
-      .option("--job", options->ended_job, "this job has ended", "ID");
+      .option("--job", options->ended_job, "this job has ended", "ID")
+      .repeated("--pool", options->pools,
+                "look at this pool too, whoever used it; may be said several times", "PATH");
 }
 
 }  // namespace strata::tools

@@ -32,23 +32,20 @@ Pattern read_pattern(const std::string& text) {
   return pattern;
 }
 
-Result<std::vector<SegmentStat>> find(Catalog& catalog, const Pattern& pattern) {
-  std::vector<SegmentStat> found;
+Result<SegmentList> find(Catalog& catalog, const Pattern& pattern) {
   if (!pattern.scheme.empty()) STRATA_TRY(catalog.backend(pattern.scheme));
-  for (const auto& backend : catalog.backends()) {
-    if (!pattern.scheme.empty() && backend->scheme() != pattern.scheme) continue;
-    auto listed = backend->list(pattern.container);
-    // Asked for everything, a scheme whose segments live in containers has nothing to say.
-    if (!listed && pattern.scheme.empty()) continue;
-    if (!listed) return unexpected(listed.error());
-    for (SegmentStat& stat : *listed)
-      if (fnmatch(pattern.glob.c_str(), stat.uri.name.c_str(), 0) == 0)
-        found.push_back(std::move(stat));
+  SegmentList found = catalog.list({.scheme = pattern.scheme, .container = pattern.container});
+  // Of one pool that was asked for nothing else is left to show.
+  if (!pattern.container.empty() && !found.problems.empty()) {
+    return unexpected(found.problems.front().status);
   }
+  std::erase_if(found.segments, [&](const SegmentStat& stat) {
+    return fnmatch(pattern.glob.c_str(), stat.uri.name.c_str(), 0) != 0;
+  });
   return found;
 }
 
-Table to_table(const std::vector<SegmentStat>& segments) {
+Table to_table(const SegmentList& found) {
   Table table({{"SEGMENT"},
                {"STATE"},
                {"SIZE", Align::right},
@@ -58,7 +55,7 @@ Table to_table(const std::vector<SegmentStat>& segments) {
                {"LIFETIME"},
                {"USED BY"},
                {"AGE", Align::right}});
-  for (const SegmentStat& stat : segments) {
+  for (const SegmentStat& stat : found.segments) {
     if (stat.problem) {
       table.add({stat.uri.to_string(),
                  Cell(std::string(code_name(stat.problem->code())), Tone::bad), "-",
@@ -77,19 +74,22 @@ Table to_table(const std::vector<SegmentStat>& segments) {
 }
 
 Result<ExitCode> ls(Context& context, const std::string& text) {
-  STRATA_ASSIGN(const auto segments, find(context.catalog(), read_pattern(text)));
+  STRATA_ASSIGN(const SegmentList found, find(context.catalog(), read_pattern(text)));
   Output& output = context.output();
   Json list = Json::array();
   if (output.is_json())
-    for (const SegmentStat& stat : segments)
+    for (const SegmentStat& stat : found.segments)
       list.push_back(to_json(stat));
-  output.json({{"segments", list}});
-  if (segments.empty()) {
-    output.note("no segments");
+  output.json({{"segments", list}, {"problems", to_json(found.problems)}});
+  if (found.segments.empty()) {
+    output.note("no segments" + unseen_text(found.problems));
   } else {
-    output.print(to_table(segments));
+    output.print(to_table(found));
   }
-  return ExitCode::done;
+  for (const BackendProblem& problem : found.problems) {
+    output.note("could not look into " + problem.where + ": " + problem.status.to_string());
+  }
+  return found.problems.empty() ? ExitCode::done : ExitCode::unknown;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "pmem/pool.h"
+#include "pmem/pool_registry.h"
 #include "pmem/snapshot.h"
 #include "tools/create_flags.h"
 #include "tools/pool_commands.h"
@@ -29,6 +30,7 @@ Result<ExitCode> create(Context& context, const MakeFlags& flags) {
   PoolCreateOptions options = flags.options;
   STRATA_ASSIGN(options.mode, parse_mode(flags.mode));
   STRATA_TRY(Pool::create(context.os(), flags.path, options));
+  PoolRegistry(context.os(), user_pool_registry()).record(flags.path);
   STRATA_ASSIGN(const auto facts, context.os().stat(flags.path));
   const auto bytes = static_cast<std::uint64_t>(facts.st_size);
   context.output().json({{"path", flags.path}, {"bytes", bytes}, {"created", true}});

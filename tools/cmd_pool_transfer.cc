@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
+#include "pmem/pool_registry.h"
 #include "pmem/transfer.h"
 #include "tools/pool_commands.h"
 
@@ -112,6 +113,7 @@ Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
 Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const BackupReport report,
                 restore_pool(context.os(), flags.file, flags.path, {.bytes = flags.bytes}));
+  PoolRegistry(context.os(), user_pool_registry()).record(flags.path);
   show(context, flags, report);
   context.output().line(fmt::format("{}: {} from {}", flags.path,
                                     count_of(report.versions, "segment version"), flags.file));

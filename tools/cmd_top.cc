@@ -37,7 +37,8 @@ void look_inside(Context& context, Row& row) {
   auto segment = context.catalog().attach(row.stat.uri.to_string(),
                                           {.access = Access::read_only, .timeout_ms = 0});
   if (!segment) return;
-  for (const Holder& holder : other_holders(context.os(), attachment_of(*segment).plane->lock_range())) {
+  for (const Holder& holder :
+       other_holders(context.os(), attachment_of(*segment).plane->lock_range())) {
     ++row.users;
     row.writers += holder.is_writer ? 1 : 0;
   }
@@ -58,14 +59,11 @@ void look_inside(Context& context, Row& row) {
 
 Rows look(Context& context) {
   Rows rows;
-  for (const auto& backend : context.catalog().backends()) {
-    auto listed = backend->list({});
-    if (!listed) continue;
-    for (SegmentStat& stat : *listed) {
-      Row& row = rows[stat.uri.to_string()];
-      row.stat = std::move(stat);
-      look_inside(context, row);
-    }
+  // What cannot be looked at is shown by ls.
+  for (SegmentStat& stat : context.catalog().list().segments) {
+    Row& row = rows[stat.uri.to_string()];
+    row.stat = std::move(stat);
+    look_inside(context, row);
   }
   return rows;
 }

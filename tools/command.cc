@@ -69,7 +69,7 @@ int run(int argc, char** argv, void (*add_all)(Commands&)) {
   app.require_subcommand(1);
   app.footer(
       "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 refused (in use, or not yours),\n"
-      "5 a check could not look.\n"
+      "5 could not look everywhere.\n"
       "Colours are left out where NO_COLOR is set.");
   const auto chosen = std::make_shared<Action>();
   const auto is_json = std::make_shared<bool>(false);

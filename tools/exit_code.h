@@ -12,7 +12,7 @@ enum class ExitCode : int {
   usage = 2,      // the command line cannot mean anything
   not_found = 3,  // nothing of that name
   refused = 4,    // it is in use, in the wrong state, or not yours
-  unknown = 5,    // of checks: some part could not be looked at, and nothing that was is wrong
+  unknown = 5,    // some part could not be looked at; what could was done, and nothing is wrong
 };
 
 // The one place where a Code becomes an exit code.

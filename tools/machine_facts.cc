@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "pmem/pool_registry.h"
 
 namespace strata::tools {
 namespace {
@@ -117,6 +118,21 @@ DoctorFact library_fact(Os& os, const std::string& name, const std::string& pref
   return {.name = name, .value = "not found", .is_fine = false, .remedy = remedy};
 }
 
+DoctorFact registry_fact(Os& os) {
+  PoolRegistry registry(os, user_pool_registry());
+  DoctorFact fact{.name = "record of used pools (for gc and ls)",
+                  .value = registry.problem(),
+                  .is_fine = true,
+                  .remedy = ""};
+  if (fact.value.empty()) {
+    fact.value = fmt::format("{} in {}", registry.pools().size(), registry.directory());
+  } else {
+    fact.is_fine = false;
+    fact.remedy = "until then gc and ls see only the pools that are named to them: gc --pool PATH";
+  }
+  return fact;
+}
+
 }  // namespace
 
 std::vector<DoctorFact> kernel_facts(Os& os) {
@@ -153,6 +169,7 @@ std::vector<DoctorFact> persistence_facts(Os& os) {
        .remedy = ""},
       library_fact(os, "PMDK, libpmem2", "libpmem2.so.", "apt-get install libpmem2-1"),
       library_fact(os, "PMDK, libpmemobj", "libpmemobj.so.", "apt-get install libpmemobj1"),
+      registry_fact(os),
   };
 }
 

@@ -113,6 +113,21 @@ Json to_json(const std::vector<Holder>& holders) {
   return list;
 }
 
+Json to_json(const std::vector<BackendProblem>& problems) {
+  Json list = Json::array();
+  for (const BackendProblem& problem : problems) {
+    Json json = {{"where", problem.where}};
+    json.update(to_json(problem.status));
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
+std::string unseen_text(const std::vector<BackendProblem>& problems) {
+  if (problems.empty()) return "";
+  return "; " + count_of(problems.size(), "place") + " could not be looked at";
+}
+
 std::vector<Holder> other_holders(Os& os, LockRange range) {
   std::vector<Holder> holders = find_holders(os, range);
   const pid_t self = os.identity().pid;

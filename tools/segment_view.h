@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "segment/backend.h"
+#include "segment/catalog.h"
 #include "segment/lease.h"
 #include "tools/output.h"
 
@@ -29,6 +30,11 @@ std::string age(std::uint64_t since_unix_ns);
 Json to_json(const SegmentStat& stat);
 Json to_json(const Status& status);
 Json to_json(const std::vector<Holder>& holders);
+// `where`, `code` and `message` of each.
+Json to_json(const std::vector<BackendProblem>& problems);
+
+// "; 2 places could not be looked at", or nothing.
+std::string unseen_text(const std::vector<BackendProblem>& problems);
 
 // Everyone attached to the segment but this process.
 std::vector<Holder> other_holders(Os& os, LockRange range);

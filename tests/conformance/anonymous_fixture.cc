@@ -21,7 +21,7 @@ class NamedAnonymous final : public Backend {
   Result<SegmentStat> stat(const SegmentUri&) override { return no_names(); }
   Result<void> remove(const SegmentUri&, const RemoveOptions&) override { return no_names(); }
   Result<std::vector<SegmentStat>> list(std::string_view) override { return no_names(); }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions&) override {
+  Result<std::vector<ReclaimDecision>> reclaim(std::string_view, const ReclaimOptions&) override {
     return no_names();
   }
 

@@ -1,14 +1,21 @@
 """What the tests of the command line share: running `strata`, and names that clean up."""
 
+import atexit
 import itertools
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 
 STRATA = os.path.abspath(os.environ.get("STRATA", "tools/strata"))
 DONE, FAILED, USAGE, NOT_FOUND, REFUSED, UNKNOWN = range(6)
 _numbers = itertools.count()
+
+# As bazel/python_test.bzl does, for tests that are run by hand.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="strata-e2e-state-", dir="/tmp")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 def strata(*arguments, stdin=None):

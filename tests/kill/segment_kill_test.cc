@@ -127,8 +127,8 @@ struct World {
 
   // gc brings back what is proven to be orphaned, and the name can be used again.
   void check_reclaimed() {
-    REQUIRE(backend.reclaim({}));
-    const auto decisions = backend.reclaim({}).value();
+    REQUIRE(backend.reclaim({}, {}));
+    const auto decisions = backend.reclaim({}, {}).value();
     for (const auto& decision : decisions)
       REQUIRE(!decision.is_orphan);
     if (backend.stat(kTarget)) {
@@ -204,7 +204,7 @@ std::vector<Operation> operations() {
        {Code::not_found}},
       {"gc",
        [](World& world) { world.make_remains(growable(Lifetime::process)); },
-       [](ShmBackend& backend) { return drop(backend.reclaim({})); },
+       [](ShmBackend& backend) { return drop(backend.reclaim({}, {})); },
        {Code::not_found}},
       {"create in two files",
        [](World&) {},
@@ -229,7 +229,7 @@ std::vector<Operation> operations() {
        {Code::not_found}},
       {"gc of two files",
        [](World& world) { world.make_remains(in_two_files(Lifetime::process)); },
-       [](ShmBackend& backend) { return drop(backend.reclaim({})); },
+       [](ShmBackend& backend) { return drop(backend.reclaim({}, {})); },
        {Code::not_found}},
   };
 }
