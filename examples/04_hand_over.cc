@@ -37,7 +37,7 @@ strata::Result<void> run() {
   STRATA_ASSIGN(strata::Backend* const backend, catalog.backend("shm"));
   STRATA_ASSIGN(const strata::Segment segment,
                 backend->create_anonymous({.payload_bytes = strata::MiB(1)}));
-  STRATA_TRY(catalog.send(segment, sockets[0], os));
+  STRATA_TRY(catalog.send(segment, sockets[0], os, strata::Deadline::after_ms(10'000)));
   int status = 0;
   waitpid(child, &status, 0);
   STRATA_ASSIGN(const std::span<const std::byte> bytes, segment.host_bytes());

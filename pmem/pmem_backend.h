@@ -50,6 +50,9 @@ class PmemBackend final : public Backend {
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
   Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  // Never another version than the handle's: failed_precondition where that is not the current one.
+  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                const AttachOptions& options) override;
 
  private:
   // Of an attachment: a segment of lifetime `process` ends with the one that made it.

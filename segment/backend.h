@@ -75,6 +75,9 @@ class Backend {
 
   // Anonymous segments: no name, handed over by descriptor. Errors: unsupported.
   virtual Result<Segment> create_anonymous(const CreateOptions& options);
+  // Attaches what a decoded handle means, with the descriptors that rode along; what it leads to
+  // is compared with it (segment/handle_check.h). Errors: as attach; failed_precondition where the
+  // handle is stale; unsupported.
   virtual Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                         const AttachOptions& options);
 };

@@ -27,9 +27,15 @@ class Catalog {
   Result<Backend*> backend(std::string_view scheme);
   const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
 
-  // Hands a segment to the process at the other end of a connected UNIX socket, which must run
-  // as the same user (or root).
-  Result<void> send(const Segment& segment, int socket, Os& os);
+  // Hands a segment to the process at the other end of a connected UNIX socket (SOCK_STREAM or
+  // SOCK_SEQPACKET), which must run as the same user, or as root. The deadline holds for every
+  // byte. After a failure the socket may be in the middle of a handle: close it.
+  // Errors: timed_out, with how many bytes went; failed_precondition where the peer has closed the
+  // socket; permission_denied; not_found where the segment's pool has lost its name.
+  Result<void> send(const Segment& segment, int socket, Os& os, Deadline deadline);
+  // The other side of send(); `options` ask for no more than the sender grants.
+  // Errors: as send(); corrupt for what is no handle, or a part of one; unsupported for one of
+  // another version; as Backend::attach_handle.
   Result<Segment> receive(int socket, Os& os, const AttachOptions& options, Deadline deadline);
 
  private:

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "segment/handle_check.h"
 #include "segment/new_identity.h"
 #include "segment/segment_file.h"
 
@@ -82,6 +83,16 @@ Result<Segment> FakeBackend::attach(const SegmentUri& uri, const AttachOptions& 
     attached->mapping->set_hooks(detach_hooks(uri.name, attached->identity));
   }
   return Segment::adopt(uri, attached->identity, std::move(attached->mapping));
+}
+
+Result<Segment> FakeBackend::attach_handle(const Handle& handle, std::vector<Fd>,
+                                           const AttachOptions& options) {
+  auto segment = [&]() -> Result<Segment> {
+    STRATA_TRY(check_handle(handle, {.kind = SegmentKind::fake}, os_, options));
+    return attach_by_locator(*this, handle, options);
+  }();
+  if (!segment) return unexpected(segment.error().in("attach a handle"));
+  return segment;
 }
 
 Result<SegmentStat> FakeBackend::stat(const SegmentUri& uri) {

@@ -27,6 +27,8 @@ class FakeBackend final : public Backend {
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
   Result<std::vector<SegmentStat>> list(std::string_view container) override;
   Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override;
+  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                const AttachOptions& options) override;
 
  private:
   // Shared with mappings, whose end may remove a name after the backend is gone.

@@ -265,7 +265,15 @@ Result<Handle> Segment::handle() const {
   handle.exporter_pid_namespace = self.pid_namespace;
   handle.boot_id = self.boot_id;
   handle.descriptor_count = static_cast<std::uint32_t>(mapping_->descriptors().size());
-  handle.name = uri_.name;
+  if (uri_.name.empty()) return handle;  // the descriptors are the memory
+  SegmentUri locator = uri_;
+  if (!locator.container.empty()) {
+    // The receiver has another working directory.
+    auto path = mapping_->os().real_path(locator.container);
+    if (!path) return unexpected(path.error().in("hand over " + uri_.to_string()));
+    locator.container = std::move(*path);
+  }
+  handle.locator = locator.to_string();
   return handle;
 }
 

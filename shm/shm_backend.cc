@@ -9,6 +9,7 @@
 
 #include "numa/place.h"
 #include "numa/sysfs.h"
+#include "segment/handle_check.h"
 #include "segment/new_identity.h"
 #include "segment/segment_file.h"
 #include "shm/huge_payload.h"
@@ -277,42 +278,43 @@ Result<Segment> ShmBackend::attach(const SegmentUri& uri, const AttachOptions& o
   }
 }
 
+Result<Segment> ShmBackend::attach_descriptors(const Handle& handle,
+                                               const std::vector<Fd>& descriptors,
+                                               const AttachOptions& options) {
+  if (descriptors.empty()) return fail(Code::corrupt, "its memory did not come along");
+  const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
+  const auto open_own = [&](const Fd& sent) -> Result<Fd> {
+    // The sender's locks belong to the descriptor it sent: take one of our own.
+    return os_.reopen(sent.get(), open_flags);
+  };
+  STRATA_ASSIGN(Fd header, open_own(descriptors[0]));
+  const auto open_payload = [&](const IdentityBlock&, uid_t, int) -> Result<Fd> {
+    if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
+    return open_own(descriptors[1]);
+  };
+  STRATA_ASSIGN(auto attached,
+                FileMapping::attach(os_, std::move(header), open_payload,
+                                    {.uri = {"shm", {}, {}},
+                                     .access = options.access,
+                                     .deadline = Deadline::after_ms(options.timeout_ms)}));
+  attached.mapping->set_anonymous();
+  set_growth_hook(*attached.mapping, attached.identity, {});
+  FileMapping& mapping = *attached.mapping;
+  STRATA_ASSIGN(Segment segment,
+                Segment::adopt({"shm", {}, {}}, attached.identity, std::move(attached.mapping)));
+  STRATA_TRY(check_led_to(handle, segment));
+  if (options.populate) populate(os_, mapping);
+  return segment;
+}
+
 Result<Segment> ShmBackend::attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                           const AttachOptions& options) {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in("attach a handle"));
-  };
-  if (handle.boot_id != os_.identity().boot_id) {
-    return context(Status(Code::failed_precondition, "it is from another machine or boot"));
-  }
-  if (handle.access == Access::read_only && options.access == Access::read_write) {
-    return context(Status(Code::permission_denied, "it grants reading only"));
-  }
   auto segment = [&]() -> Result<Segment> {
-    if (!handle.name.empty()) return attach({"shm", {}, handle.name}, options);
-    if (descriptors.empty()) return fail(Code::corrupt, "neither a name nor a descriptor");
-    const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
-    // The sender's locks belong to the descriptor it sent: take one of our own.
-    STRATA_ASSIGN(Fd header, os_.reopen(descriptors[0].get(), open_flags));
-    const auto open_payload = [&](const IdentityBlock&, uid_t, int) -> Result<Fd> {
-      if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
-      return os_.reopen(descriptors[1].get(), open_flags);
-    };
-    STRATA_ASSIGN(auto attached,
-                  FileMapping::attach(os_, std::move(header), open_payload,
-                                      {.uri = {"shm", {}, {}},
-                                       .access = options.access,
-                                       .deadline = Deadline::after_ms(options.timeout_ms)}));
-    attached.mapping->set_anonymous();
-    if (options.populate) populate(os_, *attached.mapping);
-    set_growth_hook(*attached.mapping, attached.identity, {});
-    return Segment::adopt({"shm", {}, {}}, attached.identity, std::move(attached.mapping));
+    STRATA_TRY(check_handle(handle, {.kind = SegmentKind::shm}, os_, options));
+    if (!handle.locator.empty()) return attach_by_locator(*this, handle, options);
+    return attach_descriptors(handle, descriptors, options);
   }();
-  if (!segment) return context(segment.error());
-  if (segment->identity().uuid != handle.uuid) {
-    return context(Status(Code::failed_precondition,
-                          fmt::format("{} is another segment by now", segment->uri().to_string())));
-  }
+  if (!segment) return unexpected(segment.error().in("attach a handle"));
   return segment;
 }
 

@@ -58,6 +58,9 @@ class ShmBackend final : public Backend {
   // Completes a segment whose files exist: maps, places and publishes it.
   Result<Segment> finish(SegmentUri uri, const IdentityBlock& identity, SegmentFiles files,
                          const CreateOptions& options);
+  // Attaches memory that has no name, from the descriptors that came with its handle.
+  Result<Segment> attach_descriptors(const Handle& handle, const std::vector<Fd>& descriptors,
+                                     const AttachOptions& options);
   Result<void> remove_if(const SegmentUri& uri, const RemoveOptions& options,
                          const std::function<bool(const SegmentStat&)>& is_meant);
   // Removes what this process made and could not finish, and nothing else of that name.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -409,25 +410,54 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
 }
 
 TEST_CASE_METHOD(Suite, "a_handle_takes_a_segment_to_another_process_over_a_socket") {
-  Segment made = create(10'000);
+  const std::string longest(kMaxNameBytes, 'n');
+  Segment made =
+      backend.create(uri(longest), {.payload_bytes = 10'000, .placement = {}, .job_id = {}})
+          .value();
   fill(made.writable_bytes().value(), 5);
+  const int type = GENERATE(SOCK_STREAM, SOCK_SEQPACKET);
   int pair[2];
-  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  REQUIRE(socketpair(AF_UNIX, type, 0, pair) == 0);
   const Fd left(pair[0]), right(pair[1]);
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<Borrowed>(backend));
   Catalog catalog(std::move(backends));
-  if (made.uri().name.empty() || made.uri().container.empty()) {
-    REQUIRE(catalog.send(made, left.get(), fixture->os()));
-    const int status = test::in_child([&] {
-      auto received = catalog.receive(right.get(), fixture->os(), {}, Deadline::after_ms(60'000));
-      if (!received) _exit(1);
-      if (!holds(received->host_bytes().value(), 5)) _exit(2);
-      fill(received->writable_bytes().value(), 6);
-    });
-    CHECK(status == 0);
-    CHECK(holds(made.host_bytes().value(), 6));
-  }
+  const auto deadline = [] { return Deadline::after_ms(60'000); };
+  const auto sent = catalog.send(made, left.get(), fixture->os(), deadline());
+  if (!sent) FAIL(sent.error().to_string());
+  const int status = test::in_child([&] {
+    auto received = catalog.receive(right.get(), fixture->os(), {}, deadline());
+    if (!received) {
+      std::fprintf(stderr, "%s\n", received.error().to_string().c_str());
+      return 1;
+    }
+    if (received->uri().name != made.uri().name) return 2;
+    if (!holds(received->host_bytes().value(), 5)) return 3;
+    fill(received->writable_bytes().value(), 6);
+    return 0;
+  });
+  CHECK(status == 0);
+  CHECK(holds(made.host_bytes().value(), 6));
+}
+
+TEST_CASE_METHOD(Suite, "a_handle_grants_no_more_than_its_sender_has") {
+  const Segment made = create(10'000);
+  const Segment reading = attach(Access::read_only);
+  Handle handle = reading.handle().value();
+  const auto descriptors = [&] {
+    std::vector<Fd> copies;
+    for (const int fd : reading.descriptors())
+      copies.push_back(fixture->os().dup(fd).value());
+    return copies;
+  };
+  const auto refused = backend.attach_handle(handle, descriptors(), {});
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::permission_denied);
+  CHECK(backend.attach_handle(handle, descriptors(), {.access = Access::read_only}));
+  handle.uuid[0] ^= 1;
+  const auto other = backend.attach_handle(handle, descriptors(), {.access = Access::read_only});
+  REQUIRE(!other);
+  CHECK(other.error().code() == Code::failed_precondition);
 }
 
 TEST_CASE_METHOD(Suite, "two_attachments_are_two_participants") {
