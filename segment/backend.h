@@ -77,7 +77,7 @@ class Backend {
   virtual Result<Segment> create_anonymous(const CreateOptions& options);
   // Attaches what a decoded handle means, with the descriptors that rode along; what it leads to
   // is compared with it (segment/handle_check.h). Errors: as attach; failed_precondition where the
-  // handle is stale; unsupported.
+  // handle is stale, or its memory could be taken away by the sender; unsupported.
   virtual Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                         const AttachOptions& options);
 };

@@ -49,6 +49,17 @@ Result<void> write_header(Os& os, int fd, const IdentityBlock& identity,
   return {};
 }
 
+// Whoever holds a descriptor of a memfd could make the file shorter, and the next touch of what is
+// gone would kill this process (SIGBUS). The seal keeps everybody from it, and allows growth.
+Result<void> check_cannot_shrink(Os& os, int fd) {
+  const auto seals = os.get_seals(fd);
+  if (seals && (*seals & F_SEAL_SHRINK) != 0) return {};
+  return fail(
+      Code::failed_precondition,
+      "its memory is not sealed against shrinking (F_SEAL_SHRINK), so that its sender could "
+      "take it away while it is in use; create_anonymous() seals what it makes");
+}
+
 // Faults in all that exists, with 2 MiB pages where they are to be had. Best effort: the
 // segment is whole without it.
 void populate(Os& os, FileMapping& mapping) {
@@ -225,6 +236,7 @@ Result<Segment> ShmBackend::create_anonymous(const CreateOptions& options) {
     SegmentFiles files;
     STRATA_ASSIGN(files.header, os_.memfd_create("strata", MFD_ALLOW_SEALING));
     STRATA_TRY(write_header(os_, files.header.get(), *identity, options));
+    STRATA_TRY(os_.add_seals(files.header.get(), F_SEAL_SHRINK));
     STRATA_TRY(lock_as_creator(os_, files.header.get()));
     if (identity->payload_is_apart) {
       const unsigned size_flag = identity->page_bytes == GiB(1) ? MFD_HUGE_1GB : MFD_HUGE_2MB;
@@ -232,6 +244,7 @@ Result<Segment> ShmBackend::create_anonymous(const CreateOptions& options) {
                                                     MFD_ALLOW_SEALING | MFD_HUGETLB | size_flag));
       STRATA_TRY(os_.ftruncate(files.payload.get(),
                                align_up(options.payload_bytes, identity->page_bytes)));
+      STRATA_TRY(os_.add_seals(files.payload.get(), F_SEAL_SHRINK));
     }
     return finish({"shm", {}, {}}, *identity, std::move(files), options);
   }();
@@ -284,6 +297,7 @@ Result<Segment> ShmBackend::attach_descriptors(const Handle& handle,
   if (descriptors.empty()) return fail(Code::corrupt, "its memory did not come along");
   const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
   const auto open_own = [&](const Fd& sent) -> Result<Fd> {
+    STRATA_TRY(check_cannot_shrink(os_, sent.get()));
     // The sender's locks belong to the descriptor it sent: take one of our own.
     return os_.reopen(sent.get(), open_flags);
   };

@@ -1,18 +1,22 @@
-// Handles of "shm:" memory.
+// Handles of "shm:" memory, and what a sender can do to memory that it hands over.
 
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <functional>
 
 #include "segment/catalog.h"
+#include "segment/new_identity.h"
 #include "shm/shm_backend.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"
 
 using namespace strata;
+using Catch::Matchers::Contains;
 
 namespace {
 
@@ -59,6 +63,28 @@ struct Fixture {
     if (attached) FAIL("it was attached");
     INFO(attached.error().to_string());
     return attached.error().code();
+  }
+
+  // A memfd that is an anonymous segment in every byte, of a size and with seals of the sender's
+  // choice, and the handle that fits.
+  Sent forge(std::uint64_t file_bytes, unsigned seals) {
+    CreateOptions options;
+    options.payload_bytes = MiB(1);
+    const IdentityBlock identity = make_identity(os, SegmentKind::shm, {}, options).value();
+    Sent sent;
+    sent.descriptors.push_back(os.memfd_create("forged", MFD_ALLOW_SEALING).value());
+    const int fd = sent.descriptors[0].get();
+    REQUIRE(os.ftruncate(fd, MiB(2)));
+    REQUIRE(os.pwrite(fd, make_header_page(identity, SegmentState::ready), 0));
+    REQUIRE(os.ftruncate(fd, file_bytes));
+    if (seals != 0) REQUIRE(os.add_seals(fd, seals));
+    sent.handle.uuid = identity.uuid;
+    sent.handle.payload_offset_bytes = identity.payload_offset_bytes;
+    sent.handle.payload_bytes = sent.handle.max_bytes = MiB(1);
+    sent.handle.generation = 1;
+    sent.handle.boot_id = os.identity().boot_id;
+    sent.handle.descriptor_count = 1;
+    return sent;
   }
 
   // What receive() makes of what another process sends.
@@ -134,6 +160,56 @@ TEST_CASE_METHOD(Fixture, "a_handle_of_another_boot_or_of_no_memory_here_is_refu
   Handle served = made.handle().value();
   served.locator = "socket:/run/strata.sock";
   CHECK(refusal(served, {}) == Code::unsupported);
+}
+
+TEST_CASE_METHOD(Fixture, "memory_without_a_name_cannot_be_shrunk_and_still_grows") {
+  Segment made = create_anonymous(MiB(4));
+  const int fd = made.descriptors().front();
+  const auto shrunk = os.ftruncate(fd, kHeaderBytes);
+  REQUIRE(!shrunk);
+  CHECK(shrunk.error().code() == Code::permission_denied);
+  Segment other = backend.attach_handle(made.handle().value(), copies_of(made), {}).value();
+  REQUIRE(made.grow(MiB(3)));
+  CHECK(other.refresh().value() == MiB(3));
+  CHECK(other.host_bytes().value().back() == std::byte{0});
+  CHECK(os.ftruncate(fd, MiB(1)).error().code() == Code::permission_denied);
+}
+
+TEST_CASE_METHOD(Fixture, "memory_that_its_sender_could_shrink_is_refused_with_the_reason") {
+  const auto sealed = receive_from_process([&] { return forge(MiB(2), F_SEAL_SHRINK); });
+  if (!sealed) FAIL(sealed.error().to_string());
+  const auto open = receive_from_process([&] { return forge(MiB(2), 0); });
+  REQUIRE(!open);
+  CHECK(open.error().code() == Code::failed_precondition);
+  CHECK_THAT(open.error().message(), Contains("shrinking"));
+  // Nor by adding the other seals.
+  const auto grown = receive_from_process([&] { return forge(MiB(2), F_SEAL_GROW); });
+  REQUIRE(!grown);
+  CHECK(grown.error().code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(Fixture, "memory_that_was_shrunk_before_it_was_sealed_is_refused") {
+  for (const std::uint64_t bytes : {std::uint64_t{0}, kHeaderBytes, KiB(512)}) {
+    const auto received = receive_from_process([&] { return forge(bytes, F_SEAL_SHRINK); });
+    INFO(bytes);
+    REQUIRE(!received);
+    CHECK(received.error().code() == Code::corrupt);
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "descriptors_of_files_pipes_and_devices_are_refused_without_waiting") {
+  const Sent sent = forge(MiB(2), F_SEAL_SHRINK);
+  const std::string fifo = directory / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  const std::string file = directory / "file";
+  REQUIRE(os.open(file, O_CREAT | O_RDWR, 0600));
+  for (const std::string& path : {fifo, file, std::string("/dev/zero"), directory.path()}) {
+    INFO(path);
+    std::vector<Fd> descriptors;
+    const int flags = path == directory.path() ? O_RDONLY : O_RDWR;
+    descriptors.push_back(os.open(path, flags).value());
+    CHECK(refusal(sent.handle, std::move(descriptors)) == Code::failed_precondition);
+  }
 }
 
 TEST_CASE_METHOD(Fixture, "a_sealed_segment_without_a_name_is_handed_over_read_only") {
