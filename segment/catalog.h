@@ -33,7 +33,8 @@ class Catalog {
   // Errors: timed_out, with how many bytes went; failed_precondition where the peer has closed the
   // socket; permission_denied; not_found where the segment's pool has lost its name.
   Result<void> send(const Segment& segment, int socket, Os& os, Deadline deadline);
-  // The other side of send(); `options` ask for no more than the sender grants.
+  // The other side of send(). `options` ask for no more than the sender grants, and their timeout
+  // ends with the deadline.
   // Errors: as send(); corrupt for what is no handle, or a part of one; unsupported for one of
   // another version; as Backend::attach_handle.
   Result<Segment> receive(int socket, Os& os, const AttachOptions& options, Deadline deadline);
