@@ -1,16 +1,13 @@
 // The contract of Backend and Segment, run over every backend and every fake.
 
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <thread>
 
-#include "segment/catalog.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
@@ -19,36 +16,6 @@
 using namespace strata;
 
 namespace {
-
-// A lender of the fixture's backend to a Catalog, which wants to own what it is given.
-class Borrowed final : public Backend {
- public:
-  explicit Borrowed(Backend& backend) : backend_(backend) {}
-  std::string_view scheme() const override { return backend_.scheme(); }
-  Result<Segment> create(const SegmentUri& uri, const CreateOptions& options) override {
-    return backend_.create(uri, options);
-  }
-  Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options) override {
-    return backend_.attach(uri, options);
-  }
-  Result<SegmentStat> stat(const SegmentUri& uri) override { return backend_.stat(uri); }
-  Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override {
-    return backend_.remove(uri, options);
-  }
-  Result<std::vector<SegmentStat>> list(std::string_view container) override {
-    return backend_.list(container);
-  }
-  Result<std::vector<ReclaimDecision>> reclaim(const ReclaimOptions& options) override {
-    return backend_.reclaim(options);
-  }
-  Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                const AttachOptions& options) override {
-    return backend_.attach_handle(handle, std::move(descriptors), options);
-  }
-
- private:
-  Backend& backend_;
-};
 
 struct Suite {
   std::unique_ptr<BackendFixture> fixture = make_fixture();
@@ -407,57 +374,6 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
   CHECK(reclaimed({}).empty());
   CHECK(backend.stat(uri("kept")));
   CHECK(backend.stat(uri()));
-}
-
-TEST_CASE_METHOD(Suite, "a_handle_takes_a_segment_to_another_process_over_a_socket") {
-  const std::string longest(kMaxNameBytes, 'n');
-  Segment made =
-      backend.create(uri(longest), {.payload_bytes = 10'000, .placement = {}, .job_id = {}})
-          .value();
-  fill(made.writable_bytes().value(), 5);
-  const int type = GENERATE(SOCK_STREAM, SOCK_SEQPACKET);
-  int pair[2];
-  REQUIRE(socketpair(AF_UNIX, type, 0, pair) == 0);
-  const Fd left(pair[0]), right(pair[1]);
-  std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(std::make_unique<Borrowed>(backend));
-  Catalog catalog(std::move(backends));
-  const auto deadline = [] { return Deadline::after_ms(60'000); };
-  const auto sent = catalog.send(made, left.get(), fixture->os(), deadline());
-  if (!sent) FAIL(sent.error().to_string());
-  const int status = test::in_child([&] {
-    auto received = catalog.receive(right.get(), fixture->os(), {}, deadline());
-    if (!received) {
-      std::fprintf(stderr, "%s\n", received.error().to_string().c_str());
-      return 1;
-    }
-    if (received->uri().name != made.uri().name) return 2;
-    if (!holds(received->host_bytes().value(), 5)) return 3;
-    fill(received->writable_bytes().value(), 6);
-    return 0;
-  });
-  CHECK(status == 0);
-  CHECK(holds(made.host_bytes().value(), 6));
-}
-
-TEST_CASE_METHOD(Suite, "a_handle_grants_no_more_than_its_sender_has") {
-  const Segment made = create(10'000);
-  const Segment reading = attach(Access::read_only);
-  Handle handle = reading.handle().value();
-  const auto descriptors = [&] {
-    std::vector<Fd> copies;
-    for (const int fd : reading.descriptors())
-      copies.push_back(fixture->os().dup(fd).value());
-    return copies;
-  };
-  const auto refused = backend.attach_handle(handle, descriptors(), {});
-  REQUIRE(!refused);
-  CHECK(refused.error().code() == Code::permission_denied);
-  CHECK(backend.attach_handle(handle, descriptors(), {.access = Access::read_only}));
-  handle.uuid[0] ^= 1;
-  const auto other = backend.attach_handle(handle, descriptors(), {.access = Access::read_only});
-  REQUIRE(!other);
-  CHECK(other.error().code() == Code::failed_precondition);
 }
 
 TEST_CASE_METHOD(Suite, "two_attachments_are_two_participants") {
