@@ -20,6 +20,25 @@ using strata::test::TempDir;
 
 namespace {
 
+// The real kernel, in which something happens before the n-th open().
+class MeddlingOs final : public Os {
+ public:
+  void before_open(int n, std::function<void()> meddle) {
+    left_ = n;
+    meddle_ = std::move(meddle);
+  }
+
+ protected:
+  int before(const char* call) override {
+    if (std::string_view(call) == "open" && left_ > 0 && --left_ == 0) meddle_();
+    return 0;
+  }
+
+ private:
+  int left_ = 0;
+  std::function<void()> meddle_;
+};
+
 struct HandOver {
   RealOs os;
   TempDir dir;
@@ -94,6 +113,33 @@ TEST_CASE_METHOD(HandOver, "an_old_version_is_refused_and_never_replaced_by_the_
   const Segment old = backend.attach_version(uri(), 1, {.access = Access::read_only}).value();
   REQUIRE(old.host_bytes().value()[0] == std::byte{1});
   CHECK(refusal(old.handle().value()).code() == Code::failed_precondition);
+}
+
+TEST_CASE_METHOD(HandOver, "a_version_that_is_published_meanwhile_is_not_taken_for_the_one_sent") {
+  MeddlingOs meddling;
+  PmemBackend receiver(meddling);
+  int refused = 0;
+  bool has_meddled = true;
+  for (int n = 1; has_meddled; ++n) {  // before each open() in turn, until there is none
+    const auto sent = static_cast<std::byte>(2 * n);
+    publish(sent);
+    const Handle handle =
+        backend.attach(uri(), {.access = Access::read_only}).value().handle().value();
+    has_meddled = false;
+    meddling.before_open(n, [&] {
+      has_meddled = true;
+      publish(static_cast<std::byte>(2 * n + 1));
+    });
+    const auto received = receiver.attach_handle(handle, {}, {.access = Access::read_only});
+    if (received) {
+      CHECK(received->host_bytes().value()[0] == sent);
+    } else {
+      INFO(received.error().to_string());
+      CHECK(received.error().code() == Code::failed_precondition);
+      ++refused;
+    }
+  }
+  CHECK(refused == 2);  // before it is found, and between that and attaching
 }
 
 TEST_CASE_METHOD(HandOver, "a_segment_that_was_made_anew_is_another_one") {
