@@ -24,7 +24,7 @@ Catalog open_catalog(const CatalogOptions& options) {
 }
 
 Catalog make_catalog(Os& os, const CatalogOptions& options) {
-  return Catalog(make_backends(os, options));
+  return Catalog(make_backends(os, options), os);
 }
 
 }  // namespace strata

@@ -11,10 +11,9 @@
 namespace {
 
 strata::Result<void> answer(int socket) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   STRATA_ASSIGN(strata::Segment segment,
-                catalog.receive(socket, os, {.access = strata::Access::read_write},
+                catalog.receive(socket, {.access = strata::Access::read_write},
                                 strata::Deadline::after_ms(10'000)));
   STRATA_ASSIGN(const std::span<std::byte> bytes, segment.writable_bytes());
   bytes[0] = std::byte{42};
@@ -22,8 +21,7 @@ strata::Result<void> answer(int socket) {
 }
 
 strata::Result<void> run() {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   std::array<int, 2> sockets{};
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets.data()) != 0)
     return strata::fail(strata::Code::internal, "no sockets");
@@ -34,10 +32,9 @@ strata::Result<void> run() {
   }
   close(sockets[1]);
 
-  STRATA_ASSIGN(strata::Backend* const backend, catalog.backend("shm"));
   STRATA_ASSIGN(const strata::Segment segment,
-                backend->create_anonymous({.payload_bytes = strata::MiB(1)}));
-  STRATA_TRY(catalog.send(segment, sockets[0], os));
+                catalog.create_anonymous({.payload_bytes = strata::MiB(1)}));
+  STRATA_TRY(catalog.send(segment, sockets[0], strata::Deadline::after_ms(10'000)));
   int status = 0;
   waitpid(child, &status, 0);
   STRATA_ASSIGN(const std::span<const std::byte> bytes, segment.host_bytes());

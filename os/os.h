@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "os/deadline.h"
 #include "os/fd.h"
 #include "os/process_identity.h"
 
@@ -70,9 +71,12 @@ struct PeerCredentials {
   gid_t gid;
 };
 
+inline constexpr std::size_t kMaxMessageFds = 8;  // that one message may carry
+
 struct ReceivedMessage {
-  std::size_t bytes = 0;
+  std::size_t bytes = 0;  // 0: the peer has closed its end
   std::vector<Fd> fds;
+  bool is_cut = false;  // the packet was longer than what it was read into; its rest is gone
 };
 
 class Os {
@@ -181,13 +185,23 @@ class Os {
   Result<bool> try_lock_file(int fd, LockKind kind);
   Result<void> unlock_file(int fd);
 
-  // UNIX stream sockets: descriptors travel with the bytes (SCM_RIGHTS).
+  // UNIX sockets: descriptors travel with the bytes (SCM_RIGHTS).
   Result<Fd> listen_unix(const std::string& path, mode_t mode);
   Result<Fd> accept(int fd);
   Result<Fd> connect_unix(const std::string& path);
-  Result<bool> wait_readable(int fd, std::uint64_t timeout_ms);  // false: timed out
+  Result<int> socket_type(int fd);  // SOCK_STREAM, SOCK_SEQPACKET, …
   Result<PeerCredentials> peer_credentials(int fd);
-  Result<void> send_message(int fd, std::span<const std::byte> bytes, std::span<const int> fds);
+  // Until there is something to read (also an end or an error), or room to write; signals do not
+  // cut it short. False: the deadline passed.
+  Result<bool> wait_readable(int fd, Deadline deadline);
+  Result<bool> wait_writable(int fd, Deadline deadline);
+  // Sends what the socket takes now, at least one byte, and says how many; `fds` ride with the
+  // first. Never waits, never raises SIGPIPE. Errors: not_ready where it takes none now.
+  Result<std::size_t> send_message(int fd, std::span<const std::byte> bytes,
+                                   std::span<const int> fds);
+  // What is there now, up to the size of `into`. Never waits. Errors: not_ready where nothing is;
+  // corrupt with more than `max_fds` descriptors; exhausted where this process could not take
+  // them. Those that came are closed then.
   Result<ReceivedMessage> receive_message(int fd, std::span<std::byte> into, std::size_t max_fds);
 
   // Processes.
@@ -205,6 +219,8 @@ class Os {
   virtual std::string text_path(const std::string& path) { return path; }
 
  private:
+  Result<bool> wait_for(int fd, short events, Deadline deadline);
+
   std::mutex identity_mutex_;
   ProcessIdentity identity_;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <ctime>
 
 #include "os/os.h"
 #include "os/os_internal.h"
@@ -13,7 +14,10 @@
 namespace strata {
 namespace {
 
-constexpr std::size_t kMaxFds = 8;  // of one message
+// Room for more descriptors than a message may carry, and for what else the receiver's own socket
+// options add to it (SO_PASSCRED): too many are then counted, and not merely cut off.
+constexpr std::size_t kControlBytes = 256;
+constexpr std::uint64_t kLongestPollNs = 3'600'000'000'000;  // one hour, then it looks again
 
 // Paths, not abstract names: those are scoped to a network namespace.
 Result<sockaddr_un> unix_address(const std::string& path) {
@@ -25,6 +29,25 @@ Result<sockaddr_un> unix_address(const std::string& path) {
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;
+}
+
+timespec timespec_of(std::uint64_t ns) {
+  return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+}
+
+// Takes ownership of every descriptor in the message: one that was left would be lost for ever.
+std::vector<Fd> take_descriptors(msghdr& message) {
+  std::vector<Fd> fds;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+      fds.emplace_back(fd);
+    }
+  }
+  return fds;
 }
 
 }  // namespace
@@ -55,11 +78,30 @@ Result<Fd> Os::connect_unix(const std::string& path) {
   return fd;
 }
 
-Result<bool> Os::wait_readable(int fd, std::uint64_t timeout_ms) {
-  pollfd entry{fd, POLLIN, 0};
-  const int capped_ms = static_cast<int>(std::min<std::uint64_t>(timeout_ms, 1u << 30));
-  STRATA_OS_CALL(ready, "poll", "poll", ::poll(&entry, 1, capped_ms));
-  return ready > 0;
+Result<bool> Os::wait_for(int fd, short events, Deadline deadline) {
+  while (true) {
+    if (const int injected = before("poll")) return unexpected(status_from_errno(injected, "poll"));
+    pollfd entry{fd, events, 0};
+    const timespec left = timespec_of(std::min(deadline.remaining_ns(), kLongestPollNs));
+    const int ready = ::ppoll(&entry, 1, &left, nullptr);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return unexpected(failed_call(errno, "poll"));
+    if (deadline.expired()) return false;
+  }
+}
+
+Result<bool> Os::wait_readable(int fd, Deadline deadline) { return wait_for(fd, POLLIN, deadline); }
+
+Result<bool> Os::wait_writable(int fd, Deadline deadline) {
+  return wait_for(fd, POLLOUT, deadline);
+}
+
+Result<int> Os::socket_type(int fd) {
+  int type = 0;
+  socklen_t bytes = sizeof type;
+  STRATA_OS_CALL(rc, "socket_type", "socket type",
+                 ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes));
+  return type;
 }
 
 Result<PeerCredentials> Os::peer_credentials(int fd) {
@@ -70,10 +112,12 @@ Result<PeerCredentials> Os::peer_credentials(int fd) {
   return PeerCredentials{peer.pid, peer.uid, peer.gid};
 }
 
-Result<void> Os::send_message(int fd, std::span<const std::byte> bytes, std::span<const int> fds) {
-  if (fds.size() > kMaxFds) return fail(Code::invalid_argument, "send: too many descriptors");
+Result<std::size_t> Os::send_message(int fd, std::span<const std::byte> bytes,
+                                     std::span<const int> fds) {
+  if (fds.size() > kMaxMessageFds)
+    return fail(Code::invalid_argument, "send: too many descriptors");
   iovec data{const_cast<std::byte*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFds * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxMessageFds * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -86,37 +130,33 @@ Result<void> Os::send_message(int fd, std::span<const std::byte> bytes, std::spa
     rights->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
   }
-  STRATA_OS_CALL(sent, "sendmsg", "send", ::sendmsg(fd, &message, MSG_NOSIGNAL));
-  if (static_cast<std::size_t>(sent) != bytes.size()) return fail(Code::internal, "short send");
-  return {};
+  STRATA_OS_CALL(sent, "sendmsg", "send", ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+  return static_cast<std::size_t>(sent);
 }
 
 Result<ReceivedMessage> Os::receive_message(int fd, std::span<std::byte> into,
                                             std::size_t max_fds) {
-  if (max_fds > kMaxFds) return fail(Code::invalid_argument, "receive: too many descriptors");
+  if (max_fds > kMaxMessageFds) {
+    return fail(Code::invalid_argument, "receive: too many descriptors");
+  }
   iovec data{into.data(), into.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFds * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, kControlBytes> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
   STRATA_OS_CALL(bytes, "recvmsg", "receive",
-                 ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL));
-  ReceivedMessage received;
-  received.bytes = static_cast<std::size_t>(bytes);
-  // Take ownership of every descriptor first: one dropped here would be leaked for ever.
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int received_fd = -1;
-      std::memcpy(&received_fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      received.fds.emplace_back(received_fd);
-    }
-  }
-  if (received.fds.size() > max_fds || (message.msg_flags & MSG_CTRUNC)) {
+                 ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
+  ReceivedMessage received{static_cast<std::size_t>(bytes), take_descriptors(message),
+                           (message.msg_flags & MSG_TRUNC) != 0};
+  if (received.fds.size() > max_fds) {
     return fail(Code::corrupt, "receive: more descriptors than the protocol allows");
+  }
+  if (message.msg_flags & MSG_CTRUNC) {
+    return fail(Code::exhausted,
+                "receive: descriptors were lost on the way: this process may have no more open "
+                "files (ulimit -n)");
   }
   return received;
 }

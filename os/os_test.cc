@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,6 +175,58 @@ TEST_CASE("descriptors_travel_over_a_socket_and_surplus_ones_are_refused") {
   const auto refused = os.receive_message(right.get(), into, 1);
   REQUIRE(!refused);
   CHECK(refused.error().code() == Code::corrupt);
+  CHECK(os.receive_message(right.get(), into, 1).error().code() == Code::not_ready);
+}
+
+TEST_CASE("a_packet_that_is_too_long_is_said_to_be_cut_and_a_stream_never_is") {
+  RealOs os;
+  const bool is_packet = GENERATE(true, false);
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, is_packet ? SOCK_SEQPACKET : SOCK_STREAM, 0, pair) == 0);
+  const Fd left(pair[0]), right(pair[1]);
+  CHECK(os.socket_type(left.get()).value() == (is_packet ? SOCK_SEQPACKET : SOCK_STREAM));
+  const std::byte payload[8] = {};
+  REQUIRE(os.send_message(left.get(), payload, {}).value() == 8);
+  std::byte into[4];
+  const auto received = os.receive_message(right.get(), into, 0);
+  REQUIRE(received);
+  CHECK(received->bytes == 4);
+  CHECK(received->is_cut == is_packet);
+}
+
+TEST_CASE("a_wait_for_a_socket_ends_at_its_deadline_whatever_signals_come") {
+  RealOs os;
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const Fd left(pair[0]), right(pair[1]);
+  struct sigaction quiet = {}, before = {};
+  quiet.sa_handler = [](int) {};
+  REQUIRE(sigaction(SIGALRM, &quiet, &before) == 0);
+  const itimerval often{{0, 1000}, {0, 1000}}, never{};
+  REQUIRE(setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  const auto readable = os.wait_readable(right.get(), Deadline::after_ms(30));
+  const std::vector<std::byte> much(KiB(64));
+  while (os.send_message(left.get(), much, {})) {
+  }
+  const auto writable = os.wait_writable(left.get(), Deadline::after_ms(30));
+  REQUIRE(setitimer(ITIMER_REAL, &never, nullptr) == 0);
+  REQUIRE(sigaction(SIGALRM, &before, nullptr) == 0);
+  CHECK(readable.value() == false);
+  CHECK(writable.value() == false);
+  CHECK(os.wait_readable(right.get(), Deadline::after_ms(60'000)).value());
+}
+
+TEST_CASE("sending_to_a_peer_that_is_gone_fails_and_raises_no_signal") {
+  RealOs os;
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const Fd left(pair[0]);
+  ::close(pair[1]);
+  const std::byte payload[4] = {};
+  CHECK(os.send_message(left.get(), payload, {}).error().sys_errno() == EPIPE);
+  CHECK(os.wait_readable(left.get(), Deadline::after_ms(60'000)).value());
+  std::byte into[4];
+  CHECK(os.receive_message(left.get(), into, 0).value().bytes == 0);
 }
 
 TEST_CASE("calls_beneath_a_directory_follow_no_link_and_replace_nothing") {

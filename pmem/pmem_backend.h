@@ -63,6 +63,9 @@ class PmemBackend final : public Backend {
   Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) override {
     return attach_one(uri, 0, options);
   }
+  // Never another version than the handle's: failed_precondition where that is not the current one.
+  Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                   const AttachOptions& options) override;
 
  private:
   // Of an attachment: a segment of lifetime `process` ends with the one that made it.

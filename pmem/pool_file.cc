@@ -163,7 +163,9 @@ Result<PoolFile> PoolFile::open(Os& os, const std::string& path, Access access) 
   PoolFile file;
   file.os = &os;
   file.path = path;
-  STRATA_ASSIGN(file.fd, os.open(path, access == Access::read_only ? O_RDONLY : O_RDWR));
+  // The path may have come from another process: a FIFO there must not make the open itself wait.
+  const int flags = (access == Access::read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
+  STRATA_ASSIGN(file.fd, os.open(path, flags));
   STRATA_ASSIGN(const auto facts, os.fstat(file.fd.get()));
   if (!S_ISREG(facts.st_mode)) return fail(Code::invalid_argument, path + ": is not a file");
   file.file_bytes = static_cast<std::uint64_t>(facts.st_size);

@@ -63,12 +63,8 @@ Result<Segment> Backend::do_create_anonymous(const CreateOptions&) {
   return fail(Code::unsupported, fmt::format("{}: has no anonymous segments", scheme()));
 }
 
-Result<Segment> Backend::do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
-                                          const AttachOptions& options) {
-  if (!descriptors.empty() || handle.name.empty()) {
-    return fail(Code::unsupported, fmt::format("{}: has no anonymous segments", scheme()));
-  }
-  return attach({std::string(scheme()), {}, handle.name}, options);
+Result<Segment> Backend::do_attach_handle(const Handle&, std::vector<Fd>, const AttachOptions&) {
+  return fail(Code::unsupported, fmt::format("{}: takes no handles", scheme()));
 }
 
 }  // namespace strata

@@ -49,6 +49,9 @@ class Backend {
   Result<Segment> attach(const SegmentUri& uri, const AttachOptions& options);
   // Anonymous segments: no name, handed over by descriptor.
   Result<Segment> create_anonymous(CreateOptions options);
+  // Attaches what a decoded handle means, with the descriptors that rode along; what it leads to
+  // is compared with it (segment/handle_check.h). Errors: as attach; failed_precondition where the
+  // handle is stale, or its memory could be taken away by the sender; unsupported.
   Result<Segment> attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                 const AttachOptions& options);
 
@@ -75,7 +78,6 @@ class Backend {
   virtual Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) = 0;
   virtual Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) = 0;
   virtual Result<Segment> do_create_anonymous(const CreateOptions& options);
-  // The handle has been checked; what it leads to is compared with it afterwards.
   virtual Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                            const AttachOptions& options);
   // What every attachment goes through on its way to the user.

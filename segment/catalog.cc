@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 
 namespace strata {
 
+Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, Os& os)
+    : Catalog(std::move(backends), std::shared_ptr<Os>(std::shared_ptr<void>(), &os)) {}
+
 Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, std::shared_ptr<Os> os)
-    : world_(std::make_shared<World>(std::move(os), std::move(backends))) {
+    : world_(std::make_shared<World>(os ? std::move(os) : std::make_shared<RealOs>(),
+                                     std::move(backends))) {
   for (const auto& backend : world_->backends)
     backend->set_world(world_);
 }
@@ -94,45 +97,6 @@ ReclaimReport Catalog::reclaim(const ReclaimOptions& options) {
     }
   }
   return report;
-}
-
-Result<void> Catalog::send(const Segment& segment, int socket, Os& os) {
-  STRATA_ASSIGN(const PeerCredentials peer, os.peer_credentials(socket));
-  const uid_t self = os.identity().uid;
-  if (peer.uid != self && peer.uid != 0) {
-    return fail(Code::permission_denied,
-                fmt::format("send {}: the peer (pid {}) runs as uid {}, not as {}",
-                            segment.uri().to_string(), peer.pid, peer.uid, self));
-  }
-  STRATA_ASSIGN(const Handle handle, segment.handle());
-  STRATA_ASSIGN(const auto bytes, encode(handle));
-  return os.send_message(socket, bytes, segment.descriptors());
-}
-
-Result<Segment> Catalog::receive(int socket, Os& os, const AttachOptions& options,
-                                 Deadline deadline) {
-  STRATA_ASSIGN(const PeerCredentials peer, os.peer_credentials(socket));
-  const uid_t self = os.identity().uid;
-  if (peer.uid != self && peer.uid != 0) {
-    return fail(Code::permission_denied,
-                fmt::format("receive a segment: the peer (pid {}) runs as uid {}, not as {}",
-                            peer.pid, peer.uid, self));
-  }
-  STRATA_ASSIGN(const bool readable, os.wait_readable(socket, deadline.remaining_ns() / 1'000'000));
-  if (!readable) return fail(Code::timed_out, "receive a segment: nothing came");
-  std::array<std::byte, kHandleBytes> bytes;
-  STRATA_ASSIGN(ReceivedMessage message, os.receive_message(socket, bytes, 2));
-  if (message.bytes != kHandleBytes) {
-    return fail(Code::corrupt,
-                fmt::format("receive a segment: {} bytes, then the end", message.bytes));
-  }
-  STRATA_ASSIGN(const Handle handle, decode(bytes));
-  if (handle.descriptor_count != message.fds.size()) {
-    return fail(Code::corrupt, fmt::format("receive a segment: {} descriptors announced, {} came",
-                                           handle.descriptor_count, message.fds.size()));
-  }
-  STRATA_ASSIGN(Backend* const to, backend(kind_name(handle.kind)));
-  return to->attach_handle(handle, std::move(message.fds), options);
 }
 
 }  // namespace strata

@@ -46,9 +46,11 @@ class Catalog {
   // Puts the first content into a segment that nobody else can see yet.
   using Fill = std::function<Result<void>(Segment&)>;
 
-  // `os` is the door to the kernel that the backends use, where the catalog owns it.
+  // `os` is the door to the kernel that the backends use; without one the catalog has its own.
   explicit Catalog(std::vector<std::unique_ptr<Backend>> backends,
                    std::shared_ptr<Os> os = nullptr);
+  // The same with one that the caller owns, which must outlive all that is attached.
+  Catalog(std::vector<std::unique_ptr<Backend>> backends, Os& os);
 
   Result<Segment> create(std::string_view uri, const CreateOptions& options);
   Result<Segment> attach(std::string_view uri, const AttachOptions& options = {});
@@ -75,10 +77,17 @@ class Catalog {
   Result<Backend*> backend(std::string_view scheme);
   const std::vector<std::unique_ptr<Backend>>& backends() const { return world_->backends; }
 
-  // Hands a segment to the process at the other end of a connected UNIX socket, which must run
-  // as the same user (or root).
-  Result<void> send(const Segment& segment, int socket, Os& os);
-  Result<Segment> receive(int socket, Os& os, const AttachOptions& options, Deadline deadline);
+  // Hands a segment to the process at the other end of a connected UNIX socket (SOCK_STREAM or
+  // SOCK_SEQPACKET), which must run as the same user, or as root. The deadline holds for every
+  // byte. After a failure the socket may be in the middle of a handle: close it.
+  // Errors: timed_out, with how many bytes went; failed_precondition where the peer has closed the
+  // socket; permission_denied; not_found where the segment's pool has lost its name.
+  Result<void> send(const Segment& segment, int socket, Deadline deadline);
+  // The other side of send(). `options` ask for no more than the sender grants, and their timeout
+  // ends with the deadline.
+  // Errors: as send(); corrupt for what is no handle, or a part of one; unsupported for one of
+  // another version; as Backend::attach_handle.
+  Result<Segment> receive(int socket, const AttachOptions& options, Deadline deadline);
 
  private:
   struct World {

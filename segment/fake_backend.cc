@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "segment/handle_check.h"
 #include "segment/new_identity.h"
 #include "segment/segment_file.h"
 
@@ -139,6 +140,12 @@ Result<Segment> FakeBackend::do_attach(const SegmentUri& uri, const AttachOption
     attached.on_detach = on_detach(uri.name, attached.identity);
   }
   return Segment::adopt(std::move(attached));
+}
+
+Result<Segment> FakeBackend::do_attach_handle(const Handle& handle, std::vector<Fd>,
+                                              const AttachOptions& options) {
+  STRATA_TRY(check_handle(handle, {.kind = SegmentKind::fake}, os_, options));
+  return attach_by_locator(*this, handle, options);
 }
 
 Result<SegmentStat> FakeBackend::stat(const SegmentUri& uri) {

@@ -41,6 +41,8 @@ class FakeBackend final : public Backend {
  protected:
   Result<Segment> do_create(const SegmentUri& uri, const CreateOptions& options) override;
   Result<Segment> do_attach(const SegmentUri& uri, const AttachOptions& options) override;
+  Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
+                                   const AttachOptions& options) override;
 
  private:
   // Shared with attachments, whose end may remove a name after the backend is gone.

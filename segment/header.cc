@@ -28,7 +28,7 @@ Result<void> check_bounds(const IdentityBlock& identity) {
   if (identity.header_bytes != kHeaderBytes) {
     return corrupt(fmt::format("is {} bytes, not {}", identity.header_bytes, kHeaderBytes));
   }
-  if (identity.kind < 1 || identity.kind > 4) return corrupt(fmt::format("kind {}", identity.kind));
+  if (!segment_kind(identity.kind)) return corrupt(fmt::format("kind {}", identity.kind));
   if (identity.lifetime < 1 || identity.lifetime > 4) {
     return corrupt(fmt::format("lifetime {}", identity.lifetime));
   }
@@ -67,6 +67,13 @@ std::string_view kind_name(SegmentKind kind) {
     case SegmentKind::fake: return "fake";
   }
   return "unknown";
+}
+
+std::optional<SegmentKind> segment_kind(std::uint64_t number) {
+  constexpr auto kFirst = static_cast<std::uint64_t>(SegmentKind::shm);
+  constexpr auto kLast = static_cast<std::uint64_t>(SegmentKind::fake);
+  if (number < kFirst || number > kLast) return std::nullopt;
+  return static_cast<SegmentKind>(number);
 }
 
 std::string_view state_name(SegmentState state) {

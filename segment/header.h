@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@ inline constexpr std::size_t kMaxReportedNodes = 64;
 
 enum class SegmentKind : std::uint32_t { shm = 1, pmem = 2, cuda = 3, fake = 4 };
 std::string_view kind_name(SegmentKind kind);
+// The kind behind a number that came from outside; none where no kind has it.
+std::optional<SegmentKind> segment_kind(std::uint64_t number);
 
 enum class SegmentState : std::uint32_t {
   blank = 0,

@@ -355,7 +355,15 @@ Result<Handle> Segment::handle() const {
   handle.exporter_pid_namespace = self.pid_namespace;
   handle.boot_id = self.boot_id;
   handle.descriptor_count = static_cast<std::uint32_t>(descriptors().size());
-  handle.name = uri().name;
+  if (uri().name.empty()) return handle;  // the descriptors are the memory
+  SegmentUri locator = uri();
+  if (!locator.container.empty()) {
+    // The receiver has another working directory.
+    auto path = attachment_->plane->os().real_path(locator.container);
+    if (!path) return unexpected(in_context("hand over", path.error()));
+    locator.container = std::move(*path);
+  }
+  handle.locator = locator.to_string();
   return handle;
 }
 

@@ -117,6 +117,7 @@ class Segment {
   std::atomic<std::uint64_t>& generation() const;
 
   // The handle that lets another process attach, and the descriptors that go with it.
+  // Errors: not_found where the pool that the segment is in has lost its name.
   Result<Handle> handle() const;
   std::vector<int> descriptors() const;
 

@@ -7,7 +7,6 @@
 #include <random>
 
 #include "segment/content_hash.h"
-#include "segment/handle.h"
 #include "segment/header.h"
 #include "segment/lease.h"
 #include "segment/new_identity.h"
@@ -136,27 +135,6 @@ TEST_CASE("signed_nonsense_is_refused_by_its_bounds") {
   CHECK(refuses([](IdentityBlock& i) { i.name.fill('a'); }));
   CHECK(refuses([](IdentityBlock& i) { i.job_id.fill('a'); }));
   CHECK(refuses([](IdentityBlock& i) { i.placement.fill('a'); }));
-}
-
-TEST_CASE("a_handle_survives_the_wire_and_every_bit_flip_of_it_is_refused") {
-  Handle handle;
-  handle.uuid = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
-  handle.payload_bytes = MiB(1);
-  handle.max_bytes = MiB(2);
-  handle.generation = 7;
-  handle.exporter_pid = 4711;
-  handle.descriptor_count = 1;
-  handle.name = "mesh";
-  const auto bytes = encode(handle).value();
-  CHECK(decode(bytes).value() == handle);
-  for (std::size_t bit = 0; bit < kHandleBytes * 8; ++bit) {
-    auto flipped = bytes;
-    flipped[bit / 8] ^= std::byte{1} << (bit % 8);
-    if (decode(flipped)) FAIL("bit " << bit << " went unnoticed");
-  }
-  CHECK(!decode(std::span(bytes).first(255)));
-  handle.name = std::string(64, 'a');
-  CHECK(encode(handle).error().code() == Code::unsupported);
 }
 
 TEST_CASE("an_offset_resolves_only_to_aligned_objects_wholly_inside") {

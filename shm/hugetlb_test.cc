@@ -81,3 +81,19 @@ TEST_CASE_METHOD(Pool, "committed_huge_pages_stay_when_others_take_the_rest") {
   CHECK(status == 0);
   CHECK((pool().on_demand_pages > 0 || !made->grow(3 * MiB(2))));
 }
+
+TEST_CASE_METHOD(Pool,
+                 "huge_pages_without_a_name_cannot_be_taken_back_by_shrinking_and_still_grow") {
+  NEEDS_PAGES(free_pages());
+  auto made = make(1, 2);
+  if (!made) FAIL(made.error().to_string());
+  REQUIRE(made->descriptors().size() == 2);
+  for (const int fd : made->descriptors()) {
+    CHECK(os.ftruncate(fd, 0).error().code() == Code::permission_denied);
+  }
+  CHECK(made->grow(2 * MiB(2)));
+  std::vector<Fd> sent;
+  for (const int fd : made->descriptors())
+    sent.push_back(os.dup(fd).value());
+  CHECK(backend.attach_handle(made->handle().value(), std::move(sent), {}));
+}

@@ -9,6 +9,7 @@
 
 #include "numa/place.h"
 #include "numa/sysfs.h"
+#include "segment/handle_check.h"
 #include "segment/new_identity.h"
 #include "shm/huge_payload.h"
 #include "shm/shm_placer.h"
@@ -47,6 +48,17 @@ Result<std::unique_ptr<HeaderPlane>> plane_of_new(Os& os, Fd file, const Identit
   auto plane = std::make_unique<HeaderPlane>(os, std::move(file), Access::read_write);
   STRATA_TRY(plane->lease_as_creator());
   return plane;
+}
+
+// Whoever holds a descriptor of a memfd could make the file shorter, and the next touch of what
+// is gone would kill this process (SIGBUS). The seal keeps everybody from it, and allows growth.
+Result<void> check_cannot_shrink(Os& os, int fd) {
+  const auto seals = os.get_seals(fd);
+  if (seals && (*seals & F_SEAL_SHRINK) != 0) return {};
+  return fail(
+      Code::failed_precondition,
+      "its memory is not sealed against shrinking (F_SEAL_SHRINK), so that its sender could "
+      "take it away while it is in use; create_anonymous() seals what it makes");
 }
 
 // Faults in all that exists, with 2 MiB pages where they are to be had. Best effort: the
@@ -193,12 +205,14 @@ Result<Segment> ShmBackend::do_create_anonymous(const CreateOptions& options) {
   STRATA_ASSIGN(const IdentityBlock identity, make_identity(os_, SegmentKind::shm, {}, options));
   STRATA_ASSIGN(Fd file, os_.memfd_create("strata", MFD_ALLOW_SEALING));
   STRATA_ASSIGN(auto plane, plane_of_new(os_, std::move(file), identity, options));
+  STRATA_TRY(os_.add_seals(plane->fd(), F_SEAL_SHRINK));
   Fd own_file;
   if (identity.payload_is_apart) {
     const unsigned size_flag = identity.page_bytes == GiB(1) ? MFD_HUGE_1GB : MFD_HUGE_2MB;
     STRATA_ASSIGN(own_file,
                   os_.memfd_create("strata-payload", MFD_ALLOW_SEALING | MFD_HUGETLB | size_flag));
     STRATA_TRY(os_.ftruncate(own_file.get(), align_up(options.payload_bytes, identity.page_bytes)));
+    STRATA_TRY(os_.add_seals(own_file.get(), F_SEAL_SHRINK));
   }
   return finish({"shm", {}, {}}, identity, std::move(plane), std::move(own_file), options);
 }
@@ -229,38 +243,38 @@ Result<Segment> ShmBackend::do_attach(const SegmentUri& uri, const AttachOptions
   }
 }
 
+Result<Segment> ShmBackend::attach_descriptors(const Handle& handle,
+                                               const std::vector<Fd>& descriptors,
+                                               const AttachOptions& options) {
+  if (descriptors.empty()) return fail(Code::corrupt, "its memory did not come along");
+  const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
+  const auto open_own = [&](const Fd& sent) -> Result<Fd> {
+    STRATA_TRY(check_cannot_shrink(os_, sent.get()));
+    // The sender's locks belong to the descriptor it sent: take one of our own.
+    return os_.reopen(sent.get(), open_flags);
+  };
+  STRATA_ASSIGN(Fd header, open_own(descriptors[0]));
+  const auto open_payload = [&](const IdentityBlock&, uid_t, int) -> Result<Fd> {
+    if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
+    return open_own(descriptors[1]);
+  };
+  const SegmentUri anonymous{"shm", {}, {}};
+  STRATA_ASSIGN(auto mapped,
+                FilePayload::attach(os_, std::move(header), open_payload,
+                                    {.uri = anonymous,
+                                     .access = options.access,
+                                     .deadline = Deadline::after_ms(options.timeout_ms)}));
+  mapped.payload->set_anonymous();
+  STRATA_ASSIGN(Segment segment, attach_files(anonymous, std::move(mapped), options));
+  STRATA_TRY(check_led_to(handle, segment));
+  return segment;
+}
+
 Result<Segment> ShmBackend::do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                              const AttachOptions& options) {
-  if (handle.boot_id != os_.identity().boot_id) {
-    return fail(Code::failed_precondition, "it is from another machine or boot");
-  }
-  if (handle.access == Access::read_only && options.access == Access::read_write) {
-    return fail(Code::permission_denied, "it grants reading only");
-  }
-  auto segment = [&]() -> Result<Segment> {
-    if (!handle.name.empty()) return attach({"shm", {}, handle.name}, options);
-    if (descriptors.empty()) return fail(Code::corrupt, "neither a name nor a descriptor");
-    const int open_flags = options.access == Access::read_write ? O_RDWR : O_RDONLY;
-    // The sender's locks belong to the descriptor it sent: take one of our own.
-    STRATA_ASSIGN(Fd header, os_.reopen(descriptors[0].get(), open_flags));
-    const auto open_payload = [&](const IdentityBlock&, uid_t, int) -> Result<Fd> {
-      if (descriptors.size() < 2) return fail(Code::corrupt, "its payload did not come along");
-      return os_.reopen(descriptors[1].get(), open_flags);
-    };
-    STRATA_ASSIGN(auto mapped,
-                  FilePayload::attach(os_, std::move(header), open_payload,
-                                      {.uri = {"shm", {}, {}},
-                                       .access = options.access,
-                                       .deadline = Deadline::after_ms(options.timeout_ms)}));
-    mapped.payload->set_anonymous();
-    return attach_files({"shm", {}, {}}, std::move(mapped), options);
-  }();
-  if (!segment) return segment;
-  if (segment->identity().uuid != handle.uuid) {
-    return fail(Code::failed_precondition,
-                fmt::format("{} is another segment by now", segment->uri().to_string()));
-  }
-  return segment;
+  STRATA_TRY(check_handle(handle, {.kind = SegmentKind::shm}, os_, options));
+  if (!handle.locator.empty()) return attach_by_locator(*this, handle, options);
+  return attach_descriptors(handle, descriptors, options);
 }
 
 }  // namespace strata

@@ -64,6 +64,9 @@ class ShmBackend final : public Backend {
                          const CreateOptions& options);
   Result<Segment> attach_files(const SegmentUri& uri, FilePayload::Mapped mapped,
                                const AttachOptions& options);
+  // Attaches memory that has no name, from the descriptors that came with its handle.
+  Result<Segment> attach_descriptors(const Handle& handle, const std::vector<Fd>& descriptors,
+                                     const AttachOptions& options);
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity);
 
   Os& os_;

@@ -296,23 +296,6 @@ TEST_CASE_METHOD(Fixture, "the_last_page_of_an_odd_size_is_counted_like_any_othe
   CHECK(report.pages_absent == 0);
 }
 
-TEST_CASE_METHOD(Fixture, "a_handle_of_a_replaced_segment_is_stale") {
-  std::optional<Segment> made(create());
-  const Handle handle = made->handle().value();
-  CHECK(backend.attach_handle(handle, {}, {}));
-  made.reset();
-  REQUIRE(backend.remove(uri, {}));
-  const Segment other = create();
-  CHECK(backend.attach_handle(handle, {}, {}).error().code() == Code::failed_precondition);
-  Handle elsewhere = other.handle().value();
-  elsewhere.boot_id[0] ^= 1;
-  CHECK(backend.attach_handle(elsewhere, {}, {}).error().code() == Code::failed_precondition);
-  Handle reading = other.handle().value();
-  reading.access = Access::read_only;
-  CHECK(backend.attach_handle(reading, {}, {}).error().code() == Code::permission_denied);
-  CHECK(backend.attach_handle(reading, {}, {.access = Access::read_only}));
-}
-
 TEST_CASE_METHOD(Fixture, "permission_bits_are_those_asked_for_whatever_the_umask") {
   const mode_t before = umask(0077);
   const Segment made = create({.placement = {}, .mode = 0664, .job_id = {}});

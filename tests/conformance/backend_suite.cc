@@ -1,7 +1,6 @@
 // The contract of Backend and Segment, run over every backend and every fake.
 
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +11,6 @@
 #include <optional>
 #include <thread>
 
-#include "segment/catalog.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
@@ -391,28 +389,6 @@ TEST_CASE_METHOD(Suite, "reclaim_takes_orphans_alone_and_a_dry_run_takes_nothing
   CHECK(reclaimed({}).empty());
   CHECK(backend.stat(uri("kept")));
   CHECK(backend.stat(uri()));
-}
-
-TEST_CASE_METHOD(Suite, "a_handle_takes_a_segment_to_another_process_over_a_socket") {
-  Segment made = create(10'000);
-  fill(made.writable_bytes().value(), 5);
-  int pair[2];
-  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-  const Fd left(pair[0]), right(pair[1]);
-  std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(std::make_unique<Borrowed>(backend));
-  Catalog catalog(std::move(backends));
-  if (made.uri().name.empty() || made.uri().container.empty()) {
-    REQUIRE(catalog.send(made, left.get(), fixture->os()));
-    const int status = test::in_child([&] {
-      auto received = catalog.receive(right.get(), fixture->os(), {}, Deadline::after_ms(60'000));
-      if (!received) _exit(1);
-      if (!holds(received->host_bytes().value(), 5)) _exit(2);
-      fill(received->writable_bytes().value(), 6);
-    });
-    CHECK(status == 0);
-    CHECK(holds(made.host_bytes().value(), 6));
-  }
 }
 
 TEST_CASE_METHOD(Suite, "two_attachments_are_two_participants") {

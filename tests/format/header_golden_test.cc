@@ -46,23 +46,28 @@ std::array<std::byte, kHeaderBytes> golden_header() {
   return make_header_page(identity);
 }
 
-std::array<std::byte, kHandleBytes> golden_handle() {
+std::vector<std::byte> golden_handle() {
   Handle handle;
-  handle.kind = SegmentKind::shm;
+  handle.kind = SegmentKind::cuda;
   handle.access = Access::read_only;
   for (std::size_t i = 0; i < 16; ++i) {
     handle.uuid[i] = static_cast<std::uint8_t>(0x10 + i);
     handle.boot_id[i] = static_cast<std::uint8_t>(0x20 + i);
+    handle.device_uuid[i] = static_cast<std::uint8_t>(0x30 + i);
   }
   handle.payload_offset_bytes = kPageBytes;
   handle.payload_bytes = 0x123456;
   handle.max_bytes = 0xabcdef;
-  handle.generation = 1;
+  handle.generation = 0x0102030405060708;
   handle.exporter_pid = 4711;
   handle.exporter_start_time_ticks = 0x1122334455;
   handle.exporter_pid_namespace = 4026531836;
-  handle.descriptor_count = 1;
-  handle.name = "mesh";
+  handle.descriptor_count = 2;
+  handle.locator = "cuda:mesh";
+  handle.mechanism = 3;
+  handle.allocation_bytes = 0x1000000;
+  handle.driver_version = 12040;
+  handle.control_slot = 17;
   return encode(handle).value();
 }
 
@@ -76,6 +81,17 @@ TEST_CASE("the_header_page_is_the_committed_golden_file") {
 
 TEST_CASE("the_handle_is_the_committed_golden_file") {
   const auto handle = golden_handle();
-  check_golden(handle, "handle_v1.bin");
+  check_golden(handle, "handle_v2.bin");
   CHECK(decode(handle));
+}
+
+TEST_CASE("a_handle_of_version_1_is_refused_as_unsupported_with_what_to_do") {
+  std::ifstream file("tests/format/handle_v1.bin", std::ios::binary);
+  const std::string old{std::istreambuf_iterator<char>(file), {}};
+  REQUIRE(old.size() == 256);
+  const auto refused = decode(std::as_bytes(std::span(old)));
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::unsupported);
+  CHECK(refused.error().message().find("version 1") != std::string::npos);
+  CHECK(refused.error().message().find("URI") != std::string::npos);
 }
