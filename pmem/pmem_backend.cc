@@ -11,7 +11,6 @@
 #include "pmem/pool_internal.h"
 #include "segment/attachment.h"
 #include "segment/new_identity.h"
-#include "segment/segment_file.h"
 
 namespace strata {
 namespace {

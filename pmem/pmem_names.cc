@@ -7,7 +7,7 @@
 #include "pmem/pmem_backend.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
-#include "segment/segment_file.h"
+#include "segment/reclaim.h"
 
 namespace strata {
 

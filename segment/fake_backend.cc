@@ -5,7 +5,7 @@
 
 #include "segment/handle_check.h"
 #include "segment/new_identity.h"
-#include "segment/segment_file.h"
+#include "segment/reclaim.h"
 
 namespace strata {
 namespace {

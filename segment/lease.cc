@@ -8,6 +8,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <sstream>
 
 #include "base/bytes.h"
@@ -107,6 +108,29 @@ Result<ChangeLock> ChangeLock::take(Os& os, LockRange range, Deadline deadline) 
 
 ChangeLock::~ChangeLock() {
   if (range_.fd >= 0) (void)os_.unlock_byte(range_.fd, range_.base_bytes + kChangeByte);
+}
+
+Result<ExclusiveLease> ExclusiveLease::take(Os& os, int fd) {
+  ExclusiveLease lease(os, fd);
+  for (const std::uint64_t byte : {kWriterByte, kReaderByte}) {
+    STRATA_ASSIGN(const bool locked,
+                  os.try_lock_byte(fd, kLockBaseBytes + byte, LockKind::exclusive));
+    if (!locked) {
+      std::vector<Holder> holders = find_holders(os, {fd, kLockBaseBytes});
+      // This process holds the lock on changes: it is named only where nobody else is found.
+      const auto is_other = [&](const Holder& h) { return h.pid != os.identity().pid; };
+      if (std::any_of(holders.begin(), holders.end(), is_other))
+        std::erase_if(holders, std::not_fn(is_other));
+      return fail(Code::failed_precondition, "in use by " + describe(holders));
+    }
+  }
+  return lease;
+}
+
+ExclusiveLease::~ExclusiveLease() {
+  if (fd_ < 0) return;
+  (void)os_.unlock_byte(fd_, kLockBaseBytes + kReaderByte);
+  (void)os_.unlock_byte(fd_, kLockBaseBytes + kWriterByte);
 }
 
 Result<std::unique_ptr<Participant>> Participant::join(Os& os, LockRange range,

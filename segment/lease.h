@@ -74,6 +74,22 @@ class ChangeLock {
   LockRange range_;
 };
 
+// Keeps everybody from attaching while it lives: exclusive locks on the reader and the writer
+// byte of an open segment file.
+class ExclusiveLease {
+ public:
+  // Errors: failed_precondition with the holders while anybody is attached.
+  static Result<ExclusiveLease> take(Os& os, int fd);
+  ExclusiveLease(ExclusiveLease&& other) noexcept
+      : os_(other.os_), fd_(std::exchange(other.fd_, -1)) {}
+  ~ExclusiveLease();
+
+ private:
+  ExclusiveLease(Os& os, int fd) : os_(os), fd_(fd) {}
+  Os& os_;
+  int fd_;
+};
+
 // This process's standing in one segment: the token that marks what it holds there.
 class Participant final : public Owner {
  public:

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "segment/named_removal.h"
-#include "segment/segment_file.h"
+#include "segment/reclaim.h"
 
 namespace strata {
 namespace {

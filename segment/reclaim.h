@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "segment/segment_stat.h"
 #include "segment/uri.h"
 
 namespace strata {
@@ -40,5 +41,9 @@ struct ReclaimDecision {
   std::uint64_t bytes = 0;
   std::string evidence;
 };
+
+// Why a segment is an orphan, or why it is not, from facts and kernel locks. Where that leads to a
+// removal, it is asked again under locks that keep attachers out.
+ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options);
 
 }  // namespace strata

@@ -1,9 +1,6 @@
-#include "segment/segment_file.h"
+#include "segment/reclaim.h"
 
 #include <fmt/format.h>
-
-#include <algorithm>
-#include <functional>
 
 namespace strata {
 namespace {
@@ -77,29 +74,6 @@ ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
     case Lifetime::until_removed: break;
   }
   return keep("lifetime until_removed");
-}
-
-Result<ExclusiveLease> ExclusiveLease::take(Os& os, int fd) {
-  ExclusiveLease lease(os, fd);
-  for (const std::uint64_t byte : {kWriterByte, kReaderByte}) {
-    STRATA_ASSIGN(const bool locked,
-                  os.try_lock_byte(fd, kLockBaseBytes + byte, LockKind::exclusive));
-    if (!locked) {
-      std::vector<Holder> holders = find_holders(os, {fd, kLockBaseBytes});
-      // This process holds the lock on changes: it is named only where nobody else is found.
-      const auto is_other = [&](const Holder& h) { return h.pid != os.identity().pid; };
-      if (std::any_of(holders.begin(), holders.end(), is_other))
-        std::erase_if(holders, std::not_fn(is_other));
-      return fail(Code::failed_precondition, "in use by " + describe(holders));
-    }
-  }
-  return lease;
-}
-
-ExclusiveLease::~ExclusiveLease() {
-  if (fd_ < 0) return;
-  (void)os_.unlock_byte(fd_, kLockBaseBytes + kReaderByte);
-  (void)os_.unlock_byte(fd_, kLockBaseBytes + kWriterByte);
 }
 
 }  // namespace strata
