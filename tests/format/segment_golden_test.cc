@@ -15,13 +15,13 @@ std::string text_of(const Segment& segment) {
 }
 
 ReclaimDecision judged(GoldenSegments& segments) {
-  const auto decisions = segments.backend().reclaim({.dry_run = true, .ended_job = {}}).value();
+  const auto decisions = segments.backend().reclaim({}, {.dry_run = true}).value();
   REQUIRE(decisions.size() == 1);
   return decisions[0];
 }
 
 std::span<const std::byte> page_of(const Segment& segment) {
-  return std::as_bytes(std::span(&segment.header(), 1));
+  return std::as_bytes(std::span(&header_page_of(segment), 1));
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ TEST_CASE("a_segment_that_an_earlier_program_sealed_verifies_and_stays_as_it_is"
   CHECK(segment.verify());
   CHECK(text_of(segment) == golden_text(kCreatedBytes));
   CHECK(!segment.writable_bytes());
-  const SealBlock seal = read_seal_block(segment.header()).value();
+  const SealBlock seal = read_seal_block(header_page_of(segment)).value();
   CHECK(seal.sealed_bytes == kCreatedBytes);
   CHECK(number_at<std::uint64_t>(page_of(segment), 1536) == kCreatedBytes);
   CHECK(number_at<std::uint32_t>(page_of(segment), 1560) == 1);
@@ -86,7 +86,7 @@ TEST_CASE("a_segment_that_an_earlier_program_never_published_is_not_ready_and_an
   const SegmentUri uri = segments.place("segment_initialising_v1.bin", "golden-initialising");
   CHECK(segments.backend().attach(uri, {.timeout_ms = 1}).error().code() == Code::not_ready);
   CHECK(judged(segments).is_orphan);
-  CHECK(segments.backend().reclaim({}).value()[0].was_reclaimed);
+  CHECK(segments.backend().reclaim({}, {}).value()[0].was_reclaimed);
 }
 
 TEST_CASE("a_segment_whose_removal_an_earlier_program_began_is_gone_and_an_orphan") {
@@ -94,5 +94,5 @@ TEST_CASE("a_segment_whose_removal_an_earlier_program_began_is_gone_and_an_orpha
   const SegmentUri uri = segments.place("segment_retired_v1.bin", "golden-retired");
   CHECK(segments.backend().attach(uri, {}).error().code() == Code::not_found);
   CHECK(judged(segments).is_orphan);
-  CHECK(segments.backend().reclaim({}).value()[0].was_reclaimed);
+  CHECK(segments.backend().reclaim({}, {}).value()[0].was_reclaimed);
 }
