@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <set>
 
 #include "base/crc32c.h"
 #include "base/long_hash.h"
@@ -14,6 +15,8 @@
 #include "pmem/directory_change.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
+#include "pmem/pool_copy.h"
+#include "pmem/pool_hold.h"
 #include "segment/uri.h"
 
 namespace strata {
@@ -162,6 +165,72 @@ Result<BackupHeader> read_header(Reader& reader) {
   return header;
 }
 
+// A pool that nobody changes: nothing is written into it, so that readers go on, and whoever may
+// only read it can back it up.
+struct Source {
+  PoolHold hold;
+  DirectoryCopy directory;
+};
+
+// Of a private copy, which takes neither the right to write nor blocks of the disk.
+Result<OtherObjects> other_objects_of(const Pool& pool, const DirectoryCopy& directory,
+                                      Deadline deadline) {
+  std::set<std::uint64_t> named;
+  for (const DirectoryEntry& entry : directory.entries) {
+    if (!has_state(entry, EntryState::free)) named.insert(entry.object_offset_bytes);
+  }
+  STRATA_ASSIGN(const PoolCopy copy, PoolCopy::take(pool.os(), pool.path(), deadline));
+  auto others = look_for_other_objects(pool.os(), copy.path(), named);
+  if (others) return others;
+  return fail(others.error().code(), copy.with_original_name(others.error().message()));
+}
+
+Result<Source> hold_source(const Pool& pool, Deadline deadline) {
+  DirectoryCopy directory;
+  OtherObjects others;
+  const auto look = [&](const PoolFile&) -> Result<bool> {
+    STRATA_ASSIGN(directory, pool.directory(deadline));
+    STRATA_ASSIGN(others, other_objects_of(pool, directory, deadline));
+    return true;
+  };
+  STRATA_ASSIGN(PoolHold hold,
+                PoolHold::take_after(pool.os(), pool.path(), KeepOut::writers, deadline, look));
+  STRATA_TRY(require_none(others, "a backup"));
+  return Source{std::move(hold), std::move(directory)};
+}
+
+// From old to new, as they were published.
+std::vector<std::uint32_t> published_slots(const DirectoryCopy& directory) {
+  const auto& entries = directory.entries;
+  std::vector<std::uint32_t> slots;
+  for (std::uint32_t slot = 0; slot < entries.size(); ++slot) {
+    if (has_state(entries[slot], EntryState::current) ||
+        has_state(entries[slot], EntryState::previous)) {
+      slots.push_back(slot);
+    }
+  }
+  std::sort(slots.begin(), slots.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return entries[a].version < entries[b].version;
+  });
+  return slots;
+}
+
+BackupHeader make_header(const Source& source, const BackupReport& report) {
+  BackupHeader header{};
+  header.magic = kBackupMagic;
+  header.byte_order_mark = kByteOrderMark;
+  header.version_major = kBackupVersionMajor;
+  header.version_minor = kBackupVersionMinor;
+  header.version_count = report.versions;
+  header.pool_uuid = source.directory.head.header.pool_uuid;
+  header.pool_bytes = source.hold.file().file_bytes;
+  header.slot_count = source.directory.head.header.slot_count;
+  header.created_unix_ns = unix_ns();
+  header.file_bytes = report.file_bytes;
+  header.crc32c = crc_before(header);
+  return header;
+}
+
 }  // namespace
 
 Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
@@ -170,47 +239,25 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
     return unexpected(status.in(fmt::format("back up {} to {}", pool.path(), to)));
   };
   Os& os = pool.os();
-  auto frozen = DirectoryChange::freeze(os, pool.path(), options.deadline);
-  if (!frozen) return context(frozen.error());
-  if (auto quiet = (*frozen)->require_no_writers(); !quiet) return context(quiet.error());
-  const DirectoryChange& source = **frozen;
-  if (auto whole = require_only_segments(source, "a backup"); !whole) return context(whole.error());
-  std::vector<std::uint32_t> slots;
-  for (std::uint32_t slot = 0; slot < source.slot_count(); ++slot) {
-    const DirectoryEntry& entry = source.entry(slot);
-    if (has_state(entry, EntryState::current) || has_state(entry, EntryState::previous)) {
-      slots.push_back(slot);
-    }
-  }
-  std::sort(slots.begin(), slots.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return source.entry(a).version < source.entry(b).version;
-  });
+  const auto source = hold_source(pool, options.deadline);
+  if (!source) return context(source.error());
+  const PoolFile& file = source->hold.file();
   BackupReport report;
-  const WriteRequest request{to, options.replace, source.file().fd.get()};
+  const WriteRequest request{to, options.replace, file.fd.get()};
   auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     Writer writer{os, fd, sizeof(BackupHeader)};
-    for (const std::uint32_t slot : slots) {
-      if (const std::string problem = source.problem(slot); !problem.empty()) {
+    for (const std::uint32_t slot : published_slots(source->directory)) {
+      if (const std::string& problem = source->directory.problems[slot]; !problem.empty()) {
         return fail(Code::corrupt, fmt::format("slot {}: {}", slot, problem));
       }
       STRATA_ASSIGN(const VerifiedReader reader,
-                    VerifiedReader::open_frozen(source.file(), source.entry(slot)));
+                    VerifiedReader::open_frozen(file, source->directory.entries[slot]));
       STRATA_TRY(write_version(writer, reader));
       report.versions += 1;
       report.payload_bytes += reader.bytes();
     }
-    BackupHeader header{};
-    header.magic = kBackupMagic;
-    header.byte_order_mark = kByteOrderMark;
-    header.version_major = kBackupVersionMajor;
-    header.version_minor = kBackupVersionMinor;
-    header.version_count = report.versions;
-    header.pool_uuid = source.head().header.pool_uuid;
-    header.pool_bytes = source.file().file_bytes;
-    header.slot_count = source.slot_count();
-    header.created_unix_ns = unix_ns();
-    header.file_bytes = report.file_bytes = writer.at;
-    header.crc32c = crc_before(header);
+    report.file_bytes = writer.at;
+    const BackupHeader header = make_header(*source, report);
     STRATA_TRY(os.pwrite(fd, std::as_bytes(std::span(&header, 1)), 0));
     return {};
   });

@@ -1,10 +1,13 @@
 // A pool as one file that goes to another machine, and back: docs/format/backup.md.
 //   Threads:  any.
-//   Errors:   backup: failed_precondition while a segment is attached for writing; corrupt with
-//             the block where the pool is damaged; already_exists.
+//   Errors:   backup: failed_precondition while a segment is attached for writing, and where the
+//             pool holds objects that are no segments; timed_out with the holder named; corrupt
+//             with the block where the pool is damaged; already_exists.
 //             restore: invalid_argument (no backup), unsupported (byte order, version), corrupt
 //             with the segment and the block; already_exists.
-//   Persists: the file, or the pool, appears under its name when it is complete.
+//   Cost:     all that is copied.
+//   Persists: the file, or the new pool, appears under its name when it is complete. Of the pool
+//             that is backed up no byte changes.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
 
@@ -260,6 +261,26 @@ TEST_CASE("a_backup_becomes_the_same_pool_again") {
   CHECK(backend.attach({"pmem", again.path(), "live"}, {}));
   CHECK(check_pool(os, again.path()).value().is_sound());
   CHECK(restore_pool(os, dir / "b", dir / "q").error().code() == Code::already_exists);
+}
+
+TEST_CASE("a_backup_is_made_beside_a_reader_that_takes_locks_and_not_beside_a_writer") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p");
+  PmemBackend backend(os);
+  { REQUIRE(backend.create({"pmem", pool.path(), "x"}, {.payload_bytes = 100})); }
+  {
+    Segment reader =
+        backend.attach({"pmem", pool.path(), "x"}, {.access = Access::read_only}).value();
+    REQUIRE(reader.participant());
+    CHECK(backup_pool(pool, dir / "b").value().versions == 1);
+  }
+  const Segment writer = backend.attach({"pmem", pool.path(), "x"}, {}).value();
+  const auto refused = backup_pool(pool, dir / "c");
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::failed_precondition);
+  CHECK(refused.error().message().find("in use by pid") != std::string::npos);
+  CHECK(!os.stat(dir / "c"));
 }
 
 TEST_CASE("a_damaged_backup_is_refused_wherever_it_was_damaged") {

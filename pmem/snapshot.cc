@@ -222,8 +222,8 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
                           fmt::format("it has {} already", format_bytes(file.file_bytes))));
   }
   if (auto quiet = (*frozen)->require_nobody(); !quiet) return context(quiet.error());
-  if (auto whole = require_only_segments(**frozen, "the larger pool"); !whole) {
-    return context(whole.error());
+  if (auto none = require_none(other_objects(**frozen), "the larger pool"); !none) {
+    return context(none.error());
   }
   const auto build = [&]() -> Result<void> {
     STRATA_ASSIGN(const OldFile old, OldFile::find(os, pool.path()));
