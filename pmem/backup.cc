@@ -129,7 +129,7 @@ Result<void> read_version(Reader& reader, const BackupHeader& header, const Pool
   }
   std::copy(hashes.begin(), hashes.begin() + static_cast<long>(staged.checksums().size()),
             staged.checksums().begin());
-  staged.take_over(record->header, record->entry.keep_versions);
+  STRATA_TRY(staged.take_over(record->header, record->entry.keep_versions));
   STRATA_TRY(pool.publish_one(std::move(staged)));
   reader.at += (8 - record->payload_bytes % 8) % 8;
   report.versions += 1;
@@ -144,18 +144,23 @@ Result<BackupHeader> read_header(Reader& reader) {
   if (got < sizeof header || header.magic != kBackupMagic) {
     return fail(Code::invalid_argument, "it is no backup of a pool");
   }
-  if (header.byte_order_mark != kByteOrderMark) {
+  if (header.byte_order_mark == __builtin_bswap64(kByteOrderMark)) {
     return fail(Code::unsupported, "it was written with another byte order");
   }
-  if (header.version_major != kBackupVersionMajor) {
-    return fail(Code::unsupported, fmt::format("it is of version {}.{}, this program knows {}.{}",
-                                               header.version_major, header.version_minor,
-                                               kBackupVersionMajor, kBackupVersionMinor));
-  }
+  // Before anything that it says: of a later program is only what is sound.
   if (crc_before(header) != header.crc32c) {
     return fail(Code::corrupt, "the crc of its header is wrong");
   }
+  if (header.version_major != kBackupVersionMajor) {
+    return fail(Code::unsupported,
+                fmt::format("it is of version {}.{}, and this program knows {}.x: use the strata "
+                            "that made it, or a newer one",
+                            header.version_major, header.version_minor, kBackupVersionMajor));
+  }
   STRATA_ASSIGN(const auto facts, reader.os.fstat(reader.fd));
+  if (header.byte_order_mark != kByteOrderMark) {
+    return fail(Code::corrupt, "its byte order mark is none");
+  }
   if (header.file_bytes != static_cast<std::uint64_t>(facts.st_size) ||
       header.slot_count > kMaxSlots) {
     return fail(Code::corrupt, fmt::format("it has {} bytes, and should have {}", facts.st_size,

@@ -3,8 +3,8 @@
 //   Errors:   backup: failed_precondition while a segment is attached for writing, and where the
 //             pool holds objects that are no segments; timed_out with the holder named; corrupt
 //             with the block where the pool is damaged; already_exists.
-//             restore: invalid_argument (no backup), unsupported (byte order, version), corrupt
-//             with the segment and the block; already_exists.
+//             restore: invalid_argument (no backup), unsupported (byte order, version, features
+//             of a segment), corrupt with the segment and the block; already_exists; exhausted.
 //   Cost:     all that is copied.
 //   Persists: the file, or the new pool, appears under its name when it is complete. Of the pool
 //             that is backed up no byte changes.

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/step.h"
+#include "pmem/directory_header.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/pool_hold.h"
@@ -27,6 +28,7 @@ Result<Survey> survey(Os& os, const std::string& path, const RepairOptions& opti
   std::optional<Result<Salvage>> found;
   std::optional<Result<OtherObjects>> others;
   const auto look = [&](const PoolFile& file) -> Result<bool> {
+    STRATA_TRY(require_known(file));
     found = salvage(file);
     others = look_for_other_objects(os, path,
                                     *found ? (*found)->object_offsets : std::set<std::uint64_t>{});
