@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/long_hash.h"
 #include "pmem/backup_format.h"
@@ -228,7 +229,7 @@ BackupHeader make_header(const Source& source, const BackupReport& report) {
   header.version_minor = kBackupVersionMinor;
   header.version_count = report.versions;
   header.pool_uuid = source.directory.head.header.pool_uuid;
-  header.pool_bytes = source.hold.file().file_bytes;
+  header.pool_bytes = report.pool_bytes;
   header.slot_count = source.directory.head.header.slot_count;
   header.created_unix_ns = unix_ns();
   header.file_bytes = report.file_bytes;
@@ -248,6 +249,7 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
   if (!source) return context(source.error());
   const PoolFile& file = source->hold.file();
   BackupReport report;
+  report.pool_bytes = report.old_pool_bytes = file.file_bytes;
   const WriteRequest request{to, options.replace, file.fd.get()};
   auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     Writer writer{os, fd, sizeof(BackupHeader)};
@@ -270,6 +272,68 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
   return report;
 }
 
+namespace {
+
+constexpr unsigned kSizesToTry = 6;
+
+// The size to try next, where `left_bytes` of the backup did not fit: what was cut out of one heap
+// piece by piece need not fit into another of the same size.
+std::uint64_t next_size(std::uint64_t bytes, std::uint64_t left_bytes) {
+  return align_up(bytes + std::max({left_bytes, bytes / 8, MiB(4)}), kPageBytes);
+}
+
+// A pool of all versions, larger than `bytes` where that is what it takes.
+class Restoring {
+ public:
+  Restoring(Reader start, const BackupHeader& header, BackupReport& report)
+      : start_(start), header_(header), report_(report) {}
+
+  // With the size that the caller wants, or, where that is 0, with one that does.
+  Result<NewFile> fill(const std::string& to, std::uint64_t wanted_bytes) {
+    std::uint64_t bytes = wanted_bytes ? wanted_bytes : header_.pool_bytes;
+    for (unsigned size = 1;; ++size) {
+      STRATA_ASSIGN(NewFile file, NewFile::make(start_.os, to));
+      // What is exhausted here is the disk.
+      STRATA_ASSIGN(
+          const Pool pool,
+          Pool::create_in(start_.os, file, {.bytes = bytes, .slots = header_.slot_count}));
+      std::uint64_t read_to = start_.at;
+      const auto filled = read_all(pool, read_to);
+      if (filled) {
+        STRATA_ASSIGN(const auto facts, start_.os.fstat(file.fd()));
+        report_.pool_bytes = static_cast<std::uint64_t>(facts.st_size);
+        return file;
+      }
+      const bool is_full = filled.error().code() == Code::exhausted;
+      if (is_full && wanted_bytes != 0) {
+        return fail(Code::exhausted, filled.error().message() +
+                                         "; without a size (--size) the pool gets one that does");
+      }
+      if (!is_full || size == kSizesToTry) return unexpected(filled.error());
+      bytes = next_size(bytes, header_.file_bytes - read_to);
+    }
+  }
+
+ private:
+  Result<void> read_all(const Pool& pool, std::uint64_t& read_to) {
+    Reader reader{start_.os, start_.fd, start_.at};
+    report_.versions = 0;
+    report_.payload_bytes = 0;
+    for (std::uint32_t i = 0; i < header_.version_count; ++i) {
+      const auto done = read_version(reader, header_, pool, report_);
+      read_to = std::min(reader.at, header_.file_bytes);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Reader start_;
+  const BackupHeader& header_;
+  BackupReport& report_;
+};
+
+}  // namespace
+
 Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
                                   const RestorePoolOptions& options) {
   const auto context = [&](const Status& status) {
@@ -282,18 +346,11 @@ Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::st
   if (!header) return context(header.error());
   BackupReport report;
   report.file_bytes = header->file_bytes;
+  report.old_pool_bytes = header->pool_bytes;
   if (os.stat(to)) return context(Status(Code::already_exists, "it exists"));
-  const auto build = [&]() -> Result<void> {
-    STRATA_ASSIGN(NewFile file, NewFile::make(os, to));
-    STRATA_ASSIGN(const Pool pool,
-                  Pool::create_in(os, file,
-                                  {.bytes = options.bytes ? options.bytes : header->pool_bytes,
-                                   .slots = header->slot_count}));
-    for (std::uint32_t i = 0; i < header->version_count; ++i)
-      STRATA_TRY(read_version(reader, *header, pool, report));
-    return file.give_name(to);
-  };
-  if (auto built = build(); !built) return context(built.error());
+  auto file = Restoring(reader, *header, report).fill(to, options.bytes);
+  if (!file) return context(file.error());
+  if (auto named = file->give_name(to); !named) return context(named.error());
   return report;
 }
 
