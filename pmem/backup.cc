@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <set>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/long_hash.h"
 #include "os/deadline.h"
@@ -15,6 +17,8 @@
 #include "pmem/directory_change.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
+#include "pmem/pool_copy.h"
+#include "pmem/pool_hold.h"
 #include "segment/uri.h"
 
 namespace strata {
@@ -127,7 +131,7 @@ Result<void> read_version(Reader& reader, const BackupHeader& header, const Pool
   }
   std::copy(hashes.begin(), hashes.begin() + static_cast<long>(staged.checksums().size()),
             staged.checksums().begin());
-  staged.take_over(record->header, record->entry.keep_versions);
+  STRATA_TRY(staged.take_over(record->header, record->entry.keep_versions));
   STRATA_TRY(pool.publish_one(std::move(staged)));
   reader.at += (8 - record->payload_bytes % 8) % 8;
   report.versions += 1;
@@ -142,24 +146,95 @@ Result<BackupHeader> read_header(Reader& reader) {
   if (got < sizeof header || header.magic != kBackupMagic) {
     return fail(Code::invalid_argument, "it is no backup of a pool");
   }
-  if (header.byte_order_mark != kByteOrderMark) {
+  if (header.byte_order_mark == __builtin_bswap64(kByteOrderMark)) {
     return fail(Code::unsupported, "it was written with another byte order");
   }
-  if (header.version_major != kBackupVersionMajor) {
-    return fail(Code::unsupported, fmt::format("it is of version {}.{}, this program knows {}.{}",
-                                               header.version_major, header.version_minor,
-                                               kBackupVersionMajor, kBackupVersionMinor));
-  }
+  // Before anything that it says: of a later program is only what is sound.
   if (crc_before(header) != header.crc32c) {
     return fail(Code::corrupt, "the crc of its header is wrong");
   }
+  if (header.version_major != kBackupVersionMajor) {
+    return fail(Code::unsupported,
+                fmt::format("it is of version {}.{}, and this program knows {}.x: use the strata "
+                            "that made it, or a newer one",
+                            header.version_major, header.version_minor, kBackupVersionMajor));
+  }
   STRATA_ASSIGN(const auto facts, reader.os.fstat(reader.fd));
+  if (header.byte_order_mark != kByteOrderMark) {
+    return fail(Code::corrupt, "its byte order mark is none");
+  }
   if (header.file_bytes != static_cast<std::uint64_t>(facts.st_size) ||
       header.slot_count > kMaxSlots) {
     return fail(Code::corrupt, fmt::format("it has {} bytes, and should have {}", facts.st_size,
                                            header.file_bytes));
   }
   reader.at = sizeof header;
+  return header;
+}
+
+// A pool that nobody changes: nothing is written into it, so that readers go on, and whoever may
+// only read it can back it up.
+struct Source {
+  PoolHold hold;
+  DirectoryCopy directory;
+};
+
+// Of a private copy, which takes neither the right to write nor blocks of the disk.
+Result<OtherObjects> other_objects_of(const Pool& pool, const DirectoryCopy& directory,
+                                      Deadline deadline) {
+  std::set<std::uint64_t> named;
+  for (const DirectoryEntry& entry : directory.entries) {
+    if (!has_state(entry, EntryState::free)) named.insert(entry.object_offset_bytes);
+  }
+  STRATA_ASSIGN(const PoolCopy copy, PoolCopy::take(pool.os(), pool.path(), deadline));
+  auto others = look_for_other_objects(pool.os(), copy.path(), named);
+  if (others) return others;
+  return fail(others.error().code(), copy.with_original_name(others.error().message()));
+}
+
+Result<Source> hold_source(const Pool& pool, Deadline deadline) {
+  DirectoryCopy directory;
+  OtherObjects others;
+  const auto look = [&](const PoolFile&) -> Result<bool> {
+    STRATA_ASSIGN(directory, pool.directory(deadline));
+    STRATA_ASSIGN(others, other_objects_of(pool, directory, deadline));
+    return true;
+  };
+  STRATA_ASSIGN(PoolHold hold,
+                PoolHold::take_after(pool.os(), pool.path(), KeepOut::writers, deadline, look));
+  STRATA_TRY(require_none(others, "a backup"));
+  return Source{std::move(hold), std::move(directory)};
+}
+
+// From old to new, as they were published.
+std::vector<std::uint32_t> published_slots(const DirectoryCopy& directory) {
+  const auto& entries = directory.entries;
+  std::vector<std::uint32_t> slots;
+  for (std::uint32_t slot = 0; slot < entries.size(); ++slot) {
+    if (has_state(entries[slot], EntryState::current) ||
+        has_state(entries[slot], EntryState::previous)) {
+      slots.push_back(slot);
+    }
+  }
+  std::sort(slots.begin(), slots.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return entries[a].version < entries[b].version;
+  });
+  return slots;
+}
+
+BackupHeader make_header(const Source& source, const BackupReport& report) {
+  BackupHeader header{};
+  header.magic = kBackupMagic;
+  header.byte_order_mark = kByteOrderMark;
+  header.version_major = kBackupVersionMajor;
+  header.version_minor = kBackupVersionMinor;
+  header.version_count = report.versions;
+  header.pool_uuid = source.directory.head.header.pool_uuid;
+  header.pool_bytes = report.pool_bytes;
+  header.slot_count = source.directory.head.header.slot_count;
+  header.created_unix_ns = unix_ns();
+  header.file_bytes = report.file_bytes;
+  header.crc32c = crc_before(header);
   return header;
 }
 
@@ -171,53 +246,94 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
     return unexpected(status.in(fmt::format("back up {} to {}", pool.path(), to)));
   };
   Os& os = pool.os();
-  auto frozen = DirectoryChange::freeze(os, pool.path(), options.deadline);
-  if (!frozen) return context(frozen.error());
-  if (auto quiet = (*frozen)->require_no_writers(); !quiet) return context(quiet.error());
-  const DirectoryChange& source = **frozen;
-  if (auto whole = require_only_segments(source, "a backup"); !whole) return context(whole.error());
-  std::vector<std::uint32_t> slots;
-  for (std::uint32_t slot = 0; slot < source.slot_count(); ++slot) {
-    const DirectoryEntry& entry = source.entry(slot);
-    if (has_state(entry, EntryState::current) || has_state(entry, EntryState::previous)) {
-      slots.push_back(slot);
-    }
-  }
-  std::sort(slots.begin(), slots.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return source.entry(a).version < source.entry(b).version;
-  });
+  const auto source = hold_source(pool, options.deadline);
+  if (!source) return context(source.error());
+  const PoolFile& file = source->hold.file();
   BackupReport report;
-  const WriteRequest request{to, options.replace, source.file().fd.get()};
+  report.pool_bytes = report.old_pool_bytes = file.file_bytes;
+  const WriteRequest request{to, options.replace, file.fd.get()};
   auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     Writer writer{os, fd, sizeof(BackupHeader)};
-    for (const std::uint32_t slot : slots) {
-      if (const std::string problem = source.problem(slot); !problem.empty()) {
+    for (const std::uint32_t slot : published_slots(source->directory)) {
+      if (const std::string& problem = source->directory.problems[slot]; !problem.empty()) {
         return fail(Code::corrupt, fmt::format("slot {}: {}", slot, problem));
       }
       STRATA_ASSIGN(const VerifiedReader reader,
-                    VerifiedReader::open_frozen(source.file(), source.entry(slot)));
+                    VerifiedReader::open_frozen(file, source->directory.entries[slot]));
       STRATA_TRY(write_version(writer, reader));
       report.versions += 1;
       report.payload_bytes += reader.bytes();
     }
-    BackupHeader header{};
-    header.magic = kBackupMagic;
-    header.byte_order_mark = kByteOrderMark;
-    header.version_major = kBackupVersionMajor;
-    header.version_minor = kBackupVersionMinor;
-    header.version_count = report.versions;
-    header.pool_uuid = source.head().header.pool_uuid;
-    header.pool_bytes = source.file().file_bytes;
-    header.slot_count = source.slot_count();
-    header.created_unix_ns = unix_ns();
-    header.file_bytes = report.file_bytes = writer.at;
-    header.crc32c = crc_before(header);
+    report.file_bytes = writer.at;
+    const BackupHeader header = make_header(*source, report);
     STRATA_TRY(os.pwrite(fd, std::as_bytes(std::span(&header, 1)), 0));
     return {};
   });
   if (!written) return context(written.error());
   return report;
 }
+
+namespace {
+
+constexpr unsigned kSizesToTry = 6;
+
+// The size to try next, where `left_bytes` of the backup did not fit: what was cut out of one heap
+// piece by piece need not fit into another of the same size.
+std::uint64_t next_size(std::uint64_t bytes, std::uint64_t left_bytes) {
+  return align_up(bytes + std::max({left_bytes, bytes / 8, MiB(4)}), kPageBytes);
+}
+
+// A pool of all versions, larger than `bytes` where that is what it takes.
+class Restoring {
+ public:
+  Restoring(Reader start, const BackupHeader& header, BackupReport& report)
+      : start_(start), header_(header), report_(report) {}
+
+  // With the size that the caller wants, or, where that is 0, with one that does.
+  Result<NewFile> fill(const std::string& to, std::uint64_t wanted_bytes) {
+    std::uint64_t bytes = wanted_bytes ? wanted_bytes : header_.pool_bytes;
+    for (unsigned size = 1;; ++size) {
+      STRATA_ASSIGN(NewFile file, NewFile::make(start_.os, to));
+      // What is exhausted here is the disk.
+      STRATA_ASSIGN(
+          const Pool pool,
+          Pool::create_in(start_.os, file, {.bytes = bytes, .slots = header_.slot_count}));
+      std::uint64_t read_to = start_.at;
+      const auto filled = read_all(pool, read_to);
+      if (filled) {
+        STRATA_ASSIGN(const auto facts, start_.os.fstat(file.fd()));
+        report_.pool_bytes = static_cast<std::uint64_t>(facts.st_size);
+        return file;
+      }
+      const bool is_full = filled.error().code() == Code::exhausted;
+      if (is_full && wanted_bytes != 0) {
+        return fail(Code::exhausted, filled.error().message() +
+                                         "; without a size (--size) the pool gets one that does");
+      }
+      if (!is_full || size == kSizesToTry) return unexpected(filled.error());
+      bytes = next_size(bytes, header_.file_bytes - read_to);
+    }
+  }
+
+ private:
+  Result<void> read_all(const Pool& pool, std::uint64_t& read_to) {
+    Reader reader{start_.os, start_.fd, start_.at};
+    report_.versions = 0;
+    report_.payload_bytes = 0;
+    for (std::uint32_t i = 0; i < header_.version_count; ++i) {
+      const auto done = read_version(reader, header_, pool, report_);
+      read_to = std::min(reader.at, header_.file_bytes);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Reader start_;
+  const BackupHeader& header_;
+  BackupReport& report_;
+};
+
+}  // namespace
 
 Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
                                   const RestorePoolOptions& options) {
@@ -231,18 +347,11 @@ Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::st
   if (!header) return context(header.error());
   BackupReport report;
   report.file_bytes = header->file_bytes;
+  report.old_pool_bytes = header->pool_bytes;
   if (os.stat(to)) return context(Status(Code::already_exists, "it exists"));
-  const auto build = [&]() -> Result<void> {
-    STRATA_ASSIGN(NewFile file, NewFile::make(os, to));
-    STRATA_ASSIGN(const Pool pool,
-                  Pool::create_in(os, file,
-                                  {.bytes = options.bytes ? options.bytes : header->pool_bytes,
-                                   .slots = header->slot_count}));
-    for (std::uint32_t i = 0; i < header->version_count; ++i)
-      STRATA_TRY(read_version(reader, *header, pool, report));
-    return file.give_name(to);
-  };
-  if (auto built = build(); !built) return context(built.error());
+  auto file = Restoring(reader, *header, report).fill(to, options.bytes);
+  if (!file) return context(file.error());
+  if (auto named = file->give_name(to); !named) return context(named.error());
   return report;
 }
 

@@ -1,10 +1,13 @@
 // A pool as one file that goes to another machine, and back: docs/format/backup.md.
 //   Threads:  any.
-//   Errors:   backup: failed_precondition while a segment is attached for writing; corrupt with
-//             the block where the pool is damaged; already_exists.
-//             restore: invalid_argument (no backup), unsupported (byte order, version), corrupt
-//             with the segment and the block; already_exists.
-//   Persists: the file, or the pool, appears under its name when it is complete.
+//   Errors:   backup: failed_precondition while a segment is attached for writing, and where the
+//             pool holds objects that are no segments; timed_out with the holder named; corrupt
+//             with the block where the pool is damaged; already_exists.
+//             restore: invalid_argument (no backup), unsupported (byte order, version, features
+//             of a segment), corrupt with the segment and the block; already_exists; exhausted.
+//   Cost:     all that is copied; restore: once more for each size that turns out to be too small.
+//   Persists: the file, or the new pool, appears under its name when it is complete. Of the pool
+//             that is backed up no byte changes.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +22,8 @@ struct BackupReport {
   std::uint32_t versions = 0;
   std::uint64_t payload_bytes = 0;
   std::uint64_t file_bytes = 0;
+  std::uint64_t pool_bytes = 0;      // of the pool that was backed up, or made
+  std::uint64_t old_pool_bytes = 0;  // of the pool that was backed up
 };
 
 struct BackupOptions {
@@ -30,7 +35,8 @@ Result<BackupReport> backup_pool(const Pool& pool, const std::string& to,
                                  const BackupOptions& options = {});
 
 struct RestorePoolOptions {
-  std::uint64_t bytes = 0;  // of the new pool; 0: as the one that was backed up
+  // Of the new pool; 0: as the one that was backed up, or larger, where its versions need that.
+  std::uint64_t bytes = 0;
 };
 
 Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "pmem/directory_header.h"
 
 namespace strata {
 namespace {
@@ -39,11 +40,13 @@ void describe_header(const PoolFile& file, const DirectoryEntry& entry, PoolSegm
   const auto got = file.os->pread(file.fd.get(), bytes, entry.header_offset_bytes);
   if (!got) {
     info.problem = got.error().message();
+    info.problem_code = got.error().code();
     return;
   }
   const auto identity = read_identity_block(std::span(bytes).first(*got));
   if (!identity) {
     info.problem = identity.error().message();
+    info.problem_code = identity.error().code();
     return;
   }
   if (identity->uuid != entry.uuid) {
@@ -114,23 +117,12 @@ bool has_directory(Os& os, int fd, std::span<const std::byte> head) {
 
 // Whether there is a directory anywhere, which nothing leads to.
 Result<bool> has_lost_directory(Os& os, int fd, std::uint64_t file_bytes) {
-  const auto magic = std::as_bytes(std::span(kDirectoryMagic));
-  std::vector<std::byte> piece(MiB(1));
-  STRATA_ASSIGN(const auto data, os.data_extents(fd, {kObjHeaderBytes, file_bytes}));
-  for (const FileRange& range : data) {
-    // Objects begin at a multiple of 16, so that no magic lies across two pieces.
-    for (std::uint64_t at = range.begin; at < range.end; at += piece.size()) {
-      STRATA_ASSIGN(const std::size_t got, os.pread(fd, piece, at));
-      const auto end = piece.begin() + static_cast<std::ptrdiff_t>(got);
-      if (std::search(piece.begin(), end, magic.begin(), magic.end()) != end) return true;
-    }
-  }
-  return false;
+  return any_directory(os, fd, file_bytes, [](std::uint64_t) { return true; });
 }
 
 void note_damage(PoolInfo& info, const std::string& what) {
   info.problem += (info.problem.empty() ? "" : "; ") + what;
-  info.is_damaged = true;
+  info.problem_code = Code::corrupt;
 }
 
 void note_problem(PoolInfo& info, const Status& status) {
@@ -138,8 +130,8 @@ void note_problem(PoolInfo& info, const Status& status) {
   const std::string prefix = info.path + ": ";
   std::string why = status.message();
   if (why.starts_with(prefix)) why.erase(0, prefix.size());
+  if (!info.is_damaged()) info.problem_code = status.code();
   info.problem += (info.problem.empty() ? "" : "; ") + why;
-  info.is_damaged = info.is_damaged || status.code() == Code::corrupt;
 }
 
 // Which kind of pool it is, also where the bytes that say so are damaged.
@@ -207,6 +199,7 @@ void describe_directory(const PoolFile& file, PoolInfo& info) {
   info.used_slots = copy->head.state.used_slots;
   info.changes = copy->head.state.changes;
   info.directory_bytes = directory_bytes(info.slots);
+  info.unknown_read_only_features = unknown_read_only_features(copy->head.header);
 }
 
 }  // namespace
@@ -248,7 +241,7 @@ Result<PoolInfo> inspect(Os& os, const std::string& path) {
   const auto file = PoolFile::open(os, path, Access::read_only);
   if (file) {
     describe_directory(*file, info);
-  } else if (!info.is_damaged) {
+  } else if (!info.is_damaged()) {
     note_problem(info, file.error());
   }
   return info;

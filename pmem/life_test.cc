@@ -3,10 +3,13 @@
 #include <signal.h>
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
 
+#include "base/crc32c.h"
 #include "pmem/backup.h"
+#include "pmem/backup_format.h"
 #include "pmem/checkpoint.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
@@ -260,6 +263,59 @@ TEST_CASE("a_backup_becomes_the_same_pool_again") {
   CHECK(backend.attach({"pmem", again.path(), "live"}, {}));
   CHECK(check_pool(os, again.path()).value().is_sound());
   CHECK(restore_pool(os, dir / "b", dir / "q").error().code() == Code::already_exists);
+}
+
+TEST_CASE("a_backup_that_fits_into_no_pool_of_its_size_becomes_a_larger_one") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p", MiB(32));
+  const auto content = noise(MiB(2), 17);
+  for (const char* name : {"a", "b", "c", "d", "e"})
+    REQUIRE(checkpoint(content, pool, name));
+  REQUIRE(backup_pool(pool, dir / "b"));
+  // As of a pool that was filled in an order in which all of it fitted.
+  auto bytes = read_file(dir / "b");
+  BackupHeader header{};
+  std::memcpy(&header, bytes.data(), sizeof header);
+  header.pool_bytes = MiB(8);
+  header.crc32c =
+      crc32c(std::as_bytes(std::span(&header, 1)).first(offsetof(BackupHeader, crc32c)));
+  std::memcpy(bytes.data(), &header, sizeof header);
+  write_file(dir / "b", bytes);
+  const auto refused = restore_pool(os, dir / "b", dir / "q", {.bytes = MiB(8)});
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::exhausted);
+  CHECK(refused.error().message().find("without a size (--size)") != std::string::npos);
+  CHECK(!os.stat(dir / "q"));
+  const BackupReport report = restore_pool(os, dir / "b", dir / "q").value();
+  CHECK(report.versions == 5);
+  CHECK(report.payload_bytes == 5 * content.size());
+  CHECK(report.old_pool_bytes == MiB(8));
+  CHECK(report.pool_bytes == std::filesystem::file_size(dir / "q"));
+  CHECK(report.pool_bytes > MiB(10));
+  const Pool again = Pool::open(os, dir / "q").value();
+  for (const char* name : {"a", "b", "c", "d", "e"})
+    CHECK(restored(again, name) == content);
+}
+
+TEST_CASE("a_backup_is_made_beside_a_reader_that_takes_locks_and_not_beside_a_writer") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p");
+  PmemBackend backend(os);
+  { REQUIRE(backend.create({"pmem", pool.path(), "x"}, {.payload_bytes = 100})); }
+  {
+    Segment reader =
+        backend.attach({"pmem", pool.path(), "x"}, {.access = Access::read_only}).value();
+    REQUIRE(reader.participant());
+    CHECK(backup_pool(pool, dir / "b").value().versions == 1);
+  }
+  const Segment writer = backend.attach({"pmem", pool.path(), "x"}, {}).value();
+  const auto refused = backup_pool(pool, dir / "c");
+  REQUIRE(!refused);
+  CHECK(refused.error().code() == Code::failed_precondition);
+  CHECK(refused.error().message().find("in use by pid") != std::string::npos);
+  CHECK(!os.stat(dir / "c"));
 }
 
 TEST_CASE("a_damaged_backup_is_refused_wherever_it_was_damaged") {

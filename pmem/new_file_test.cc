@@ -264,3 +264,20 @@ TEST_CASE("a_process_that_is_killed_while_it_makes_a_file_leaves_none_that_is_un
   CHECK(kills > 0);
   report_verified(kills, "kill points");
 }
+
+TEST_CASE("a_backup_changes_no_byte_of_the_pool_and_takes_no_right_to_write") {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  if (!can_give_away(os, dir)) SKIP_TEST("there are no other users here");
+  const Pool pool = make_sample(os, dir / "p");
+  const std::string before = content_of(pool.path());
+  REQUIRE(chmod(dir.path().c_str(), 0777) == 0);
+  REQUIRE(chmod(pool.path().c_str(), 0644) == 0);
+  const int status = in_child([&] {
+    if (setgid(kGroup) != 0 || setuid(kOwner) != 0) return 1;
+    return backup_pool(pool, dir / "b") ? 0 : 2;
+  });
+  CHECK(status == 0);
+  CHECK(content_of(pool.path()) == before);
+  CHECK(restore_pool(os, dir / "b", dir / "q"));
+}

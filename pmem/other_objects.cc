@@ -127,8 +127,7 @@ Result<OtherObjects> look_for_other_objects(Os& os, const std::string& path,
   return fail(Code::corrupt, context + ": " + *answer);
 }
 
-Result<void> require_only_segments(const DirectoryChange& held, const std::string& what) {
-  const OtherObjects others = other_objects(held);
+Result<void> require_none(const OtherObjects& others, const std::string& what) {
   if (others.empty()) return {};
   return fail(Code::failed_precondition,
               fmt::format("the pool holds {}, which {} would not have. Nothing was changed; "

@@ -4,7 +4,7 @@
 //   Threads:  any.
 //   Errors:   look_for_other_objects: timed_out while another process holds the pool; corrupt where
 //             libpmemobj cannot walk the heap; as run_apart() where nobody could look, and
-//             failed_precondition where the walk came to no end. require_only_segments:
+//             failed_precondition where the walk came to no end. require_none:
 //             failed_precondition.
 //   Cost:     a walk over all objects; in a child about 10 ms more.
 //   Persists: nothing: the child looks at a private copy.
@@ -50,6 +50,6 @@ Result<OtherObjects> look_for_other_objects(Os& os, const std::string& path,
                                             const std::set<std::uint64_t>& named);
 
 // For what copies nothing but segments. `what` is the copy: "a backup".
-Result<void> require_only_segments(const DirectoryChange& held, const std::string& what);
+Result<void> require_none(const OtherObjects& others, const std::string& what);
 
 }  // namespace strata

@@ -5,6 +5,7 @@
 #include <libpmemobj.h>
 
 #include "pmem/file_blocks.h"
+#include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
 #include "pmem/rehearsal.h"
 
@@ -72,6 +73,8 @@ Result<void> free(const Oid& oid) {
 
 Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string& layout,
                              Deadline deadline) {
+  // A typed root in a Strata pool: whoever must not change the pool must not change that.
+  if (layout == kPoolLayoutName) STRATA_TRY(PoolFile::open(os, path, Access::read_write));
   {
     STRATA_ASSIGN(const Fd fd, os.open(path, O_RDWR));
     STRATA_ASSIGN(const struct stat facts, os.fstat(fd.get()));

@@ -11,6 +11,7 @@
 using namespace strata;
 using strata::test::in_child;
 using strata::test::make_pool;
+using strata::test::rewrite_directory;
 using strata::test::TempDir;
 
 namespace {
@@ -124,6 +125,18 @@ TEST_CASE("a_strata_pool_can_be_owned_without_touching_its_segments") {
   CHECK(backend.attach({"pmem", pool.path(), "x"}, {}));
   auto owned = pmem::pool<Root>::open(os, pool.path(), "strata").value();
   CHECK(sum(owned) == 5);
+}
+
+TEST_CASE("a_strata_pool_that_this_program_may_only_read_is_not_owned") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p");
+  REQUIRE(pool.make_user_root(sizeof(Root)));
+  rewrite_directory(os, pool.path(),
+                    [](DirectoryHeader& header) { header.features_read_only = 0x40; });
+  const auto refused = pmem::pool<Root>::open(os, pool.path(), "strata");
+  CHECK(refused.error().code() == Code::unsupported);
+  CHECK(refused.error().message().find("0x40") != std::string::npos);
 }
 
 TEST_CASE("a_change_of_another_pool_within_a_transaction_is_refused_and_leaves_it_alone") {

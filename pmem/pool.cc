@@ -87,7 +87,8 @@ auto Pool::read(Access access, Deadline deadline, Read read_from) const
       if (recovered) recovered = recover_directory(*os_, path_, Deadline::after_ms(0));
       if (!recovered && recovered.error().code() != Code::timed_out) {
         if (code == Code::corrupt) return outcome;
-        return fail(Code::failed_precondition,
+        const bool is_later = recovered.error().code() == Code::unsupported;
+        return fail(is_later ? Code::unsupported : Code::failed_precondition,
                     fmt::format("{}: was left in the middle of a change, and cannot be recovered: "
                                 "{}",
                                 path_, recovered.error().message()));

@@ -92,8 +92,9 @@ class StagedSegment {
   // The caller has made the payload durable itself; publishing need not.
   void set_payload_durable() { is_payload_durable_ = true; }
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
-  // job, seal. Its lock state is of the past.
-  void take_over(const HeaderPage& header, std::uint32_t keep_versions);
+  // job, seal. Its lock state is of the past. Errors: unsupported where it has features that a
+  // writer must know.
+  Result<void> take_over(const HeaderPage& header, std::uint32_t keep_versions);
   Domain& domain() const { return *domain_; }
 
  private:

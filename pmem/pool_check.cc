@@ -6,6 +6,7 @@
 #include "pmem/checkpoint.h"
 #include "pmem/describe_segment.h"
 #include "pmem/device_state.h"
+#include "pmem/directory_header.h"
 #include "pmem/object_heap_check.h"
 #include "pmem/pool_copy.h"
 #include "pmem/zones.h"
@@ -121,7 +122,7 @@ class VersionCheck {
   void judge(const PoolEntry& each, CheckItem& item) {
     const PoolSegmentInfo info = describe_segment(file_, each);
     if (!info.problem.empty()) {
-      item.outcome = CheckOutcome::damaged;
+      item.outcome = outcome_of(info.problem_code);
       item.detail = info.problem;
       return;
     }
@@ -182,6 +183,14 @@ Result<DirectoryCopy> directory_of(Os& os, const PoolCopy& copy) {
   return file.read_all();
 }
 
+std::string describe_directory(const DirectoryHead& head) {
+  const std::string text =
+      fmt::format("header, state, index; {} of {} slots used, {} changes", head.state.used_slots,
+                  head.header.slot_count, head.state.changes);
+  const auto changeable = check_changeable(head.header);
+  return changeable ? text : text + "; " + changeable.error().message();
+}
+
 void check_directory(Os& os, const PoolCopy& copy, const HeapObjects& heap,
                      const CheckOptions& options, CheckReport& report) {
   const auto directory = directory_of(os, copy);
@@ -200,10 +209,7 @@ void check_directory(Os& os, const PoolCopy& copy, const HeapObjects& heap,
              fmt::format("has {} bytes, not the {} of the directory: changes are refused", *root,
                          wanted));
   }
-  add_item(report, "directory", CheckOutcome::sound,
-           fmt::format("header, state, index; {} of {} slots used, {} changes",
-                       directory->head.state.used_slots, directory->head.header.slot_count,
-                       directory->head.state.changes));
+  add_item(report, "directory", CheckOutcome::sound, describe_directory(directory->head));
   check_objects(*directory, heap, report);
   check_versions(os, copy, *directory, options, report);
 }
@@ -234,7 +240,7 @@ Result<CheckReport> check_pool(Os& os, const std::string& path, const CheckOptio
   if (auto strata = require_strata_pool(*info); !strata) {
     return unexpected(strata.error().in("check " + path));
   }
-  if (info->is_damaged) add_item(report, "file", CheckOutcome::damaged, info->problem);
+  if (info->is_damaged()) add_item(report, "file", CheckOutcome::damaged, info->problem);
   auto copy = PoolCopy::take(os, path, Deadline::after_ms(options.lock_timeout_ms));
   if (!copy && copy.error().code() == Code::not_found) return unexpected(copy.error());
   if (!copy) {

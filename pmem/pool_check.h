@@ -42,6 +42,7 @@ struct PoolSegmentInfo {
   bool is_attached = false;
   bool is_attached_for_writing = false;
   std::string problem;
+  Code problem_code = Code::corrupt;  // unsupported: it is of a later program, and not damaged
 };
 
 // What a file is, as far as can be told without believing it.
@@ -64,9 +65,12 @@ struct PoolInfo {
   std::uint64_t directory_offset_bytes = 0;
   std::uint64_t directory_bytes = 0;
   bool is_in_change = false;
+  std::uint64_t unknown_read_only_features = 0;  // with any, it can be read and not changed
   std::vector<PoolSegmentInfo> segments;
-  std::string problem;      // why the directory could not be read
-  bool is_damaged = false;  // the problem is one of its bytes
+  std::string problem;                // why the directory could not be read
+  Code problem_code = Code::corrupt;  // of that problem, where there is one
+
+  bool is_damaged() const { return !problem.empty() && problem_code == Code::corrupt; }
 };
 
 Result<PoolInfo> inspect(Os& os, const std::string& path);

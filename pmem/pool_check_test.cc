@@ -23,6 +23,7 @@
 using namespace strata;
 using strata::test::in_child;
 using strata::test::make_pool;
+using strata::test::rewrite_directory;
 using strata::test::TempDir;
 
 namespace {
@@ -215,6 +216,30 @@ TEST_CASE("a_pool_that_was_open_when_its_device_failed_is_damaged_as_libpmemobj_
   CHECK(text_of(report).find("7 times up to then, 0 now") != std::string::npos);
   CHECK(ObjectPool::open(os, pool.path(), kPoolLayoutName, Deadline::after_ms(0)).error().code() ==
         Code::corrupt);
+}
+
+TEST_CASE("a_pool_of_a_later_program_is_unknown_and_one_for_readers_only_is_sound") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = pool_with_versions(os, dir / "p");
+  const auto text_with = [&](CheckOutcome verdict, const auto& change) {
+    rewrite_directory(os, pool.path(), change);
+    const CheckReport report = check(pool.path());
+    INFO(text_of(report));
+    CHECK(report.verdict() == verdict);
+    return text_of(report);
+  };
+  const std::string readable = text_with(
+      CheckOutcome::sound, [](DirectoryHeader& header) { header.features_read_only = 0x40; });
+  CHECK(readable.find("read-only features 0x40 are unknown") != std::string::npos);
+  CHECK(inspect(os, pool.path()).value().unknown_read_only_features == 0x40);
+  const std::string required = text_with(
+      CheckOutcome::unknown, [](DirectoryHeader& header) { header.features_required = 0x80; });
+  CHECK(required.find("required features 0x80 are unknown") != std::string::npos);
+  CHECK(inspect(os, pool.path()).value().problem_code == Code::unsupported);
+  const std::string later =
+      text_with(CheckOutcome::unknown, [](DirectoryHeader& header) { header.version_major = 7; });
+  CHECK(later.find("version 7.0") != std::string::npos);
 }
 
 TEST_CASE("an_interrupted_change_is_recovered_in_the_copy_and_nothing_changes_in_the_pool") {

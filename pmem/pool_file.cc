@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "pmem/directory_header.h"
 #include "pmem/file_blocks.h"
 #include "segment/header.h"
 #include "segment/uri.h"
@@ -32,6 +33,22 @@ Result<void> read_exactly(const PoolFile& file, std::span<std::byte> into, std::
   if (got == into.size()) return {};
   return fail(Code::corrupt, fmt::format("{}: {} bytes at {} are missing: the file is truncated",
                                          file.path, into.size() - got, at + got));
+}
+
+Result<void> check_state(const DirectoryState& state) {
+  if (crc32c(bytes_before(state, offsetof(DirectoryState, crc32c))) == state.crc32c) return {};
+  return fail(Code::corrupt, "directory: the crc of its state is wrong");
+}
+
+// Whoever is about to write has to know all that the pool's makers wanted writers to know.
+Result<void> require_changeable(const PoolFile& file) {
+  DirectoryHeader header{};
+  STRATA_TRY(read_exactly(file, std::as_writable_bytes(std::span(&header, 1)),
+                          file.directory_offset_bytes));
+  Result<void> usable = check_header(header);
+  if (usable) usable = check_changeable(header);
+  if (!usable) return unexpected(usable.error().in(file.path));
+  return {};
 }
 
 Unexpected being_changed(const std::string& path) {
@@ -91,37 +108,8 @@ std::string_view entry_state_name(EntryState state) {
 }
 
 Result<void> check_head(const DirectoryHead& head) {
-  const DirectoryHeader& header = head.header;
-  if (header.magic != kDirectoryMagic) {
-    return fail(Code::corrupt, "directory: its magic is wrong");
-  }
-  if (header.byte_order_mark != kByteOrderMark) {
-    return fail(Code::unsupported, "directory: was written with another byte order");
-  }
-  if (header.version_major != kDirectoryVersionMajor) {
-    return fail(Code::unsupported,
-                fmt::format("directory: is of version {}.{}, this program knows {}.{}",
-                            header.version_major, header.version_minor, kDirectoryVersionMajor,
-                            kDirectoryVersionMinor));
-  }
-  if (crc32c(bytes_before(header, offsetof(DirectoryHeader, crc32c))) != header.crc32c) {
-    return fail(Code::corrupt, "directory: the crc of its header is wrong");
-  }
-  if (header.features_required != 0) {
-    return fail(Code::unsupported, fmt::format("directory: required features {:#x} are unknown",
-                                               header.features_required));
-  }
-  if (header.slot_count == 0 || header.slot_count > kMaxSlots ||
-      header.header_bytes != sizeof(DirectoryHead) ||
-      header.entry_bytes != sizeof(DirectoryEntry) ||
-      header.index_offset_bytes != directory_index_offset() ||
-      header.entries_offset_bytes != directory_entries_offset(header.slot_count)) {
-    return fail(Code::corrupt, "directory: its header contradicts itself");
-  }
-  if (crc32c(bytes_before(head.state, offsetof(DirectoryState, crc32c))) != head.state.crc32c) {
-    return fail(Code::corrupt, "directory: the crc of its state is wrong");
-  }
-  return {};
+  STRATA_TRY(check_header(head.header));
+  return check_state(head.state);
 }
 
 Result<void> check_entry(const DirectoryEntry& entry, std::uint64_t file_bytes) {
@@ -180,7 +168,10 @@ Result<PoolFile> PoolFile::open(Os& os, const std::string& path, Access access) 
                             starts_as_pool ? "all that is left of a pool" : "no pool"));
   }
   STRATA_ASSIGN(file.directory_offset_bytes, check_obj_header(head, file.file_bytes, path));
-  if (access == Access::read_write) STRATA_TRY(fill_holes(os, file.fd.get(), facts, path));
+  if (access == Access::read_write) {
+    STRATA_TRY(require_changeable(file));
+    STRATA_TRY(fill_holes(os, file.fd.get(), facts, path));
+  }
   return file;
 }
 
@@ -188,8 +179,10 @@ Result<DirectoryHead> PoolFile::read_head() const {
   DirectoryHead head;
   STRATA_TRY(
       read_exactly(*this, std::as_writable_bytes(std::span(&head, 1)), directory_offset_bytes));
+  // It never changes: whom it keeps out need not wait for those who change the rest.
+  if (auto sound = check_header(head.header); !sound) return unexpected(sound.error().in(path));
   if (head.sequence.value % 2 != 0) return being_changed(path);
-  if (auto sound = check_head(head); !sound) return unexpected(sound.error().in(path));
+  if (auto sound = check_state(head.state); !sound) return unexpected(sound.error().in(path));
   if (file_bytes - directory_offset_bytes < directory_bytes(head.header.slot_count)) {
     return fail(Code::corrupt, path + ": its directory goes beyond the end of the file");
   }

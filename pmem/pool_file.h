@@ -41,7 +41,8 @@ struct DirectoryCopy {
 
 struct PoolFile {
   // `access`: read_only opens the file for reading only. read_write gives a file with holes all
-  // its blocks first, so that no store runs into a full disk. Errors: exhausted.
+  // its blocks first, so that no store runs into a full disk. Errors: exhausted; unsupported where
+  // the directory has features that a writer must know. All who write come through here.
   static Result<PoolFile> open(Os& os, const std::string& path, Access access);
 
   Result<DirectoryHead> read_head() const;

@@ -3,7 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <cstring>
+#include <vector>
+
 #include "pmem/object_pool.h"
+#include "pmem/pool.h"
 
 namespace strata {
 namespace {
@@ -12,6 +16,20 @@ constexpr std::uint64_t kRetryNs = 500'000;
 // Who attaches holds more than a lease for microseconds; who is attached stays.
 constexpr std::uint64_t kMomentMs = 500;
 constexpr std::uint64_t kAllSlotsBytes = kMaxSlots * kLockRangeBytes;
+
+// The pool's header, with the number that libpmemobj counts up whenever it opens the pool, and the
+// directory's head, with its sequence: whoever changes a pool changes one of them.
+Result<std::vector<std::byte>> read_stamp(const PoolFile& file) {
+  std::vector<std::byte> stamp(kObjHeaderBytes + sizeof(DirectoryHead));
+  const std::span<std::byte> head = std::span(stamp).first(kObjHeaderBytes);
+  STRATA_TRY(file.os->pread(file.fd.get(), head, 0));
+  std::uint64_t root = 0;
+  std::memcpy(&root, stamp.data() + kObjRootOffsetAt, sizeof root);
+  if (root < file.file_bytes) {
+    STRATA_TRY(file.os->pread(file.fd.get(), std::span(stamp).subspan(head.size()), root));
+  }
+  return stamp;
+}
 
 }  // namespace
 
@@ -41,6 +59,21 @@ Result<PoolHold> PoolHold::take(Os& os, const std::string& path, KeepOut whom, D
   }
 }
 
+Result<PoolHold> PoolHold::take_after(Os& os, const std::string& path, KeepOut whom,
+                                      Deadline deadline, const Look& look) {
+  while (true) {
+    STRATA_ASSIGN(const PoolFile before, open_unchecked(os, path, O_RDONLY));
+    STRATA_ASSIGN(const auto stamp, read_stamp(before));
+    STRATA_ASSIGN(const bool has_seen, look(before));
+    STRATA_ASSIGN(PoolHold hold, take(os, path, whom, deadline));
+    STRATA_ASSIGN(const auto stamp_now, read_stamp(hold.file()));
+    if (has_seen && stamp_now == stamp) return hold;
+    if (deadline.expired()) {
+      return fail(Code::timed_out, "other processes change the pool all the time");
+    }
+  }
+}
+
 Result<void> PoolHold::lock_file(Deadline deadline) {
   while (true) {
     STRATA_ASSIGN(const bool locked, file_.os->try_lock_file(file_.fd.get(), LockKind::exclusive));
@@ -53,6 +86,23 @@ Result<void> PoolHold::lock_file(Deadline deadline) {
   }
 }
 
+// Where somebody can attach. A reader that is a participant has, and takes, an exclusive lock on
+// its token, which is left to it where the directory tells the slots.
+std::vector<FileRange> PoolHold::ranges_to_lock(KeepOut whom) const {
+  const FileRange all{kLockBaseBytes, kLockBaseBytes + kAllSlotsBytes};
+  if (whom == KeepOut::everybody) return {all};
+  const auto file = PoolFile::open(*file_.os, file_.path, Access::read_only);
+  if (!file) return {all};
+  const auto directory = file->read_all();
+  if (!directory) return {all};
+  std::vector<FileRange> ranges;
+  for (const PoolEntry& each : entries_of(*directory)) {
+    const std::uint64_t base = file_.lock_range(each.slot).base_bytes;
+    ranges.push_back({base + kReaderByte, base + kChangeByte + 1});
+  }
+  return ranges;
+}
+
 // Whoever attaches takes shared locks of its own, and for writing also exclusive ones: so a shared
 // lock keeps new writers out, and an exclusive one everybody.
 Result<void> PoolHold::lock_slots(KeepOut whom) const {
@@ -63,15 +113,17 @@ Result<void> PoolHold::lock_slots(KeepOut whom) const {
                             holders.empty() ? "a process that has gone by now" : holders));
   };
   const LockKind kind = whom == KeepOut::everybody ? LockKind::exclusive : LockKind::shared;
-  while (true) {
-    STRATA_ASSIGN(const bool locked,
-                  file_.os->try_lock_range(file_.fd.get(), kLockBaseBytes, kAllSlotsBytes, kind));
-    if (locked) break;
-    if (deadline.expired()) {
-      STRATA_ASSIGN(const std::string holders, find_attached(0, kLockRangeBytes));
-      return refuse(holders);
+  for (const FileRange& range : ranges_to_lock(whom)) {
+    while (true) {
+      STRATA_ASSIGN(const bool locked, file_.os->try_lock_range(file_.fd.get(), range.begin,
+                                                                range.end - range.begin, kind));
+      if (locked) break;
+      if (deadline.expired()) {
+        STRATA_ASSIGN(const std::string holders, find_attached(0, kLockRangeBytes));
+        return refuse(holders);
+      }
+      file_.os->sleep_ns(kRetryNs);
     }
-    file_.os->sleep_ns(kRetryNs);
   }
   if (whom == KeepOut::everybody) return {};
   // Who is attached for writing already has a shared lock, which ours does not exclude.

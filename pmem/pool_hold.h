@@ -4,11 +4,14 @@
 //   Threads:  one at a time.
 //   Lifetime: until it is destroyed, or the process dies.
 //   Errors:   timed_out with the holder named where the pool's lock stays taken;
-//             failed_precondition with the holders named where processes are attached.
+//             failed_precondition with the holders named where processes are attached;
+//             take_after: what `look` fails with.
 //   Cost:     some system calls; looking for writers takes one for each slot.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "os/deadline.h"
@@ -24,6 +27,12 @@ class PoolHold {
  public:
   // Errors: permission_denied too; keeping everybody out takes the right to write.
   static Result<PoolHold> take(Os& os, const std::string& path, KeepOut whom, Deadline deadline);
+  // libpmemobj cannot look at a pool whose lock we have. So `look` comes first, on the file as it
+  // is then, and again until nobody has changed the pool between it and the hold. It returns
+  // whether it saw the pool: others may have held it.
+  using Look = std::function<Result<bool>(const PoolFile& file)>;
+  static Result<PoolHold> take_after(Os& os, const std::string& path, KeepOut whom,
+                                     Deadline deadline, const Look& look);
 
   // Readable; what its directory says is not checked.
   const PoolFile& file() const { return file_; }
@@ -31,6 +40,7 @@ class PoolHold {
  private:
   explicit PoolHold(PoolFile file) : file_(std::move(file)) {}
   Result<void> lock_file(Deadline deadline);
+  std::vector<FileRange> ranges_to_lock(KeepOut whom) const;
   Result<void> lock_slots(KeepOut whom) const;
   Result<std::string> find_attached(std::uint64_t byte, std::uint64_t count) const;
 

@@ -1,12 +1,12 @@
 #include "pmem/repair.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 
 #include "base/step.h"
+#include "pmem/directory_header.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/pool_hold.h"
@@ -18,47 +18,26 @@ namespace {
 
 constexpr const char* kKeptSuffix = ".damaged";
 
-// The pool's header, with the number that libpmemobj counts up whenever it opens the pool, and the
-// directory's head, with its sequence: whoever changes a pool changes one of them.
-Result<std::vector<std::byte>> read_stamp(const PoolFile& file) {
-  std::vector<std::byte> stamp(kObjHeaderBytes + sizeof(DirectoryHead));
-  const std::span<std::byte> head = std::span(stamp).first(kObjHeaderBytes);
-  STRATA_TRY(file.os->pread(file.fd.get(), head, 0));
-  std::uint64_t root = 0;
-  std::memcpy(&root, stamp.data() + kObjRootOffsetAt, sizeof root);
-  if (root < file.file_bytes) {
-    STRATA_TRY(file.os->pread(file.fd.get(), std::span(stamp).subspan(head.size()), root));
-  }
-  return stamp;
-}
-
 struct Survey {
   PoolHold hold;
   Salvage salvage;
   Result<OtherObjects> others;
 };
 
-// libpmemobj cannot walk a heap while we have the pool's lock. So the look comes first, and counts
-// if by the time that we have it nobody has been there.
 Result<Survey> survey(Os& os, const std::string& path, const RepairOptions& options) {
+  std::optional<Result<Salvage>> found;
+  std::optional<Result<OtherObjects>> others;
+  const auto look = [&](const PoolFile& file) -> Result<bool> {
+    STRATA_TRY(require_known(file));
+    found = salvage(file);
+    others = look_for_other_objects(os, path,
+                                    *found ? (*found)->object_offsets : std::set<std::uint64_t>{});
+    return *others || others->error().code() != Code::timed_out;
+  };
   const KeepOut whom = options.in_place ? KeepOut::everybody : KeepOut::writers;
-  while (true) {
-    STRATA_ASSIGN(const PoolFile before, open_unchecked(os, path, O_RDONLY));
-    STRATA_ASSIGN(const auto stamp, read_stamp(before));
-    auto found = salvage(before);
-    auto others =
-        look_for_other_objects(os, path, found ? found->object_offsets : std::set<std::uint64_t>{});
-    STRATA_ASSIGN(PoolHold hold, PoolHold::take(os, path, whom, options.deadline));
-    STRATA_ASSIGN(const auto stamp_now, read_stamp(hold.file()));
-    const bool was_held = !others && others.error().code() == Code::timed_out;
-    if (stamp_now == stamp && !was_held) {
-      if (!found) return unexpected(found.error());
-      return Survey{std::move(hold), std::move(*found), std::move(others)};
-    }
-    if (options.deadline.expired()) {
-      return fail(Code::timed_out, "other processes change the pool all the time");
-    }
-  }
+  STRATA_ASSIGN(PoolHold hold, PoolHold::take_after(os, path, whom, options.deadline, look));
+  if (!*found) return unexpected(found->error());
+  return Survey{std::move(hold), std::move(**found), std::move(*others)};
 }
 
 // Objects of segments that nothing names any more are among what is lost; all else is somebody's.

@@ -3,7 +3,9 @@
 //   Errors:   failed_precondition while processes are attached (for writing; in place: at all), and
 //             where the pool holds objects that are no segments, which are not copied; timed_out
 //             while another process holds the pool; already_exists; corrupt where nothing can be
-//             read; exhausted. The damaged pool is never written to.
+//             read; exhausted; unsupported where what is sound of the pool says that it, or a
+//             segment in it, is of a later program: it would be made one of this program's. The
+//             damaged pool is never written to.
 //   Cost:     a copy of the pool.
 //   Persists: the repaired pool appears under its name when it is complete, opened and checked. In
 //             place: a process that is killed leaves the damaged or the repaired pool under the

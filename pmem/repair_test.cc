@@ -20,6 +20,7 @@
 using namespace strata;
 using strata::test::in_child;
 using strata::test::make_pool;
+using strata::test::rewrite_directory;
 using strata::test::TempDir;
 
 namespace {
@@ -137,6 +138,41 @@ TEST_CASE("a_repair_of_a_pool_that_is_held_names_the_holder") {
     CHECK(refused.error().message().find("held by pid") != std::string::npos);
   }
   CHECK(os.list_directory(dir.path()).value() == std::vector<std::string>{"p"});
+}
+
+TEST_CASE("a_pool_of_a_later_program_is_not_repaired_however_damaged_its_segments_are") {
+  RealOs os;
+  const TempDir dir;
+  const std::vector<std::function<void(DirectoryHeader&)>> later = {
+      [](DirectoryHeader& header) { header.features_required = 4; },
+      [](DirectoryHeader& header) { header.features_read_only = 4; },
+      [](DirectoryHeader& header) { header.version_major += 1; },
+  };
+  for (const auto& change : later) {
+    std::filesystem::remove(dir / "p");
+    const Pool pool = make_damaged(os, dir / "p");
+    rewrite_directory(os, pool.path(), change);
+    const std::string before = content_of(pool.path());
+    for (const bool in_place : {false, true}) {
+      const auto refused = repair_pool(os, pool.path(), {.in_place = in_place});
+      REQUIRE(!refused);
+      CHECK(refused.error().code() == Code::unsupported);
+      CHECK(refused.error().message().find("newer") != std::string::npos);
+    }
+    CHECK(os.list_directory(dir.path()).value() == std::vector<std::string>{"p"});
+    CHECK(content_of(pool.path()) == before);
+  }
+}
+
+TEST_CASE("a_repair_does_not_believe_a_later_version_of_a_header_that_is_damaged") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_damaged(os, dir / "p");
+  const PoolFile file = PoolFile::open(os, pool.path(), Access::read_only).value();
+  flip(pool.path(), file.directory_offset_bytes + offsetof(DirectoryHeader, version_major));
+  const auto report = repair_pool(os, pool.path(), {.in_place = true}).value();
+  CHECK(report.directory_was_rebuilt);
+  CHECK(value_of(pool, "m") == 1);
 }
 
 TEST_CASE("each_repair_in_place_keeps_its_original_under_a_name_of_its_own") {

@@ -21,7 +21,9 @@ bool read_entry_copy(const PoolFile& file, std::uint64_t at, std::span<const std
   if (crc32c(covered) != entry.crc32c || entry.header_offset_bytes != at) return false;
   if (!check_entry(entry, file.file_bytes)) return false;
   const auto identity = read_identity_block(page);
-  return identity && identity->uuid == entry.uuid;
+  // Of a later program: it is there, and whoever copies it says that this one cannot.
+  if (!identity) return identity.error().code() == Code::unsupported;
+  return identity->uuid == entry.uuid;
 }
 
 // Looks at every page of the file for header pages.

@@ -94,7 +94,7 @@ Result<std::string> copy_version(const VerifiedReader& reader, const Pool& to) {
     return done.error().message();
   }
   std::copy(reader.checksums().begin(), reader.checksums().end(), staged.checksums().begin());
-  staged.take_over(reader.header(), entry.keep_versions);
+  STRATA_TRY(staged.take_over(reader.header(), entry.keep_versions));
   STRATA_TRY(to.publish_one(std::move(staged)));
   return std::string();
 }
@@ -103,7 +103,10 @@ Result<std::string> copy_entry(const PoolFile& from, const DirectoryEntry& entry
   const auto reader = VerifiedReader::open_frozen(from, entry);
   if (!reader && reader.error().code() == Code::exhausted) return unexpected(reader.error());
   if (!reader) return reader.error().message();
-  if (auto whole = check_version(*reader); !whole) return whole.error().message();
+  const auto whole = check_version(*reader);
+  // Not damaged, but of a later program: a copy without it would have lost it.
+  if (!whole && whole.error().code() == Code::unsupported) return unexpected(whole.error());
+  if (!whole) return whole.error().message();
   return copy_version(*reader, to);
 }
 
@@ -129,9 +132,10 @@ Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<Pool
   for (const PoolEntry& each : ordered) {
     const std::string what =
         fmt::format("{} version {}", padded_text(each.entry.name), each.entry.version);
-    STRATA_ASSIGN(const std::string damage, copy_entry(from, each.entry, to));
-    if (!damage.empty()) {
-      lost.push_back(what + ": " + damage);
+    const auto damage = copy_entry(from, each.entry, to);
+    if (!damage) return unexpected(damage.error().in(what));
+    if (!damage->empty()) {
+      lost.push_back(what + ": " + *damage);
       continue;
     }
     ++copied;
@@ -222,8 +226,8 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
                           fmt::format("it has {} already", format_bytes(file.file_bytes))));
   }
   if (auto quiet = (*frozen)->require_nobody(); !quiet) return context(quiet.error());
-  if (auto whole = require_only_segments(**frozen, "the larger pool"); !whole) {
-    return context(whole.error());
+  if (auto none = require_none(other_objects(**frozen), "the larger pool"); !none) {
+    return context(none.error());
   }
   const auto build = [&]() -> Result<void> {
     STRATA_ASSIGN(const OldFile old, OldFile::find(os, pool.path()));

@@ -43,7 +43,12 @@ void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t by
   (void)file_.os->start_writeback(file_.fd.get(), {begin, begin + bytes});
 }
 
-void StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_versions) {
+Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_versions) {
+  if (must_attach_read_only(from.identity)) {
+    return fail(Code::unsupported,
+                fmt::format("{}: header: read-only feature bits {:#x} unknown; use a newer strata",
+                            name_, from.identity.features_read_only));
+  }
   IdentityBlock& identity = header().identity;
   identity.uuid = from.identity.uuid;
   identity.lifetime = from.identity.lifetime;
@@ -63,6 +68,7 @@ void StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_version
   taken_uuid_ = identity.uuid;
   entry_.lifetime = identity.lifetime;
   final_keep_versions_ = keep_versions;
+  return {};
 }
 
 Result<StagedSegment> Pool::stage(const StageOptions& options) const {

@@ -45,7 +45,7 @@ Result<ExitCode> list(Context& context, const std::string& path) {
   STRATA_ASSIGN(const PoolInfo facts, look(context, path));
   STRATA_TRY(require_strata_pool(facts));
   if (!facts.problem.empty()) {
-    return fail(facts.is_damaged ? Code::corrupt : Code::not_ready, path + ": " + facts.problem);
+    return fail(facts.problem_code, path + ": " + facts.problem);
   }
   Json segments = Json::array();
   for (const PoolSegmentInfo& segment : facts.segments)

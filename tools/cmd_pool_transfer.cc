@@ -80,7 +80,8 @@ void show(Context& context, const Flags& flags, const BackupReport& report) {
                          {"file", flags.file},
                          {"segment_versions", report.versions},
                          {"payload_bytes", report.payload_bytes},
-                         {"file_bytes", report.file_bytes}});
+                         {"file_bytes", report.file_bytes},
+                         {"pool_bytes", report.pool_bytes}});
 }
 
 Result<ExitCode> backup(Context& context, const Flags& flags) {
@@ -117,6 +118,12 @@ Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
   show(context, flags, report);
   context.output().line(fmt::format("{}: {} from {}", flags.path,
                                     count_of(report.versions, "segment version"), flags.file));
+  if (flags.bytes == 0 && report.pool_bytes > report.old_pool_bytes) {
+    context.output().note(
+        fmt::format("{}, not the {} that it was backed up from: into that its "
+                    "versions do not fit when they are laid anew",
+                    format_bytes(report.pool_bytes), format_bytes(report.old_pool_bytes)));
+  }
   return ExitCode::done;
 }
 
@@ -174,7 +181,7 @@ void add_pool_transfers(Commands& pool) {
     auto [arguments, flags] = add("restore", "Make a new pool of a backup.",
                                   "strata pool restore run.pool run.backup", restore_backup);
     arguments.word("FILE", flags.file, "the backup")
-        .size("--size", flags.bytes, "of the new pool; default as it was");
+        .size("--size", flags.bytes, "of the new pool; default as it was, or what it takes");
   }
 }
 

@@ -15,6 +15,11 @@ Cell problem_or(const std::string& problem, const std::string& text) {
   return problem.empty() ? Cell(text) : Cell(problem, Tone::bad);
 }
 
+std::string problem_word(const PoolSegmentInfo& segment) {
+  return segment.problem_code == Code::corrupt ? "damaged"
+                                               : std::string(code_name(segment.problem_code));
+}
+
 }  // namespace
 
 Json to_json(const PoolSegmentInfo& segment) {
@@ -51,6 +56,8 @@ Json to_json(const PoolInfo& info) {
   json["file_system_warning"] =
       info.file_system_warning.empty() ? Json(nullptr) : Json(info.file_system_warning);
   json["problem"] = info.problem.empty() ? Json(nullptr) : Json(info.problem);
+  json["problem_code"] =
+      info.problem.empty() ? Json(nullptr) : Json(std::string(code_name(info.problem_code)));
   if (info.kind != "strata") return json;
   json["version"] = fmt::format("{}.{}", info.version_major, info.version_minor);
   json["uuid"] = info.uuid;
@@ -58,6 +65,7 @@ Json to_json(const PoolInfo& info) {
   json["used_slots"] = info.used_slots;
   json["changes"] = info.changes;
   json["is_in_change"] = info.is_in_change;
+  json["unknown_read_only_features"] = info.unknown_read_only_features;
   json["directory_offset_bytes"] = info.directory_offset_bytes;
   json["heap_offset_bytes"] = info.heap_offset_bytes;
   json["segments"] = segments;
@@ -96,7 +104,7 @@ Table segment_table(const PoolInfo& info) {
   for (const PoolSegmentInfo& segment : info.segments) {
     if (!segment.problem.empty()) {
       table.add({Cell(segment.name, Tone::strong), fmt::format("{}", segment.version),
-                 Cell("damaged", Tone::bad), Cell(segment.problem, Tone::bad)});
+                 Cell(problem_word(segment), Tone::bad), Cell(segment.problem, Tone::bad)});
       continue;
     }
     table.add({Cell(segment.name, Tone::strong), fmt::format("{}", segment.version),
@@ -134,6 +142,13 @@ Facts pool_facts(const PoolInfo& info) {
     facts.add("slots", fmt::format("{} of {} used", info.used_slots, info.slots));
     facts.add("changes", fmt::format("{}", info.changes));
     if (info.is_in_change) facts.add("directory", Cell("being changed", Tone::warning));
+    if (info.unknown_read_only_features != 0) {
+      facts.add("can be read only",
+                Cell(fmt::format("read-only features {:#x} are unknown: use a newer strata to "
+                                 "change it",
+                                 info.unknown_read_only_features),
+                     Tone::warning));
+    }
   }
   if (!info.problem.empty()) facts.add("problem", problem_or(info.problem, ""));
   return facts;

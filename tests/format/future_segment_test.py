@@ -1,12 +1,13 @@
-"""Segments as a later `strata` may write them: with features, and versions, that this one does not
-know. docs/format/header.md says what it does with each."""
+"""Segments, pools and backups as a later `strata` may write them: with features, and versions, that
+this one does not know. The pages of docs/format/ say what it does with each."""
 
+import json
 import os
 import struct
 
 import pytest
 
-from tests.e2e.command import FAILED, UNKNOWN, as_json, new_name, ok, refusal, strata
+from tests.e2e.command import DONE, FAILED, UNKNOWN, as_json, new_name, ok, refusal, strata
 from tests.format import golden
 
 BITS = 0x8000000000000004
@@ -175,14 +176,14 @@ class FuturePool:
         self.path = golden.unpack("pool_v1.pool", path)
         self.notes = f"pmem:{path}#notes"
 
-    def with_features(self, **masks):
         (notes,) = [
             each for each in as_json("pool", "ls", self.path)["segments"] if each["name"] == "notes"
         ]
+        self.header_at = notes["payload_offset_bytes"] - PAGE_BYTES
+
+    def with_features(self, **masks):
         rewrite_header(
-            self.path,
-            lambda page: golden.with_features(page, **masks),
-            notes["payload_offset_bytes"] - PAGE_BYTES,
+            self.path, lambda page: golden.with_features(page, **masks), self.header_at
         )
 
 
@@ -213,32 +214,205 @@ def test_a_segment_in_a_pool_that_is_not_understood_stops_none_of_the_others(poo
     assert ok("cat", f"pmem:{pool.path}#weights") == golden.WEIGHTS
 
 
-def set_required_features(pool, bits):
-    with open(pool, "r+b") as file:
-        file.seek(6144)
-        (root,) = struct.unpack("<Q", file.read(8))
-        file.seek(root)
-        header = bytearray(file.read(128))
-        assert header.startswith(b"STRADIR1")
-        struct.pack_into("<Q", header, 24, bits)
+def test_a_pool_is_not_rewritten_without_what_a_segment_in_it_has(pool, tmp_path):
+    for mask, verdict in (("required", UNKNOWN), ("read_only", DONE)):
+        pool.with_features(**{"required": 0, "read_only": 0, mask: BITS})
+        listed = as_json("pool", "ls", pool.path)
+        run = strata("pool", "check", pool.path)
+        assert run.returncode == verdict, run.stdout
+        assert b"DAMAGED" not in run.stdout and b"damaged" not in run.stdout
+        ok("pool", "backup", pool.path, tmp_path / mask)
+        for command in (
+            ["pool", "grow", pool.path, "--size", "16M"],
+            ["pool", "repair", pool.path],
+            ["pool", "repair", pool.path, "--in-place"],
+            ["pool", "restore", tmp_path / "restored", tmp_path / mask],
+        ):
+            error = refusal(FAILED, *command)
+            assert error["code"] == "unsupported" and f"{BITS:#x}" in error["message"], error
+        assert sorted(os.listdir(tmp_path)) == sorted([mask, pool.path.name])
+        os.unlink(tmp_path / mask)
+        assert as_json("pool", "ls", pool.path) == listed
+
+
+# Bytes of a directory's header, and of a backup's: what they say of who may use it.
+DIRECTORY = {"major": ("<H", 8), "ignorable": ("<Q", 16), "required": ("<Q", 24)}
+DIRECTORY["read_only"] = ("<Q", 32)
+DIRECTORY["sequence"] = ("<Q", 128)
+BACKUP = {"major": ("<H", 16)}
+ROOT_OFFSET = 6144
+
+
+def rewrite(path, at, magic, words):
+    """Puts these words into the 128 bytes of a header, and makes its checksum right."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        header = bytearray(file.read(192))
+        assert header.startswith(magic)
+        for (form, place), value in words:
+            struct.pack_into(form, header, place, value)
         struct.pack_into("<I", header, 124, golden.crc32c(bytes(header[:124])))
-        file.seek(root)
+        file.seek(at)
         file.write(header)
 
 
-def test_a_pool_with_a_feature_that_must_be_known_is_refused_and_not_changed(pool):
-    before = as_json("pool", "ls", pool.path)
-    set_required_features(pool.path, BITS)
-    for command in (
-        ["cat", pool.notes],
-        ["grow", pool.notes, "8000"],
-        ["pool", "import", pool.path, "model", os.path.realpath(__file__)],
-        ["pool", "rm", pool.path, "closed"],
-    ):
+def root_of(pool):
+    with open(pool, "rb") as file:
+        file.seek(ROOT_OFFSET)
+        return struct.unpack("<Q", file.read(8))[0]
+
+
+def rewrite_directory(pool, **words):
+    rewrite(pool, root_of(pool), b"STRADIR1", [(DIRECTORY[name], words[name]) for name in words])
+
+
+def changes_of(pool, tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    path, other = pool.path, f"pmem:{pool.path}#other"
+    return [
+        ("pool", "import", path, "model", tmp_path / "file"),
+        ("pool", "rm", path, "weights"),
+        ("pool", "rollback", path, "model"),
+        ("pool", "grow", path, "--size", "16M"),
+        ("pool", "checkpoint", path, "model", f"pmem:{path}#weights"),
+        ("pool", "snapshot", path, tmp_path / "copy"),
+        ("pool", "repair", path, "--to", tmp_path / "repaired"),
+        ("pool", "repair", path, "--in-place"),
+        ("put", tmp_path / "file", pool.notes, "--in-place"),
+        ("put", tmp_path / "file", other),
+        ("create", other, "--size", "1K"),
+        ("grow", pool.notes, "8000"),
+        ("seal", pool.notes),
+        ("rm", pool.notes),
+        ("rm", "--force", pool.notes),
+    ]
+
+
+def readers_of(pool, tmp_path):
+    path = pool.path
+    return [
+        ("cat", pool.notes),
+        ("info", pool.notes),
+        ("pool", "ls", path),
+        ("pool", "info", path),
+        ("pool", "export", path, "model", tmp_path / "exported"),
+        ("pool", "dump", path, "notes"),
+        ("pool", "backup", path, tmp_path / "backup"),
+    ]
+
+
+def test_a_feature_of_a_pool_that_may_be_ignored_changes_nothing(pool, tmp_path):
+    rewrite_directory(pool.path, ignorable=BITS)
+    for command in readers_of(pool, tmp_path):
+        ok(*command)
+    (tmp_path / "file").write_bytes(b"content")
+    ok("pool", "import", pool.path, "model", tmp_path / "file")
+    ok("grow", pool.notes, "8000")
+    assert as_json("pool", "check", pool.path)["verdict"] == "sound"
+
+
+def test_a_feature_that_must_be_known_to_write_leaves_a_pool_to_readers(pool, tmp_path):
+    rewrite_directory(pool.path, read_only=BITS)
+    before = pool.path.read_bytes()
+    for command in readers_of(pool, tmp_path):
+        ok(*command)
+    assert ok("cat", pool.notes) == golden.NOTES
+    assert as_json("pool", "info", pool.path)["unknown_read_only_features"] == BITS
+    assert f"{BITS:#x}".encode() in ok("pool", "info", pool.path)
+    assert as_json("pool", "check", pool.path)["verdict"] == "sound"
+    assert f"{BITS:#x}".encode() in ok("pool", "check", pool.path)
+    ok("pool", "restore", tmp_path / "restored", tmp_path / "backup")
+    assert ok("cat", f"pmem:{tmp_path}/restored#notes") == golden.NOTES
+    assert pool.path.read_bytes() == before
+
+
+def test_whoever_would_change_a_pool_must_know_its_read_only_features(pool, tmp_path):
+    rewrite_directory(pool.path, read_only=BITS)
+    before = pool.path.read_bytes()
+    for command in changes_of(pool, tmp_path):
+        error = refusal(FAILED, *command)
+        assert error["code"] == "unsupported", (command, error)
+        assert f"read-only features {BITS:#x}" in error["message"], (command, error)
+        assert "newer strata" in error["message"], (command, error)
+        assert pool.path.read_bytes() == before, command
+    assert sorted(os.listdir(tmp_path)) == ["file", "golden.pool"]
+
+
+@pytest.mark.parametrize("word, value", [("required", BITS), ("major", 2)])
+def test_a_pool_that_is_not_understood_is_refused_and_not_changed(pool, tmp_path, word, value):
+    listed = as_json("pool", "ls", pool.path)
+    rewrite_directory(pool.path, **{word: value})
+    before = pool.path.read_bytes()
+    named = {"required": f"required features {BITS:#x}", "major": "version 2.0"}[word]
+    readers = [each for each in readers_of(pool, tmp_path) if each[:2] != ("pool", "info")]
+    for command in readers + changes_of(pool, tmp_path):
+        error = refusal(FAILED, *command)
+        assert error["code"] == "unsupported", (command, error)
+        assert named in error["message"], (command, error)
+    run = strata("pool", "info", pool.path, "--json")
+    facts = json.loads(run.stdout)
+    assert run.returncode == FAILED and facts["problem_code"] == "unsupported"
+    assert named in facts["problem"]
+    run = strata("pool", "check", pool.path)
+    assert run.returncode == UNKNOWN and named.encode() in run.stdout, run.stdout
+    assert b"damaged" not in run.stdout
+    assert pool.path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["file", "golden.pool"]
+    # Of a program that knows it, in its place.
+    rewrite_directory(pool.path, **{word: {"required": 0, "major": 1}[word]})
+    assert as_json("pool", "ls", pool.path) == listed
+    assert as_json("pool", "check", pool.path)["verdict"] == "sound"
+
+
+@pytest.mark.parametrize("word", ["required", "read_only", "major"])
+def test_a_damaged_header_of_a_directory_is_not_believed(pool, word):
+    with open(pool.path, "r+b") as file:
+        at = root_of(pool.path) + DIRECTORY[word][1]
+        file.seek(at)
+        flipped = file.read(1)[0] ^ 4
+        file.seek(at)
+        file.write(bytes([flipped]))
+    assert refusal(FAILED, "cat", pool.notes)["code"] == "corrupt"
+    assert strata("pool", "check", pool.path).returncode == FAILED
+    ok("pool", "repair", pool.path, "--in-place")
+    assert ok("cat", pool.notes) == golden.NOTES
+
+
+@pytest.mark.parametrize("is_later", [True, False])
+def test_a_repair_finds_the_header_that_nothing_leads_to(pool, tmp_path, is_later):
+    rewrite_directory(pool.path, read_only=BITS if is_later else 0)
+    with open(pool.path, "r+b") as file:
+        file.seek(ROOT_OFFSET)
+        file.write(bytes(8))
+    repair = ["pool", "repair", pool.path, "--drop-objects", "--to", tmp_path / "repaired"]
+    if is_later:
+        before = pool.path.read_bytes()
+        error = refusal(FAILED, *repair)
+        assert error["code"] == "unsupported" and f"{BITS:#x}" in error["message"]
+        assert pool.path.read_bytes() == before and not os.path.exists(tmp_path / "repaired")
+    else:
+        ok(*repair)
+        assert ok("cat", f"pmem:{tmp_path}/repaired#notes") == golden.NOTES
+
+
+def test_an_interrupted_change_of_a_later_program_is_left_to_one(pool):
+    rewrite_directory(pool.path, read_only=BITS, sequence=12345)
+    before = pool.path.read_bytes()
+    for command in (["cat", pool.notes], ["pool", "rm", pool.path, "weights"]):
         error = refusal(FAILED, *command)
         assert error["code"] == "unsupported" and f"{BITS:#x}" in error["message"]
-    assert f"{BITS:#x}" in refusal(FAILED, "pool", "ls", pool.path)["message"]
-    # Of a program that knows it, in its place.
-    set_required_features(pool.path, 0)
-    assert as_json("pool", "ls", pool.path) == before
-    assert as_json("pool", "check", pool.path)["verdict"] == "sound"
+    assert strata("pool", "check", pool.path).returncode == UNKNOWN
+    assert pool.path.read_bytes() == before
+
+
+def test_a_backup_of_a_later_version_is_refused_and_a_damaged_one_is_damaged(pool, tmp_path):
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    ok("pool", "backup", pool.path, backup)
+    rewrite(backup, 0, b"STRABAK1", [(BACKUP["major"], 2)])
+    error = refusal(FAILED, "pool", "restore", restored, backup)
+    assert error["code"] == "unsupported" and "version 2.0" in error["message"]
+    with open(backup, "r+b") as file:
+        file.seek(BACKUP["major"][1])
+        file.write(b"\3")
+    assert refusal(FAILED, "pool", "restore", restored, backup)["code"] == "corrupt"
+    assert not os.path.exists(restored)
