@@ -11,8 +11,8 @@ Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, Os& os)
     : Catalog(std::move(backends), std::shared_ptr<Os>(std::shared_ptr<void>(), &os)) {}
 
 Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, std::shared_ptr<Os> os)
-    : world_(std::make_shared<World>(os ? std::move(os) : std::make_shared<RealOs>(),
-                                     std::move(backends))) {
+    : world_(std::make_shared<World>(
+          World{os ? std::move(os) : std::make_shared<RealOs>(), std::move(backends)})) {
   for (const auto& backend : world_->backends)
     backend->set_world(world_);
 }

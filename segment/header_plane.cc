@@ -140,25 +140,32 @@ Result<void> HeaderPlane::become_only_writer() {
   const LockRange range = lock_range();
   STRATA_ASSIGN(const bool is_alone,
                 os_.try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::exclusive));
-  if (is_alone) return {};
-  std::vector<Holder> writers = find_holders(os_, range);
-  std::erase_if(writers, [&](const Holder& holder) {
-    return !holder.is_writer || holder.pid == os_.process_id();
-  });
-  return fail(Code::failed_precondition, "attached for writing by " + describe(writers));
+  if (!is_alone) {
+    std::vector<Holder> writers = find_holders(os_, range);
+    std::erase_if(writers, [&](const Holder& holder) {
+      return !holder.is_writer || holder.pid == os_.process_id();
+    });
+    return fail(Code::failed_precondition, "attached for writing by " + describe(writers));
+  }
+  // Now, as long as everything can still be taken back. Nobody holds it exclusively: that takes
+  // the writer's byte first.
+  auto is_reader = os_.try_lock_byte(range.fd, range.base_bytes + kReaderByte, LockKind::shared);
+  if (is_reader) return {};
+  give_way_to_writers();
+  return unexpected(is_reader.error());
 }
 
 void HeaderPlane::give_way_to_writers() {
   // Others would wait for ever.
   const LockRange range = lock_range();
   (void)os_.try_lock_byte(range.fd, range.base_bytes + kWriterByte, LockKind::shared);
+  (void)os_.unlock_byte(range.fd, range.base_bytes + kReaderByte);
 }
 
-Result<void> HeaderPlane::become_reader() {
-  const LockRange range = lock_range();
+void HeaderPlane::stop_writing() {
   access_ = Access::read_only;
-  STRATA_TRY(os_.try_lock_byte(range.fd, range.base_bytes + kReaderByte, LockKind::shared));
-  return os_.unlock_byte(range.fd, range.base_bytes + kWriterByte);
+  const LockRange range = lock_range();
+  (void)os_.unlock_byte(range.fd, range.base_bytes + kWriterByte);
 }
 
 Result<void> HeaderPlane::own_file_after_fork() {

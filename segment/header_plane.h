@@ -67,13 +67,13 @@ class HeaderPlane {
 
   // No other process changes the segment while the lock lives. Errors: timed_out.
   Result<ChangeLock> lock_for_change(Deadline deadline) const;
-  // Turns this process's shared lock into the only one among writers, which proves that nobody
-  // else writes and keeps new writers out. Errors: failed_precondition, naming the others.
+  // Makes this process the only writer, which proves that nobody else writes and keeps new writers
+  // out, and a reader besides. Errors: failed_precondition, naming the others.
   Result<void> become_only_writer();
-  // A writer among writers again.
+  // From the only writer to a writer among writers again, or to a reader for good: neither can
+  // fail.
   void give_way_to_writers();
-  // From the only writer to a reader among readers, for good.
-  Result<void> become_reader();
+  void stop_writing();
 
   // Who this process is in this segment: joined at the first call, and anew after a fork, when the
   // child gets an open file and a lease of its own. A reader of the payload may join where it may

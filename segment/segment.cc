@@ -288,7 +288,8 @@ Result<void> Segment::seal(Deadline deadline) {
       plane.give_way_to_writers();
       return done;
     }
-    return plane.become_reader();
+    plane.stop_writing();
+    return {};
   }();
   if (!sealed) return unexpected(in_context("seal", sealed.error()));
   return {};
