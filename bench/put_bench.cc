@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "bench/paired.h"
+#include "copy.h"
 #include "strata.h"
-#include "tools/parallel_copy.h"
 
 using namespace strata;
 
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
   const std::span<std::byte> into = segment.writable_bytes().value();
   const std::vector<std::byte> content(kBytes, std::byte{7});
   std::fill(into.begin(), into.end(), std::byte{1});
-  const Fd file = make_file(os, content);
+  const auto file = open_source(os, make_file(os, content), "file").value();
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
   bench.compare(
       {.name = "put 1 GiB from the page cache into a committed segment",
@@ -66,10 +66,7 @@ int main(int argc, char** argv) {
        .peer = "memcpy",
        .goal = at_most(1 / 0.9),
        .bytes = kBytes},
-      [&] {
-        return timed_ns(
-            [&] { (void)tools::read_in_parallel(os, file.get(), into, [](std::uint64_t) {}); });
-      },
+      [&] { return timed_ns([&] { (void)copy(*file, segment); }); },
       [&] { return timed_ns([&] { copy_in_parallel(into, content, threads); }); });
   return bench.finish();
 }

@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <string>
 
+#include "copy.h"
 #include "heap/heap.h"
-#include "pmem/checkpoint.h"
 #include "pmem/pool.h"
 #include "strata.h"
 

@@ -129,6 +129,10 @@ class Os {
   Result<std::string> read_link(const std::string& path);
   Result<std::string> read_file(const std::string& path);  // whole; meant for /proc and /sys
   Result<std::size_t> pread(int fd, std::span<std::byte> into, std::uint64_t offset_bytes);
+  // What comes next from a pipe, a socket or a file: at least one byte, 0 at the end.
+  Result<std::size_t> read(int fd, std::span<std::byte> into);
+  // Where read() of a file goes on.
+  Result<std::uint64_t> position(int fd);
   Result<std::size_t> pwrite(int fd, std::span<const std::byte> from, std::uint64_t offset_bytes);
   Result<void> fdatasync(int fd);
   Result<void> fsync(int fd);

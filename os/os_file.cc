@@ -227,6 +227,22 @@ Result<std::size_t> Os::pread(int fd, std::span<std::byte> into, std::uint64_t o
   return done;
 }
 
+Result<std::size_t> Os::read(int fd, std::span<std::byte> into) {
+  while (true) {
+    if (const int injected = before("read")) {
+      return unexpected(status_from_errno(injected, "read"));
+    }
+    const ssize_t bytes = ::read(fd, into.data(), into.size());
+    if (bytes >= 0) return static_cast<std::size_t>(bytes);
+    if (errno != EINTR) return unexpected(failed_call(errno, "read"));
+  }
+}
+
+Result<std::uint64_t> Os::position(int fd) {
+  STRATA_OS_CALL(offset, "lseek", "lseek", ::lseek(fd, 0, SEEK_CUR));
+  return static_cast<std::uint64_t>(offset);
+}
+
 Result<std::size_t> Os::pwrite(int fd, std::span<const std::byte> from,
                                std::uint64_t offset_bytes) {
   const ExpectFileSizeLimit expected;

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <mutex>
 
 #include "base/crc32c.h"
 #include "base/long_hash.h"
 #include "base/stream_copy.h"
+#include "pmem/fill.h"
 #include "pmem/parallel.h"
 
 namespace strata {
@@ -24,70 +24,34 @@ std::uint64_t blocks_in_piece(std::uint64_t block_bytes) {
 
 }  // namespace
 
-Result<CheckpointReport> checkpoint(const Segment& from, const Pool& pool, const std::string& name,
+Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
                                     const CheckpointOptions& options) {
-  const auto bytes = from.host_bytes();
-  if (!bytes) return unexpected(bytes.error().in("checkpoint " + from.uri().to_string()));
-  auto report = checkpoint(*bytes, pool, name, options);
-  if (!report) return unexpected(report.error().in("checkpoint " + from.uri().to_string()));
+  const auto bytes = from.bytes();
+  if (!bytes) return fail(Code::invalid_argument, from.name() + ": its length is not known");
+  STRATA_ASSIGN(StagedSegment staged,
+                pool.stage({.name = name,
+                            .payload_bytes = *bytes,
+                            .checksum_block_bytes = options.block_bytes,
+                            .keep_versions = options.keep_versions,
+                            .zeroed = false,
+                            .recycle = true,
+                            .deadline = Deadline::after_ms(options.timeout_ms)}));
+  CheckpointReport report;
+  report.is_incremental = staged.is_recycled();
+  report.blocks = staged.checksums().size();
+  STRATA_ASSIGN(const FillReport filled, fill(staged, from, options.threads, options.progress));
+  report.blocks_written = filled.blocks_written;
+  report.bytes_written = filled.bytes_written;
+  STRATA_TRY(from.finish());
+  STRATA_TRY(pool.publish(std::span(&staged, 1), Deadline::after_ms(options.timeout_ms)));
+  report.version = staged.version();
   return report;
 }
 
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options) {
-  STRATA_ASSIGN(StagedSegment staged, pool.stage({.name = name,
-                                                  .payload_bytes = from.size(),
-                                                  .checksum_block_bytes = options.block_bytes,
-                                                  .keep_versions = options.keep_versions,
-                                                  .zeroed = false,
-                                                  .recycle = true,
-                                                  .deadline = options.deadline}));
-  CheckpointReport report;
-  report.is_incremental = staged.is_recycled();
-  const std::span<std::uint64_t> checksums = staged.checksums();
-  report.blocks = checksums.size();
-  std::atomic<std::uint64_t> blocks_written{0}, bytes_written{0};
-  const bool is_new = !staged.is_recycled();
-  // Lines are flushed and drained by the thread that stored them. Pages are left to publish, which
-  // syncs all of them at once: the disk begins with them meanwhile.
-  const bool drains = staged.domain().granularity() != Granularity::page;
-  const auto copy = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {
-    const std::uint64_t begin = first * options.block_bytes;
-    const std::uint64_t end = std::min<std::uint64_t>(last * options.block_bytes, from.size());
-    std::uint64_t run_begin = begin;  // changed blocks side by side, not stored yet
-    std::uint64_t run_end = begin;
-    const auto store_run = [&]() -> Result<void> {
-      if (run_begin == run_end) return {};
-      bytes_written += run_end - run_begin;
-      return staged.store(run_begin, from.subspan(run_begin, run_end - run_begin));
-    };
-    for (std::uint64_t i = first; i < last; ++i) {
-      const std::uint64_t at = i * options.block_bytes;
-      const auto block = from.subspan(at, std::min<std::uint64_t>(options.block_bytes, end - at));
-      const std::uint64_t hash = hash_long(block);
-      if (is_new || checksums[i] != hash) {
-        checksums[i] = hash;
-        run_end = at + block.size();
-        blocks_written += 1;
-        continue;
-      }
-      STRATA_TRY(store_run());
-      run_begin = run_end = at + block.size();
-    }
-    STRATA_TRY(store_run());
-    if (options.progress) options.progress(end - begin);
-    if (drains) return staged.durability().drain();
-    staged.start_writeback(begin, end - begin);
-    return {};
-  };
-  STRATA_TRY(
-      for_pieces(report.blocks, blocks_in_piece(options.block_bytes), options.threads, copy));
-  if (drains) staged.set_payload_durable();
-  report.blocks_written = blocks_written;
-  report.bytes_written = bytes_written;
-  STRATA_TRY(pool.publish(std::span(&staged, 1), options.deadline));
-  report.version = staged.version();
-  return report;
+  SpanSource source(from);
+  return checkpoint(source, pool, name, options);
 }
 
 Result<VerifiedReader> VerifiedReader::open(const Pool& pool, const std::string& name,
@@ -218,15 +182,6 @@ Result<void> VerifiedReader::read(std::uint64_t offset_bytes, std::span<std::byt
     offset_bytes += count;
   }
   return {};
-}
-
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              Segment& to, const RestoreOptions& options) {
-  const auto bytes = to.writable_bytes();
-  if (!bytes) return unexpected(bytes.error().in("restore to " + to.uri().to_string()));
-  auto report = restore(pool, name, version, *bytes, options);
-  if (!report) return unexpected(report.error().in("restore to " + to.uri().to_string()));
-  return report;
 }
 
 Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,

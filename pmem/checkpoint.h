@@ -1,8 +1,8 @@
-// Checkpoints: the content of any host segment as a new, immutable version of a segment in a
-// pool, and back. Each block has a checksum, so that a bit that flips on the medium is reported
-// with its block and never returned silently.
+// Checkpoints: bytes as a new, immutable version of a segment in a pool, and back. Each block has a
+// checksum, so that a bit that flips on the medium is reported with its block and never returned
+// silently. Those of segments are in copy.h.
 //
-//     STRATA_ASSIGN(auto report, checkpoint(model, pool, "model", {.keep_versions = 3}));
+//     STRATA_ASSIGN(auto report, checkpoint(bytes, pool, "model", {.keep_versions = 3}));
 //     STRATA_TRY(restore(pool, "model", 0, fresh, {}));
 //
 //   Threads:  any; the work itself is done by several threads.
@@ -22,17 +22,14 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_source.h"
 #include "base/result.h"
 #include "os/deadline.h"
 #include "pmem/pool.h"
-#include "segment/segment.h"
 
 namespace strata {
 
 inline constexpr std::uint32_t kDefaultBlockBytes = 64 * 1024;
-
-// Called from several threads, with bytes dealt with since the last call.
-using ProgressFn = std::function<void(std::uint64_t bytes)>;
 
 struct CheckpointOptions {
   std::uint32_t block_bytes = kDefaultBlockBytes;
@@ -41,7 +38,8 @@ struct CheckpointOptions {
   std::uint32_t keep_versions = 2;
   unsigned threads = 0;  // 0: one for each processor, at most 8
   ProgressFn progress = {};
-  Deadline deadline = Deadline::after_ms(10'000);
+  // How long each change of the pool waits for its lock, whatever time the copying takes.
+  std::uint64_t timeout_ms = 10'000;
 };
 
 struct CheckpointReport {
@@ -52,7 +50,8 @@ struct CheckpointReport {
   bool is_incremental = false;
 };
 
-Result<CheckpointReport> checkpoint(const Segment& from, const Pool& pool, const std::string& name,
+// The length of `from` must be known.
+Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
                                     const CheckpointOptions& options = {});
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options = {});
@@ -71,10 +70,8 @@ struct RestoreReport {
   std::uint64_t blocks_verified = 0;
 };
 
-// Copies a version (0: the current one) into the first bytes of a writable segment. On failure
-// the segment's content is unspecified.
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              Segment& to, const RestoreOptions& options = {});
+// Copies a version (0: the current one) into the first bytes of `to`. On failure those are
+// unspecified.
 Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
                               std::span<std::byte> to, const RestoreOptions& options = {});
 
@@ -113,7 +110,8 @@ class VerifiedReader {
   // checksums. Errors: corrupt, with the block; `into` is then unspecified.
   Result<void> copy_blocks(std::uint64_t first, std::uint64_t last,
                            std::span<std::byte> into) const;
-  // Copies [offset, offset + into.size()), verifying each block that it touches.
+  // Copies [offset, offset + into.size()), verifying each block that it touches. Errors: as
+  // block().
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) const;
   const DirectoryEntry& entry() const { return entry_; }
   // "/data/run.pool#mesh version 3", for messages.

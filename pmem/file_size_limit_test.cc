@@ -5,10 +5,10 @@
 
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
+#include "pmem/export_file.h"
 #include "pmem/persistent.h"
 #include "pmem/pool_testing.h"
 #include "pmem/snapshot.h"
-#include "pmem/transfer.h"
 #include "tests/catch.h"
 
 using namespace strata;

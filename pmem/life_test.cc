@@ -11,12 +11,12 @@
 #include "pmem/backup.h"
 #include "pmem/backup_format.h"
 #include "pmem/checkpoint.h"
+#include "pmem/export_file.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
 #include "pmem/repair.h"
 #include "pmem/snapshot.h"
-#include "pmem/transfer.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 
@@ -177,20 +177,16 @@ TEST_CASE("a_flipped_bit_is_reported_with_its_block_and_never_returned") {
   CHECK_FALSE(checked.is_sound());
 }
 
-TEST_CASE("a_file_goes_into_a_pool_and_out_again_unchanged") {
+TEST_CASE("a_version_comes_out_as_a_file_unchanged") {
   RealOs os;
   const TempDir dir;
   const Pool pool = make_pool(os, dir / "p", MiB(32));
   const auto content = noise(MiB(3) + 1, 5);
-  write_file(dir / "in", content);
-  CHECK(import_file(dir / "in", pool, "data").value().version == 1);
+  CHECK(checkpoint(content, pool, "data").value().version == 1);
   REQUIRE(export_file(pool, "data", 0, dir / "out"));
   CHECK(read_file(dir / "out") == content);
   CHECK(export_file(pool, "data", 0, dir / "out").error().code() == Code::already_exists);
   CHECK(export_file(pool, "data", 0, dir / "out", {.replace = true}));
-  CHECK(import_file(dir / "none", pool, "x").error().code() == Code::not_found);
-  write_file(dir / "empty", {});
-  CHECK(import_file(dir / "empty", pool, "x").error().code() == Code::invalid_argument);
 }
 
 TEST_CASE("a_snapshot_is_a_pool_of_its_own_and_says_how_it_was_made") {

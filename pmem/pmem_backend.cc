@@ -28,6 +28,11 @@ Result<void> renew_generation(HeaderPlane& plane, Payload& payload) {
 PmemBackend::PmemBackend(Os& os, PmemBackendOptions options)
     : os_(os), options_(std::move(options)), registry_(os, options_.registry_directory) {}
 
+Pool PmemBackend::pool(const std::string& path) {
+  remember(path);
+  return Pool::at(os_, path);
+}
+
 const Capabilities& PmemBackend::capabilities() const {
   constexpr std::string_view kWhereFileIs = "a pool's memory is where its file is";
   static const Capabilities all =
@@ -116,19 +121,8 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
   // It is a pool, and what is put into it from now on must be found if this process is killed.
   remember(uri.container);
   STRATA_TRY(change->sweep());
-  if (const auto taken = change->find_current(uri.name)) {
-    STRATA_TRY(require_current(*change, uri.name));
-    // What a creator left behind that died before publishing is no segment.
-    STRATA_ASSIGN(const bool is_used, change->is_in_use(*taken));
-    const auto* page = reinterpret_cast<const HeaderPage*>(
-        change->objects().at(change->entry(*taken).header_offset_bytes));
-    const std::uint32_t state = page->live.state.value.load(std::memory_order_acquire);
-    if (is_used || state != static_cast<std::uint32_t>(SegmentState::initialising)) {
-      return fail(Code::already_exists, "the name is taken");
-    }
-    STRATA_TRY(change->release(*taken));
-    STRATA_TRY(change->commit_part());  // its room is free from then on, for the new one too
-  }
+  STRATA_ASSIGN(const bool had_remains, free_name(*change, uri.name));
+  if (had_remains) STRATA_TRY(change->commit_part());  // their room is the new one's too
   STRATA_ASSIGN(file, change->open_again());
   FoundEntry found;
   STRATA_ASSIGN(found.slot, change->find_free());

@@ -50,6 +50,8 @@ class PmemBackend final : public Backend {
   // An older version that the pool keeps; never for writing. 0 is the current one.
   Result<Segment> attach_version(const SegmentUri& uri, std::uint64_t version,
                                  const AttachOptions& options);
+  // For changes that concern more than one segment, or one without a name yet.
+  Pool pool(const std::string& path);
   Result<SegmentStat> stat(const SegmentUri& uri) override;
   Result<void> remove(const SegmentUri& uri, const RemoveOptions& options) override;
   std::vector<std::string> containers(const std::vector<std::string>& named,

@@ -62,6 +62,10 @@ struct StageOptions {
   // and checksums that stand there, if there is one of the same shape that nobody is attached to.
   // So a staged version that is never published costs none of those to keep.
   bool recycle = false;
+  // Refused, now and at publishing, where the name is taken: already_exists.
+  bool must_be_new = false;
+  Lifetime lifetime = Lifetime::until_removed;
+  std::string job_id = {};  // for Lifetime::job
   // The version that it will have; 0: one more than the newest.
   std::uint64_t version = 0;
   Deadline deadline = Deadline::after_ms(10'000);
@@ -77,6 +81,7 @@ class StagedSegment {
   Durability& durability() const { return *domain_; }
   const std::string& name() const { return name_; }
   std::span<std::uint64_t> checksums() const;
+  std::uint64_t checksum_block_bytes() const { return entry_.checksum_block_bytes; }
   std::uint32_t slot() const { return slot_; }
   // Of what was published; 0 before.
   std::uint64_t version() const { return entry_.version; }
@@ -91,6 +96,8 @@ class StagedSegment {
   void start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes);
   // The caller has made the payload durable itself; publishing need not.
   void set_payload_durable() { is_payload_durable_ = true; }
+  // Hashes the payload, which nobody changes any more: published, it is sealed from its beginning.
+  Result<void> seal();
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
   // job, seal. Its lock state is of the past. Errors: unsupported where it has features that a
   // writer must know.
@@ -104,6 +111,7 @@ class StagedSegment {
   DirectoryEntry entry_{};
   bool is_recycled_ = false;
   bool leaves_spare_ = false;
+  bool must_be_new_ = false;
   bool is_payload_durable_ = false;
   SegmentState state_ = SegmentState::ready;  // when it is published
   std::optional<std::array<std::uint8_t, 16>> taken_uuid_;

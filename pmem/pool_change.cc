@@ -64,6 +64,21 @@ Result<bool> is_attached(const DirectoryChange& change, std::uint32_t slot, std:
                                            LockKind::exclusive);
 }
 
+Result<bool> free_name(DirectoryChange& change, std::string_view name) {
+  const auto taken = change.find_current(name);
+  if (!taken) return false;
+  STRATA_TRY(require_current(change, name));
+  STRATA_ASSIGN(const bool is_used, change.is_in_use(*taken));
+  const auto* page = reinterpret_cast<const HeaderPage*>(
+      change.objects().at(change.entry(*taken).header_offset_bytes));
+  const std::uint32_t state = page->live.state.value.load(std::memory_order_acquire);
+  if (is_used || state != static_cast<std::uint32_t>(SegmentState::initialising)) {
+    return fail(Code::already_exists, "the name is taken");
+  }
+  STRATA_TRY(change.release(*taken));
+  return true;
+}
+
 namespace {
 
 // Tells those who are attached that the name has gone.

@@ -20,6 +20,10 @@ std::vector<std::uint32_t> previous_versions(const DirectoryChange& change, std:
 // Releases the slot now, or once nobody is attached any more.
 Result<void> let_go(DirectoryChange& change, std::uint32_t slot);
 
+// Makes sure that the name is free. What a creator left behind that died before publishing is no
+// segment, and is released; returns whether there was such a thing. Errors: already_exists.
+Result<bool> free_name(DirectoryChange& change, std::string_view name);
+
 // Lets go of previous versions beyond the newest `keep`; returns how many.
 Result<std::uint32_t> trim_versions(DirectoryChange& change, std::string_view name,
                                     std::uint32_t keep);

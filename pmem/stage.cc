@@ -9,6 +9,7 @@
 #include "pmem/directory_change.h"
 #include "pmem/pool.h"
 #include "pmem/pool_internal.h"
+#include "segment/content_hash.h"
 #include "segment/new_identity.h"
 #include "segment/uri.h"
 
@@ -41,6 +42,18 @@ void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t by
   const std::uint64_t begin =
       entry_.header_offset_bytes + entry_.payload_offset_bytes + offset_bytes;
   (void)file_.os->start_writeback(file_.fd.get(), {begin, begin + bytes});
+}
+
+Result<void> StagedSegment::seal() {
+  STRATA_TRY(domain_->fault_in(payload()));
+  SealBlock seal{};
+  seal.sealed_bytes = entry_.payload_bytes;
+  seal.hash_algorithm = kHashXxh3;
+  seal.hash = content_hash(payload());
+  sign(seal);
+  header().seal = seal;
+  state_ = SegmentState::sealed;
+  return {};
 }
 
 Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep_versions) {
@@ -87,10 +100,12 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
                                 {.payload_bytes = options.payload_bytes,
                                  .max_bytes = options.max_bytes,
                                  .placement = {},
-                                 .job_id = {}});
+                                 .lifetime = options.lifetime,
+                                 .job_id = options.job_id});
   if (!identity) return context(identity.error());
   StagedSegment staged;
   staged.name_ = options.name;
+  staged.must_be_new_ = options.must_be_new;
   {
     auto change = DirectoryChange::begin(*os_, path_, options.deadline);
     if (!change) return context(change.error());
@@ -142,6 +157,10 @@ Result<std::optional<std::uint32_t>> Pool::find_recyclable(const DirectoryChange
 Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
                                const StageOptions& options, StagedSegment& staged) const {
   STRATA_TRY(change.sweep());
+  if (options.must_be_new) {
+    STRATA_ASSIGN(const bool had_remains, free_name(change, options.name));
+    if (had_remains) STRATA_TRY(change.commit_part());  // their room is the new one's too
+  }
   STRATA_ASSIGN(const auto recyclable, find_recyclable(change, options));
   if (recyclable) {
     staged.slot_ = *recyclable;
@@ -199,12 +218,12 @@ Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) c
   // All bytes durable first: what the directory names must be whole.
   for (StagedSegment& each : staged) {
     const std::span<std::byte> all = each.domain_->bytes();
-    if (each.is_payload_durable_) {
-      each.domain_->flush(all.data(), kHeaderBytes);
-      each.domain_->flush(each.checksums().data(), each.checksums().size_bytes());
-    } else {
-      each.domain_->flush(all.data(), all.size());
-    }
+    // What the payload may grow into holds nothing yet.
+    const std::uint64_t begun = each.is_payload_durable_
+                                    ? kHeaderBytes
+                                    : each.entry_.payload_offset_bytes + each.entry_.payload_bytes;
+    each.domain_->flush(all.data(), begun);
+    each.domain_->flush(each.checksums().data(), each.checksums().size_bytes());
     if (auto done = each.domain_->drain(); !done) return context(done.error());
     each.header().live.state.value.store(static_cast<std::uint32_t>(each.state_),
                                          std::memory_order_release);
@@ -242,6 +261,7 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
   for (const std::uint32_t slot : previous_versions(change, staged.name_)) {
     entry.version = std::max(entry.version, change.entry(slot).version + 1);
   }
+  if (staged.must_be_new_) STRATA_TRY(free_name(change, staged.name_));
   if (const auto old_slot = change.find_current(staged.name_)) {
     STRATA_ASSIGN(const bool has_writers, is_attached(change, *old_slot, kWriterByte, 1));
     if (has_writers && staged.guarded_slot_ != old_slot) {

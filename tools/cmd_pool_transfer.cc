@@ -2,10 +2,11 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "copy.h"
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
+#include "pmem/export_file.h"
 #include "pmem/pool_registry.h"
-#include "pmem/transfer.h"
 #include "tools/pool_commands.h"
 
 namespace strata::tools {
@@ -38,13 +39,24 @@ Result<ExitCode> show(Context& context, const Flags& flags, const CheckpointRepo
 
 Result<ExitCode> import(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
-  STRATA_ASSIGN(const auto facts, context.os().stat(flags.file));
-  Progress progress(context.output(), "import", static_cast<std::uint64_t>(facts.st_size));
-  STRATA_ASSIGN(const CheckpointReport report,
-                import_file(flags.file, pool, flags.name,
-                            {.keep_versions = flags.keep_versions,
-                             .progress = [&](std::uint64_t bytes) { progress.add(bytes); }}));
-  return show(context, flags, report);
+  const SegmentUri to{"pmem", pool.path(), flags.name};
+  const auto in_context = [&](const Status& status) {
+    return unexpected(
+        status.in(fmt::format("import {} into {}#{}", flags.file, pool.path(), flags.name)));
+  };
+  auto source =
+      open_source(context.os(), flags.file,
+                  flags.bytes == 0 ? std::nullopt : std::optional<std::uint64_t>(flags.bytes));
+  if (!source) return in_context(source.error());
+  Progress kept(context.output(), "read", 0);
+  Progress imported(context.output(), "import", (*source)->bytes().value_or(0));
+  const auto copied = copy(context.catalog(), **source, to,
+                           {.if_exists = IfExists::new_version,
+                            .keep_versions = flags.keep_versions,
+                            .progress = [&](std::uint64_t bytes) { imported.add(bytes); },
+                            .keep_progress = [&](std::uint64_t bytes) { kept.add(bytes); }});
+  if (!copied) return in_context(copied.error());
+  return show(context, flags, copied->checkpoint);
 }
 
 Result<ExitCode> checkpoint_segment(Context& context, const Flags& flags) {
@@ -141,9 +153,13 @@ void add_pool_transfers(Commands& pool) {
   const auto keep_help = "older versions to keep; default 2";
   {
     auto [arguments, flags] = add("import", "Make a file's bytes a new version of a segment.",
-                                  "strata pool import run.pool weights weights.bin", import);
+                                  "strata pool import run.pool weights weights.bin\n"
+                                  "zcat weights.gz | strata pool import run.pool weights -",
+                                  import);
     arguments.word("NAME", flags.name, "the segment")
-        .word("FILE", flags.file, "what to read")
+        .word("FILE", flags.file, "what to read; - is standard input")
+        .size("--size", flags.bytes,
+              "how much comes from a pipe: it then need not be kept in $TMPDIR first")
         .option("--keep", flags.keep_versions, keep_help);
   }
   {

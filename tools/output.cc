@@ -93,9 +93,13 @@ void Progress::add(std::uint64_t bytes) {
 
 void Progress::draw(std::uint64_t done_bytes) {
   const double seconds = static_cast<double>(monotonic_ns() - started_ns_) / 1e9;
-  const double share =
-      total_bytes_ == 0 ? 1 : static_cast<double>(done_bytes) / static_cast<double>(total_bytes_);
   const auto rate = static_cast<std::uint64_t>(static_cast<double>(done_bytes) / seconds);
+  if (total_bytes_ == 0) {
+    write_to(stderr, fmt::format("\r{} {}  {}/s\033[K", label_, format_bytes(done_bytes),
+                                 format_bytes(rate)));
+    return;
+  }
+  const double share = static_cast<double>(done_bytes) / static_cast<double>(total_bytes_);
   write_to(stderr, fmt::format("\r{} {} {:3.0f}%  {} of {}  {}/s\033[K", label_,
                                bar(share, kBarColumns), share * 100, format_bytes(done_bytes),
                                format_bytes(total_bytes_), format_bytes(rate)));

@@ -57,7 +57,8 @@ class Output {
   Painter error_painter_;
 };
 
-// A bar on stderr while something long runs; silent where stderr is no terminal.
+// A bar on stderr while something long runs; without a bar where the total is not known, which is
+// 0. Silent where stderr is no terminal.
 class Progress {
  public:
   Progress(const Output& output, std::string label, std::uint64_t total_bytes);

@@ -224,7 +224,7 @@ def test_put_in_place_says_that_a_failure_may_have_left_a_part(uri, tmp_path):
     ok("put", tmp_path / "file", uri)
     broken_read = ["-P", tmp_path / "file", "-e", "inject=pread64:error=EIO"]
     run = traced(*broken_read, "put", "--in-place", tmp_path / "file", uri)
-    assert run.returncode == FAILED and b"may hold a part of the file by now" in run.stderr
+    assert run.returncode == FAILED and b"may hold a part of " in run.stderr
 
 
 def test_put_in_place_into_a_pool_ends_when_the_bytes_are_durable(tmp_path):

@@ -8,15 +8,17 @@
 #include <filesystem>
 #include <fstream>
 
+#include "copy.h"
 #include "os/run_apart.h"
 #include "pmem/backup.h"
 #include "pmem/checkpoint.h"
+#include "pmem/export_file.h"
 #include "pmem/persistent.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
 #include "pmem/snapshot.h"
-#include "pmem/transfer.h"
+#include "strata.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 #include "tests/vm/shared_bank.h"
@@ -91,6 +93,13 @@ Result<void> put(Os& os, const std::string& path) {
   return segment.persist(0, bytes.size());
 }
 
+Result<void> copy_file(Os& os, const TempDir& dir, const std::string& name,
+                       const CopyOptions& options) {
+  Catalog catalog = make_catalog(os);
+  STRATA_ASSIGN(const auto file, open_source(os, dir / "file"));
+  return forget(copy(catalog, *file, SegmentUri{"pmem", dir / "p", name}, options));
+}
+
 std::vector<Operation> operations() {
   using Makes = Operation::Makes;
   return {
@@ -106,8 +115,9 @@ std::vector<Operation> operations() {
        }},
       {"import",
        [](Os& os, const TempDir& dir) {
-         return forget(import_file(dir / "file", Pool::at(os, dir / "p"), "m"));
+         return copy_file(os, dir, "m", {.if_exists = IfExists::new_version});
        }},
+      {"put", [](Os& os, const TempDir& dir) { return copy_file(os, dir, "put", {}); }},
       {"resize",
        [](Os& os, const TempDir& dir) { return Pool::at(os, dir / "p").resize("x", 900'000); }},
       {"clone",

@@ -73,7 +73,7 @@ Result<void> checkpoint_until_power_fails(const std::string& path, const char* l
                              {.block_bytes = kBlockBytes,
                               .keep_versions = 1,
                               .threads = 1,
-                              .deadline = Deadline::after_ms(kTimeoutMs)}));
+                              .timeout_ms = kTimeoutMs}));
     if (report.version != ++version) {
       return fail(Code::corrupt, fmt::format("version {} came after {}", report.version, version));
     }
