@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "copy_to_pool.h"
 #include "pmem/parallel.h"
-#include "segment/segment_file.h"
+#include "segment/reclaim.h"
 
 namespace strata {
 namespace {
