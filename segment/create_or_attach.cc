@@ -74,10 +74,13 @@ Result<CreatedOrAttached> Catalog::create_or_attach(std::string_view text,
     auto created = at->create(uri, unpublished);
     if (created) return fill_and_publish(*at, std::move(*created), fill);
     const Code refused = created.error().code();
-    if (refused != Code::already_exists && refused != Code::not_ready) {
+    // A container that others hold all the time (timed_out) is waited for as long as anything else.
+    const bool is_held = refused == Code::timed_out;
+    if (!is_held && refused != Code::already_exists && refused != Code::not_ready) {
       return unexpected(created.error());
     }
-    if (deadline.expired() && (missing == Code::not_ready || round >= kRoundsAtLeast)) {
+    const bool is_settled = is_held || missing == Code::not_ready || round >= kRoundsAtLeast;
+    if (deadline.expired() && is_settled) {
       return unexpected(missing == Code::not_ready ? attached.error() : created.error());
     }
     pause(deadline);
