@@ -27,7 +27,8 @@ Result<Segment> Backend::create(const SegmentUri& uri, CreateOptions options) {
     STRATA_TRY(capabilities().check(options));
     return do_create(uri, options);
   }();
-  return settle_in(std::move(made), "create " + uri.to_string());
+  if (!made) return unexpected(made.error().in("create " + uri.to_string()));
+  return settle_in(std::move(made), {});
 }
 
 Result<Segment> Backend::attach(const SegmentUri& uri, const AttachOptions& options) {
@@ -36,7 +37,9 @@ Result<Segment> Backend::attach(const SegmentUri& uri, const AttachOptions& opti
     STRATA_TRY(capabilities().check(options));
     return do_attach(uri, options);
   }();
-  return settle_in(std::move(attached), "attach " + uri.to_string());
+  // The text is made on failure alone.
+  if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
+  return settle_in(std::move(attached), {});
 }
 
 Result<Segment> Backend::create_anonymous(CreateOptions options) {

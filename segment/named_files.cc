@@ -43,11 +43,13 @@ Status explain_open_failure(Os& os, const std::string& path, Access access, cons
 }  // namespace
 
 std::string NamedFiles::file_name_of(std::string_view name) const {
-  return fmt::format("{}.{}", options_.prefix, name);
+  std::string file_name;
+  file_name.reserve(options_.prefix.size() + 1 + name.size());
+  return file_name.append(options_.prefix).append(".").append(name);
 }
 
 std::string NamedFiles::path_of(std::string_view name) const {
-  return fmt::format("{}/{}", options_.directory, file_name_of(name));
+  return options_.directory + "/" + file_name_of(name);
 }
 
 SegmentUri NamedFiles::uri_of(const std::string& file_name) const {

@@ -159,7 +159,7 @@ Result<Segment> ShmBackend::finish(SegmentUri uri, const IdentityBlock& identity
   if (uri.name.empty()) mapped.payload->set_anonymous();
   const bool is_ready = is_ready_at_once(options);
   if (!is_ready) STRATA_TRY(place(*mapped.payload, options));
-  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this, identity));
+  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this));
   AttachmentParts parts = parts_of(uri, std::move(mapped));
   parts.on_detach = on_detach(uri, identity);
   Segment segment = Segment::adopt_new(std::move(parts));
@@ -220,7 +220,7 @@ Result<Segment> ShmBackend::do_create_anonymous(const CreateOptions& options) {
 Result<Segment> ShmBackend::attach_files(const SegmentUri& uri, FilePayload::Mapped mapped,
                                          const AttachOptions& options) {
   if (options.populate) populate(os_, *mapped.payload);
-  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this, mapped.identity));
+  mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this));
   AttachmentParts parts = parts_of(uri, std::move(mapped));
   if (parts.identity.lifetime == static_cast<std::uint32_t>(Lifetime::last_detach)) {
     parts.on_detach = on_detach(uri, parts.identity);

@@ -3,15 +3,24 @@
 #include "numa/place.h"
 
 namespace strata {
+namespace {
+
+// Read anew: growing and moving are rare, and attaching is not.
+Result<IdentityBlock> identity_of(const HeaderPage& page) {
+  return read_identity_block(std::as_bytes(std::span(&page, 1)));
+}
+
+}  // namespace
 
 Result<void> ShmPlacer::commit(FilePayload& payload, std::span<std::byte> fresh) {
   Os& os = payload.plane().os();
   HeaderPage& page = payload.plane().page();
+  STRATA_ASSIGN(const IdentityBlock identity, identity_of(page));
   // The policy has been with the object since it was made or last moved; what is left to do is to
   // commit, near to the right node, and to look at what was got.
-  STRATA_ASSIGN(const Placement placement, parse_placement(placement_now(page, identity_)));
+  STRATA_ASSIGN(const Placement placement, parse_placement(placement_now(page, identity)));
   STRATA_ASSIGN(const Plan plan,
-                backend_.plan(placement, fresh.size(), static_cast<PageSize>(identity_.page_size)));
+                backend_.plan(placement, fresh.size(), static_cast<PageSize>(identity.page_size)));
   STRATA_TRY(place(os, fresh, plan, {.fd = payload.fd()}));
   const auto end =
       static_cast<std::size_t>(fresh.data() + fresh.size() - payload.reserved().data());
@@ -23,8 +32,9 @@ Result<void> ShmPlacer::commit(FilePayload& payload, std::span<std::byte> fresh)
 Result<PlacementReport> ShmPlacer::migrate(FilePayload& payload, const Placement& placement,
                                            std::uint64_t payload_bytes) {
   Os& os = payload.plane().os();
-  STRATA_ASSIGN(const Plan plan, backend_.plan(placement, payload_bytes,
-                                               static_cast<PageSize>(identity_.page_size)));
+  STRATA_ASSIGN(const IdentityBlock identity, identity_of(payload.plane().page()));
+  STRATA_ASSIGN(const Plan plan,
+                backend_.plan(placement, payload_bytes, static_cast<PageSize>(identity.page_size)));
   return strata::migrate(os, payload.reserved().first(payload_bytes), plan);
 }
 

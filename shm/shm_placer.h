@@ -12,8 +12,7 @@ namespace strata {
 
 class ShmPlacer final : public FilePayload::Placer {
  public:
-  ShmPlacer(ShmBackend& backend, const IdentityBlock& identity)
-      : backend_(backend), identity_(identity) {}
+  explicit ShmPlacer(ShmBackend& backend) : backend_(backend) {}
 
   Result<void> commit(FilePayload& payload, std::span<std::byte> fresh) override;
   Result<PlacementReport> migrate(FilePayload& payload, const Placement& placement,
@@ -21,7 +20,6 @@ class ShmPlacer final : public FilePayload::Placer {
 
  private:
   ShmBackend& backend_;
-  IdentityBlock identity_;
 };
 
 }  // namespace strata
