@@ -15,37 +15,30 @@ namespace {
 struct Directory {
   test::TempDir folder{"/dev/shm"};
   RealOs os;
-  NamedFiles shm{
-      os, {.scheme = "shm", .directory = folder.path(), .prefix = "strata"}};
-  NamedFiles fake{
-      os,
-      {.scheme = "fake", .directory = folder.path(), .prefix = "strata-fake"}};
+  NamedFiles shm{os, {.scheme = "shm", .directory = folder.path(), .prefix = "strata"}};
+  NamedFiles fake{os, {.scheme = "fake", .directory = folder.path(), .prefix = "strata-fake"}};
 
   // A header file that is complete; its creator lives as long as what this
   // returns.
-  Result<std::unique_ptr<HeaderPlane>>
-  make(NamedFiles &files, const SegmentUri &uri, SegmentState state) {
-    const SegmentKind kind =
-        uri.scheme == "shm" ? SegmentKind::shm : SegmentKind::fake;
+  Result<std::unique_ptr<HeaderPlane>> make(NamedFiles& files, const SegmentUri& uri,
+                                            SegmentState state) {
+    const SegmentKind kind = uri.scheme == "shm" ? SegmentKind::shm : SegmentKind::fake;
     STRATA_ASSIGN(
         const IdentityBlock identity,
-        make_identity(os, kind, uri.name,
-                      {.payload_bytes = 100, .placement = {}, .job_id = {}}));
+        make_identity(os, kind, uri.name, {.payload_bytes = 100, .placement = {}, .job_id = {}}));
     STRATA_ASSIGN(Fd file, files.create_unnamed(0600));
     STRATA_TRY(os.ftruncate(file.get(), 2 * kPageBytes));
     STRATA_TRY(os.pwrite(file.get(), make_header_page(identity, state), 0));
-    auto plane =
-        std::make_unique<HeaderPlane>(os, std::move(file), Access::read_write);
+    auto plane = std::make_unique<HeaderPlane>(os, std::move(file), Access::read_write);
     STRATA_TRY(plane->lease_as_creator());
     STRATA_TRY(files.link(plane->fd(), uri));
     return plane;
   }
 };
 
-std::vector<std::string>
-names_of(const Result<std::vector<SegmentStat>> &stats) {
+std::vector<std::string> names_of(const Result<std::vector<SegmentStat>>& stats) {
   std::vector<std::string> names;
-  for (const SegmentStat &stat : stats.value()) {
+  for (const SegmentStat& stat : stats.value()) {
     CHECK(!stat.problem);
     names.push_back(stat.uri.to_string());
   }
@@ -54,12 +47,11 @@ names_of(const Result<std::vector<SegmentStat>> &stats) {
 
 using Names = std::vector<std::string>;
 
-} // namespace
+}  // namespace
 
-TEST_CASE_METHOD(Directory,
-                 "two_kinds_of_header_files_in_one_directory_never_meet") {
+TEST_CASE_METHOD(Directory, "two_kinds_of_header_files_in_one_directory_never_meet") {
   const SegmentUri names[] = {{"shm", {}, "mesh"}, {"shm", {}, "fake.mesh"}};
-  for (const SegmentUri &uri : names)
+  for (const SegmentUri& uri : names)
     REQUIRE(make(shm, uri, SegmentState::ready));
   REQUIRE(make(fake, {"fake", {}, "mesh"}, SegmentState::ready));
   CHECK(names_of(shm.list()) == Names{"shm:fake.mesh", "shm:mesh"});
@@ -72,15 +64,15 @@ TEST_CASE_METHOD(Directory,
   CHECK(shm.stat({"shm", {}, "mesh"}).error().code() == Code::not_found);
 }
 
-TEST_CASE_METHOD(Directory, "a_name_is_taken_while_its_creator_lives_and_free_"
-                            "once_it_died_unfinished") {
+TEST_CASE_METHOD(Directory,
+                 "a_name_is_taken_while_its_creator_lives_and_free_"
+                 "once_it_died_unfinished") {
   const SegmentUri uri{"shm", {}, "mesh"};
   auto first = make(shm, uri, SegmentState::initialising);
   REQUIRE(first);
-  CHECK(make(shm, uri, SegmentState::initialising).error().code() ==
-        Code::already_exists);
+  CHECK(make(shm, uri, SegmentState::initialising).error().code() == Code::already_exists);
   const auto uuid = shm.stat(uri)->identity.uuid;
-  first->reset(); // as the kernel does for whoever is killed
+  first->reset();  // as the kernel does for whoever is killed
   REQUIRE(make(shm, uri, SegmentState::ready));
   CHECK(shm.stat(uri)->identity.uuid != uuid);
 }
