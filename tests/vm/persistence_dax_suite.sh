@@ -20,7 +20,7 @@ run_tests_in /mnt/dax pmem_test
 # Flipped bytes of a plain file are the same everywhere.
 run_tests_in /mnt/dax life_test '~a_damaged_backup*'
 run_tests_in /mnt/dax persistent_test
-run_tests_in /mnt/dax backend_test
+run_tests_in /mnt/dax pmem_backend_test
 run_tests_in /mnt/dax crash_test
 run_tests_in /mnt/dax hostile_test 'a_process_killed*,a_truncated*'
 

@@ -13,12 +13,12 @@ export STRATA_CRASH_ONE_IMAGE_IN=64 STRATA_CRASH_GRANULARITY=page
 run_tests_in /mnt/paged domain_test
 run_tests_in /mnt/paged pmem_test
 run_tests_in /mnt/paged persistent_test
-run_tests_in /mnt/paged backend_test
+run_tests_in /mnt/paged pmem_backend_test
 run_tests_in /mnt/paged crash_test
 run_tests_in /mnt/paged full_disk_test
 # On memory that is a file system:
 run_tests_in /mnt/tmpfs pmem_test
-run_tests_in /mnt/tmpfs backend_test
+run_tests_in /mnt/tmpfs pmem_backend_test
 run_tests_in /mnt/tmpfs full_disk_test
 
 exit $failures
