@@ -77,7 +77,7 @@ Result<CopyReport> into_new(Backend& backend, ByteSource& from, const SegmentUri
   }();
   if (!filled) {
     // Half of it under its name would be worse than none.
-    (void)backend.remove(to, {.even_if_attached = true});
+    (void)backend.remove(to, {.even_if_attached = true, .uuid = segment.identity().uuid});
     return unexpected(filled.error());
   }
   return CopyReport{
@@ -116,8 +116,9 @@ bool is_there(Backend& backend, const SegmentUri& to) {
 
 Result<CopyReport> into_named(Backend& backend, ByteSource& from, const SegmentUri& to,
                               const CopyOptions& options) {
-  // Asked first, since to create is much work that would be for nothing; create decides.
-  if (!is_there(backend, to)) {
+  // Asked first (by copy() where that is the end), since to create is much work that would be for
+  // nothing; create decides.
+  if (options.if_exists == IfExists::refuse || !is_there(backend, to)) {
     auto made = into_new(backend, from, to, options);
     if (made || made.error().code() != Code::already_exists) return made;
   }

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <fstream>
+#include <optional>
 #include <vector>
 
 #include "os/fault_os.h"
@@ -62,6 +63,24 @@ struct World {
   std::string in_pool(const std::string& name) const { return "pmem:" + pool.path() + "#" + name; }
 };
 
+// Another process removes what is being filled, and puts its own in the place, before this fails.
+class Overtaken final : public ByteSource {
+ public:
+  explicit Overtaken(Catalog& catalog) : catalog_(catalog) {}
+  std::string name() const override { return "overtaken"; }
+  std::optional<std::uint64_t> bytes() const override { return kBytes; }
+  Result<void> read(std::uint64_t, std::span<std::byte>) override {
+    STRATA_TRY(catalog_.remove("fake:mesh", {.even_if_attached = true}));
+    other =
+        catalog_.create("fake:mesh", {.payload_bytes = 100, .placement = {}, .job_id = {}}).value();
+    return fail(Code::failed_precondition, "it ended");
+  }
+  std::optional<Segment> other;
+
+ private:
+  Catalog& catalog_;
+};
+
 // The reading end of a pipe into which a child writes `content`; then it is killed.
 Fd pipe_of(const std::vector<std::byte>& content) {
   std::array<int, 2> ends{};
@@ -82,6 +101,13 @@ Fd pipe_of(const std::vector<std::byte>& content) {
 }
 
 }  // namespace
+
+TEST_CASE_METHOD(World, "a_copy_that_fails_takes_away_what_it_made_and_nothing_else") {
+  Overtaken source(catalog);
+  CHECK(copy(catalog, source, "fake:mesh").error().code() == Code::failed_precondition);
+  REQUIRE(source.other);
+  CHECK(catalog.stat("fake:mesh").value().identity.uuid == source.other->identity().uuid);
+}
 
 TEST_CASE_METHOD(World, "bytes_go_through_every_kind_of_source_and_target_unchanged") {
   const auto content = pattern();
