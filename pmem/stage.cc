@@ -46,12 +46,7 @@ void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t by
 
 Result<void> StagedSegment::seal() {
   STRATA_TRY(domain_->fault_in(payload()));
-  SealBlock seal{};
-  seal.sealed_bytes = entry_.payload_bytes;
-  seal.hash_algorithm = kHashXxh3;
-  seal.hash = content_hash(payload());
-  sign(seal);
-  header().seal = seal;
+  header().seal = make_seal_block(entry_.payload_bytes, content_hash(payload()));
   state_ = SegmentState::sealed;
   return {};
 }

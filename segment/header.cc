@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "segment/content_hash.h"
 
 namespace strata {
 namespace {
@@ -122,11 +123,20 @@ bool must_attach_read_only(const IdentityBlock& identity) {
   return (identity.features_read_only & ~kKnownReadOnly) != 0;
 }
 
+SealBlock make_seal_block(std::uint64_t sealed_bytes, const std::array<std::uint8_t, 16>& hash) {
+  SealBlock seal{};
+  seal.sealed_bytes = sealed_bytes;
+  seal.hash = hash;
+  seal.hash_algorithm = kHashXxh3;
+  sign(seal);
+  return seal;
+}
+
 Result<SealBlock> read_seal_block(const HeaderPage& page) {
   SealBlock seal;
   std::memcpy(&seal, &page.seal, sizeof seal);
   if (seal.crc32c != crc_of(seal)) return corrupt("the seal fails its checksum");
-  if (seal.hash_algorithm != 1) {
+  if (seal.hash_algorithm != kHashXxh3) {
     return fail(Code::unsupported, fmt::format("header: hash algorithm {}", seal.hash_algorithm));
   }
   return seal;

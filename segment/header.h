@@ -155,6 +155,9 @@ Result<IdentityBlock> read_identity_block(std::span<const std::byte> page);
 // Whether it has a feature that this version may read past but must not write under.
 bool must_attach_read_only(const IdentityBlock& identity);
 
+// The seal of a payload of so many bytes with that hash (XXH3-128), signed.
+SealBlock make_seal_block(std::uint64_t sealed_bytes, const std::array<std::uint8_t, 16>& hash);
+
 // A checked copy of the seal block. Errors: corrupt.
 Result<SealBlock> read_seal_block(const HeaderPage& page);
 

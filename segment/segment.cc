@@ -245,11 +245,8 @@ Result<void> Segment::write_seal() {
   HeaderPage& page = attachment_->plane->page();
   STRATA_ASSIGN(const std::uint64_t bytes, refresh());
   STRATA_TRY(settle());
-  SealBlock seal{};
-  seal.sealed_bytes = bytes;
-  seal.hash_algorithm = kHashXxh3;
-  STRATA_ASSIGN(seal.hash, hash_content(*this));
-  sign(seal);
+  STRATA_ASSIGN(const ContentHash hash, hash_content(*this));
+  const SealBlock seal = make_seal_block(bytes, hash);
   std::memcpy(&page.seal, &seal, sizeof seal);
   return durability().persist(&page.seal, sizeof seal);
 }
