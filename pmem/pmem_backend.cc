@@ -63,7 +63,9 @@ Result<PmemBackend::Mapped> PmemBackend::map(const SegmentUri& uri, PoolFile fil
 
 Result<Segment> PmemBackend::attach_version(const SegmentUri& uri, std::uint64_t version,
                                             const AttachOptions& options) {
-  return settle_in(attach_one(uri, version, options), "attach " + uri.to_string());
+  auto attached = settle_in(attach_one(uri, version, options));
+  if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
+  return attached;
 }
 
 Result<Segment> PmemBackend::attach_one(const SegmentUri& uri, std::uint64_t version,

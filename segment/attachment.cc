@@ -7,7 +7,7 @@ const Capabilities kEverything;
 
 }  // namespace
 
-Attachment::Attachment(AttachmentParts parts)
+Attachment::Attachment(AttachmentParts&& parts)
     : capabilities(&kEverything),
       uri(std::move(parts.uri)),
       identity(parts.identity),

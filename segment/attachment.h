@@ -32,7 +32,7 @@ struct AttachmentParts {
 };
 
 struct Attachment {
-  explicit Attachment(AttachmentParts parts);
+  explicit Attachment(AttachmentParts&& parts);
   ~Attachment();
   Attachment(const Attachment&) = delete;
   Attachment& operator=(const Attachment&) = delete;

@@ -11,8 +11,8 @@ std::vector<std::string> Backend::containers(const std::vector<std::string>&, Go
   return {""};
 }
 
-Result<Segment> Backend::settle_in(Result<Segment> made, std::string_view context) const {
-  if (!made) return unexpected(made.error().in(context));
+Result<Segment> Backend::settle_in(Result<Segment> made) const {
+  if (!made) return made;
   Attachment& attachment = attachment_of(*made);
   attachment.capabilities = &capabilities();
   attachment.world = world_.lock();
@@ -25,21 +25,20 @@ Result<Segment> Backend::create(const SegmentUri& uri, CreateOptions options) {
     STRATA_TRY(check_name(uri.name));
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().check(options));
-    return do_create(uri, options);
+    return settle_in(do_create(uri, options));
   }();
   if (!made) return unexpected(made.error().in("create " + uri.to_string()));
-  return settle_in(std::move(made), {});
+  return made;
 }
 
 Result<Segment> Backend::attach(const SegmentUri& uri, const AttachOptions& options) {
   auto attached = [&]() -> Result<Segment> {
     STRATA_TRY(check_name(uri.name));
     STRATA_TRY(capabilities().check(options));
-    return do_attach(uri, options);
+    return settle_in(do_attach(uri, options));
   }();
-  // The text is made on failure alone.
   if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
-  return settle_in(std::move(attached), {});
+  return attached;
 }
 
 Result<Segment> Backend::create_anonymous(CreateOptions options) {
@@ -48,18 +47,20 @@ Result<Segment> Backend::create_anonymous(CreateOptions options) {
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().require(Capability::anonymous));
     STRATA_TRY(capabilities().check(options));
-    return do_create_anonymous(options);
+    return settle_in(do_create_anonymous(options));
   }();
-  return settle_in(std::move(made), "create an anonymous segment");
+  if (!made) return unexpected(made.error().in("create an anonymous segment"));
+  return made;
 }
 
 Result<Segment> Backend::attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                        const AttachOptions& options) {
   auto attached = [&]() -> Result<Segment> {
     STRATA_TRY(capabilities().check(options));
-    return do_attach_handle(handle, std::move(descriptors), options);
+    return settle_in(do_attach_handle(handle, std::move(descriptors), options));
   }();
-  return settle_in(std::move(attached), "attach a handle");
+  if (!attached) return unexpected(attached.error().in("attach a handle"));
+  return attached;
 }
 
 Result<Segment> Backend::do_create_anonymous(const CreateOptions&) {

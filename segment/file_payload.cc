@@ -279,7 +279,7 @@ std::vector<int> FilePayload::descriptors() const {
   return {plane_.fd(), own_file_.get()};
 }
 
-AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped mapped) {
+AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped&& mapped) {
   return {.uri = std::move(uri),
           .identity = mapped.identity,
           .plane = std::move(mapped.plane),

@@ -105,6 +105,6 @@ class FilePayload final : public Payload {
 };
 
 // All that a Segment is made of.
-AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped mapped);
+AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped&& mapped);
 
 }  // namespace strata

@@ -22,6 +22,21 @@ Result<bool> is_held(Os& os, const LockRange& range, std::uint64_t byte, std::ui
   return os.is_range_locked(range.fd, range.base_bytes + byte, count, LockKind::exclusive);
 }
 
+Result<void> take_lease(Os& os, const LockRange& range, Access access, Deadline deadline) {
+  while (true) {
+    STRATA_ASSIGN(
+        const bool locked,
+        os.try_lock_byte(range.fd, range.base_bytes + lease_byte(access), LockKind::shared));
+    if (locked) return {};
+    // Somebody seals, removes or reclaims it; both take moments.
+    if (deadline.expired()) {
+      return fail(Code::timed_out,
+                  "it is being sealed or removed by " + describe(find_holders(os, range)));
+    }
+    os.sleep_ns(kRetryNs);
+  }
+}
+
 }  // namespace
 
 HeaderPlane::HeaderPlane(Os& os, Fd file, Access access, HeaderPlace place)
@@ -29,23 +44,10 @@ HeaderPlane::HeaderPlane(Os& os, Fd file, Access access, HeaderPlace place)
 
 HeaderPlane::~HeaderPlane() {
   participants_.clear();  // while their files are open
-  if (owns_page_) (void)os_.munmap(page_, kHeaderBytes);
 }
 
 Result<void> HeaderPlane::lease(Deadline deadline) {
-  const LockRange range = lock_range();
-  while (true) {
-    STRATA_ASSIGN(
-        const bool locked,
-        os_.try_lock_byte(range.fd, range.base_bytes + lease_byte(access_), LockKind::shared));
-    if (locked) return {};
-    // Somebody seals, removes or reclaims it; both take moments.
-    if (deadline.expired()) {
-      return fail(Code::timed_out,
-                  "it is being sealed or removed by " + describe(find_holders(os_, range)));
-    }
-    os_.sleep_ns(kRetryNs);
-  }
+  return take_lease(os_, lock_range(), access_, deadline);
 }
 
 Result<void> HeaderPlane::lease_as_creator() {
@@ -56,17 +58,6 @@ Result<void> HeaderPlane::lease_as_creator() {
                 os_.try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
   if (is_creator && is_writer) return {};
   return fail(Code::not_ready, "another process still looks at its locks: try again");
-}
-
-Result<void> HeaderPlane::map_page() {
-  const int protection = access_ == Access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
-  STRATA_ASSIGN(std::byte* const page, os_.mmap({.bytes = kHeaderBytes,
-                                                 .protection = protection,
-                                                 .fd = fd(),
-                                                 .offset_bytes = place_.page_offset_bytes}));
-  use_page(page);
-  owns_page_ = true;
-  return {};
 }
 
 Result<IdentityBlock> HeaderPlane::identify(const SegmentUri& uri) const {
@@ -173,12 +164,14 @@ Result<void> HeaderPlane::own_file_after_fork() {
   // What a child inherits is its parent's open file, with its parent's locks.
   const int flags = access_ == Access::read_write ? O_RDWR : O_RDONLY;
   STRATA_ASSIGN(const Fd own, os_.reopen(fd(), flags));
+  // Before the parent's is let go of: at no moment does this process count as gone.
+  STRATA_TRY(take_lease(os_, {own.get(), place_.lock_base_bytes}, access_,
+                        Deadline::after_ms(kForkLeaseMs)));
   STRATA_TRY(os_.replace_fd(fd(), own.get()));
   if (token_file_) {
     STRATA_ASSIGN(const Fd own_tokens, os_.reopen(fd(), O_RDWR));
     STRATA_TRY(os_.replace_fd(token_file_.get(), own_tokens.get()));
   }
-  STRATA_TRY(lease(Deadline::after_ms(kForkLeaseMs)));
   pid_ = os_.process_id();
   return {};
 }

@@ -46,10 +46,8 @@ class HeaderPlane {
   // Counts it as the creator, and as a writer, before anybody else can see the segment.
   Result<void> lease_as_creator();
 
-  // The page lies in the payload's mapping.
+  // The page, which lies in the payload's mapping.
   void use_page(std::byte* page) { page_ = reinterpret_cast<HeaderPage*>(page); }
-  // The page has a mapping of its own.
-  Result<void> map_page();
   HeaderPage& page() const { return *page_; }
 
   // A checked copy of the identity. Errors: corrupt, also where the header belongs to another
@@ -96,7 +94,6 @@ class HeaderPlane {
   Access access_;
   HeaderPlace place_;
   HeaderPage* page_ = nullptr;
-  bool owns_page_ = false;
   std::mutex mutex_;  // of what follows
   pid_t pid_;         // whose the lease is
   Fd token_file_;     // only where `file_` is open for reading alone

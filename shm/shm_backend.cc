@@ -217,7 +217,7 @@ Result<Segment> ShmBackend::do_create_anonymous(const CreateOptions& options) {
   return finish({"shm", {}, {}}, identity, std::move(plane), std::move(own_file), options);
 }
 
-Result<Segment> ShmBackend::attach_files(const SegmentUri& uri, FilePayload::Mapped mapped,
+Result<Segment> ShmBackend::attach_files(const SegmentUri& uri, FilePayload::Mapped&& mapped,
                                          const AttachOptions& options) {
   if (options.populate) populate(os_, *mapped.payload);
   mapped.payload->set_placer(std::make_unique<ShmPlacer>(*this));

@@ -62,7 +62,7 @@ class ShmBackend final : public Backend {
   Result<Segment> finish(SegmentUri uri, const IdentityBlock& identity,
                          std::unique_ptr<HeaderPlane> plane, Fd own_file,
                          const CreateOptions& options);
-  Result<Segment> attach_files(const SegmentUri& uri, FilePayload::Mapped mapped,
+  Result<Segment> attach_files(const SegmentUri& uri, FilePayload::Mapped&& mapped,
                                const AttachOptions& options);
   // Attaches memory that has no name, from the descriptors that came with its handle.
   Result<Segment> attach_descriptors(const Handle& handle, const std::vector<Fd>& descriptors,
