@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "gpu/cuda_options.h"
 #include "os/os.h"
 #include "segment/catalog.h"
 #include "segment/segment.h"
@@ -22,6 +23,7 @@ struct CatalogOptions {
   std::string huge_1g_directory = {};
   // Pools that list() and reclaim() look at, besides those that this user has used.
   std::vector<std::string> pools = {};
+  CudaOptions cuda = {};
 };
 
 // The catalog of every backend that this build has. What it needs it owns, and what is attached

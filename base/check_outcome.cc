@@ -27,7 +27,10 @@ CheckOutcome outcome_of(Code code) {
     case Code::exhausted:
     case Code::unsupported:
     case Code::failed_precondition:
-    case Code::internal: return CheckOutcome::unknown;
+    case Code::internal:
+    case Code::no_driver:
+    case Code::no_device:
+    case Code::wrong_device: return CheckOutcome::unknown;
   }
   return CheckOutcome::unknown;
 }

@@ -37,6 +37,7 @@ Code code_from_errno(int sys_errno) {
     case ENODEV:
     case ENOTTY: return Code::unsupported;
     case EBUSY:
+    case ENOTEMPTY:
     case ETXTBSY: return Code::failed_precondition;
     default: return Code::internal;
   }
@@ -57,6 +58,9 @@ std::string_view code_name(Code code) {
     case Code::unsupported: return "unsupported";
     case Code::failed_precondition: return "failed_precondition";
     case Code::internal: return "internal";
+    case Code::no_driver: return "no_driver";
+    case Code::no_device: return "no_device";
+    case Code::wrong_device: return "wrong_device";
   }
   return "unknown";
 }
@@ -65,7 +69,7 @@ Status Status::in(std::string_view context) const {
   std::string message(context);
   message += ": ";
   message += message_;
-  return Status(code_, std::move(message), sys_errno_);
+  return Status(code_, std::move(message), sys_errno_).with_driver_result(driver_result_);
 }
 
 std::string Status::to_string() const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace strata {
 
@@ -22,6 +23,9 @@ enum class Code : std::uint8_t {
   unsupported,          // this machine or this kind of memory cannot do it
   failed_precondition,  // in use, sealed, wrong state: change the state first
   internal,             // a fault in Strata: report it
+  no_driver,            // no CUDA driver here: install one, or use memory of another kind
+  no_device,            // the driver has no such device: see which it has
+  wrong_device,         // the memory is of a device that cannot be reached from this one
 };
 
 std::string_view code_name(Code code);
@@ -35,6 +39,12 @@ class Status {
   const std::string& message() const { return message_; }
   // The errno that the kernel gave, or 0 where no system call was at fault.
   int sys_errno() const { return sys_errno_; }
+  // The CUresult that the CUDA driver gave, or 0 where it was not at fault.
+  int driver_result() const { return driver_result_; }
+  Status&& with_driver_result(int result) && {
+    driver_result_ = result;
+    return std::move(*this);
+  }
 
   // The same failure seen one layer up: `context` is put before the message.
   Status in(std::string_view context) const;
@@ -45,6 +55,7 @@ class Status {
  private:
   Code code_;
   int sys_errno_;
+  int driver_result_ = 0;
   std::string message_;
 };
 

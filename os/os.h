@@ -125,6 +125,7 @@ class Os {
   // Never replaces: already_exists where `to` is taken.
   Result<void> rename_at(int directory_fd, const std::string& from, const std::string& to);
   Result<void> mkdir(const std::string& path, mode_t mode);
+  Result<void> rmdir(const std::string& path);                               // an empty one
   Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, no dots
   Result<std::string> read_link(const std::string& path);
   Result<std::string> read_file(const std::string& path);  // whole; meant for /proc and /sys
@@ -199,6 +200,10 @@ class Os {
   // cut it short. False: the deadline passed.
   Result<bool> wait_readable(int fd, Deadline deadline);
   Result<bool> wait_writable(int fd, Deadline deadline);
+  // Of several at once: the indices of those that are ready, empty when the deadline passed.
+  Result<std::vector<std::size_t>> wait_any_readable(std::span<const int> fds, Deadline deadline);
+  // For waking a thread that waits: readable once something was written to it, until it is read.
+  Result<Fd> event();
   // Sends what the socket takes now, at least one byte, and says how many; `fds` ride with the
   // first. Never waits, never raises SIGPIPE. Errors: not_ready where it takes none now.
   Result<std::size_t> send_message(int fd, std::span<const std::byte> bytes,

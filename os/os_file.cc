@@ -181,6 +181,11 @@ Result<void> Os::mkdir(const std::string& path, mode_t mode) {
   return {};
 }
 
+Result<void> Os::rmdir(const std::string& path) {
+  STRATA_OS_CALL(rc, "rmdir", "rmdir " + path, ::rmdir(path.c_str()));
+  return {};
+}
+
 Result<std::vector<std::string>> Os::list_directory(const std::string& path) {
   if (const int injected = before("opendir")) {
     return unexpected(status_from_errno(injected, "list " + path));

@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -94,6 +95,29 @@ Result<bool> Os::wait_readable(int fd, Deadline deadline) { return wait_for(fd, 
 
 Result<bool> Os::wait_writable(int fd, Deadline deadline) {
   return wait_for(fd, POLLOUT, deadline);
+}
+
+Result<std::vector<std::size_t>> Os::wait_any_readable(std::span<const int> fds,
+                                                       Deadline deadline) {
+  std::vector<pollfd> entries;
+  entries.reserve(fds.size());
+  for (const int fd : fds)
+    entries.push_back({fd, POLLIN, 0});
+  while (true) {
+    if (const int injected = before("poll")) return unexpected(status_from_errno(injected, "poll"));
+    const timespec left = timespec_of(std::min(deadline.remaining_ns(), kLongestPollNs));
+    const int ready = ::ppoll(entries.data(), entries.size(), &left, nullptr);
+    if (ready < 0 && errno != EINTR) return unexpected(failed_call(errno, "poll"));
+    std::vector<std::size_t> indices;
+    for (std::size_t i = 0; ready > 0 && i < entries.size(); ++i)
+      if (entries[i].revents != 0) indices.push_back(i);
+    if (ready > 0 || deadline.expired()) return indices;
+  }
+}
+
+Result<Fd> Os::event() {
+  STRATA_OS_CALL(raw, "eventfd", "eventfd", ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  return Fd(raw);
 }
 
 Result<int> Os::socket_type(int fd) {

@@ -44,12 +44,15 @@ Result<void> Capabilities::check(const CreateOptions& options) const {
   if (options.page_size == PageSize::huge_2m || options.page_size == PageSize::huge_1g) {
     STRATA_TRY(require(Capability::huge_pages));
   }
+  const bool is_for_device = options.device != DeviceRequest{};
+  if (is_for_device) STRATA_TRY(require(Capability::device_bytes));
   if (options.max_bytes > options.payload_bytes) STRATA_TRY(require(Capability::grow));
   return {};
 }
 
 Result<void> Capabilities::check(const AttachOptions& options) const {
-  if (options.access == Access::copy_on_write) return require(Capability::copy_on_write);
+  if (options.access == Access::copy_on_write) STRATA_TRY(require(Capability::copy_on_write));
+  if (!options.device.empty()) STRATA_TRY(require(Capability::device_bytes));
   return {};
 }
 

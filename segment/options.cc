@@ -38,6 +38,16 @@ std::uint64_t page_bytes_of(PageSize size) {
   return kPageBytes;
 }
 
+std::string_view mechanism_name(DeviceMechanism mechanism) {
+  switch (mechanism) {
+    case DeviceMechanism::automatic: return "automatic";
+    case DeviceMechanism::vmm_fd: return "vmm-fd";
+    case DeviceMechanism::legacy_ipc: return "ipc";
+    case DeviceMechanism::fabric: return "fabric";
+  }
+  return "unknown";
+}
+
 std::string Placement::to_string() const {
   std::string text;
   switch (kind) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace strata {
@@ -77,6 +78,27 @@ enum class Commit : std::uint32_t { up_front = 1, sparse = 2 };
 // has filled it. Until then attachers wait.
 enum class Publish : std::uint32_t { at_once = 1, by_creator = 2 };
 
+// How device memory is made so that other processes can attach it. Numbers stand in headers and
+// handles.
+enum class DeviceMechanism : std::uint32_t {
+  automatic = 0,   // vmm_fd, or an error that says why not: never another one
+  vmm_fd = 1,      // a driver allocation behind a descriptor; it outlives its creator
+  legacy_ipc = 2,  // a CUDA IPC handle; the memory ends with its creator
+  fabric = 3,      // a fabric handle, also for other machines of one NVLink domain
+};
+std::string_view mechanism_name(DeviceMechanism mechanism);
+
+// Of device memory only.
+struct DeviceRequest {
+  std::string device =
+      {};  // number or UUID ("GPU-…"); empty: that of the current CUDA context, or 0
+  DeviceMechanism mechanism = DeviceMechanism::automatic;
+  // The creator writes every byte before it publishes, so that nothing is filled with zeros first.
+  bool is_filled_by_creator = false;
+
+  bool operator==(const DeviceRequest&) const = default;
+};
+
 struct CreateOptions {
   std::uint64_t payload_bytes = 0;
   // The segment can grow up to this; 0: it cannot grow. Address space only, no memory.
@@ -89,6 +111,7 @@ struct CreateOptions {
   std::optional<Lifetime> lifetime = {};
   std::uint32_t mode = 0600;  // permission bits of the named object
   std::string job_id = {};    // for Lifetime::job
+  DeviceRequest device = {};
 };
 
 enum class Access : std::uint32_t {
@@ -103,6 +126,8 @@ struct AttachOptions {
   std::uint64_t timeout_ms = 1000;
   // Map 2 MiB pages and fault everything in at once, for those who will touch all of it.
   bool populate = false;
+  // The device to map device memory into, as in DeviceRequest; empty: the one that it is on.
+  std::string device = {};
 };
 
 }  // namespace strata

@@ -18,6 +18,8 @@
 
 namespace strata {
 
+struct Handle;
+
 class Payload {
  public:
   virtual ~Payload() = default;
@@ -50,6 +52,8 @@ class Payload {
   virtual Result<void> freeze(const std::function<Result<void>()>& record) = 0;
 
   virtual Durability& durability() { return volatile_durability(); }
+  // Fills in what only this kind of memory has in a handle.
+  virtual void describe(Handle&) const {}
   // Descriptors that must travel with the handle; borrowed, and none for a named segment.
   virtual std::vector<int> descriptors() const { return {}; }
 };

@@ -73,6 +73,9 @@ ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
     }
     case Lifetime::until_removed: break;
   }
+  if (stat.identity.kind == static_cast<std::uint32_t>(SegmentKind::cuda) && !stat.is_attached) {
+    return orphan("device memory is gone once " + attached_text(stat));
+  }
   return keep("lifetime until_removed");
 }
 

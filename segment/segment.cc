@@ -353,6 +353,7 @@ Result<Handle> Segment::handle() const {
   handle.exporter_pid_namespace = self.pid_namespace;
   handle.boot_id = self.boot_id;
   handle.descriptor_count = static_cast<std::uint32_t>(descriptors().size());
+  attachment_->payload->describe(handle);
   if (uri().name.empty()) return handle;  // the descriptors are the memory
   SegmentUri locator = uri();
   if (!locator.container.empty()) {

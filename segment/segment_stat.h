@@ -1,14 +1,25 @@
 // What can be told of a segment without mapping its payload.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "base/status.h"
 #include "segment/header.h"
 #include "segment/uri.h"
 
 namespace strata {
+
+// Where device memory is, as its header tells without any driver.
+struct DeviceStat {
+  std::array<std::uint8_t, 16> uuid{};
+  DeviceMechanism mechanism = DeviceMechanism::automatic;
+  std::uint64_t allocation_bytes = 0;  // that it takes on the device while anybody is attached
+  std::string pci_address = {};        // "0000:3b:00.0"
+  bool is_held = false;                // a holder keeps it when nobody else is attached
+};
 
 struct SegmentStat {
   SegmentUri uri;
@@ -21,7 +32,8 @@ struct SegmentStat {
   bool is_attached = false;
   bool is_attached_for_writing = false;
   bool is_creator_alive = false;
-  std::optional<Status> problem;  // why it cannot be attached
+  std::optional<DeviceStat> device;  // of device memory
+  std::optional<Status> problem;     // why it cannot be attached
   bool is_of_another =
       false;  // it is a second name, or a copy, of the segment that `problem` names
 };

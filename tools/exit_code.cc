@@ -14,7 +14,10 @@ ExitCode exit_code_of(Code code) {
     case Code::timed_out:
     case Code::corrupt:
     case Code::unsupported:
-    case Code::internal: return ExitCode::failed;
+    case Code::internal:
+    case Code::no_driver:
+    case Code::no_device:
+    case Code::wrong_device: return ExitCode::failed;
   }
   return ExitCode::failed;
 }
