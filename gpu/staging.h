@@ -12,7 +12,7 @@
 //             exhausted: no more memory can be pinned.
 //   Cost:     of(): a lock. Up to direct_bytes: three calls of the driver and no pinned memory.
 //             Above: the first copy pins a buffer at a time; then three calls for each buffer that
-//             is filled, and seven for the whole.
+//             is filled, and six for the whole.
 //   Order:    as cuMemcpy: after all that was queued before on the default stream and on streams
 //             that synchronise with it, and done on return. Streams made with
 //             CU_STREAM_NON_BLOCKING are the caller's to wait for.

@@ -2,13 +2,15 @@
 // for each buffer: what the device does with a buffer is done once its event has passed.
 //   Threads:  any; a buffer belongs to who took it.
 //   Lifetime: they end after all that was taken is given back. It must not outlive its Device.
-//   Errors:   exhausted where no more memory can be pinned; else as the driver's.
+//   Errors:   exhausted where no more memory can be pinned; else as the driver's. Of a copy that
+//             fails while it runs the driver tells whoever calls it next.
 //   Cost:     a buffer is pinned when it is needed first (a millisecond or so), and kept.
 #pragma once
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -42,17 +44,19 @@ class StagingBuffer {
   explicit operator bool() const { return slot_ != nullptr; }
   std::span<std::byte> bytes() const;
 
-  // Begins to copy between the start of the buffer and the device. The context of the buffers'
-  // device is current in this thread; so it is where a buffer ends that was not waited for.
+  // Begins to copy between the start of the buffer and the device, whose context is current.
   Result<void> begin_copy_from(CuDevicePointer from, std::uint64_t bytes);
   Result<void> begin_copy_to(CuDevicePointer to, std::uint64_t bytes);
   // Returns once the copy that was begun is done.
   Result<void> wait();
+  // Gives it back while the copy goes on; whoever takes it next waits for that.
+  void leave();
 
  private:
   friend class StagingBuffers;
   struct Slot;
   StagingBuffer(StagingBuffers& owner, Slot& slot) : owner_(&owner), slot_(&slot) {}
+  Result<void> record();
 
   StagingBuffers* owner_ = nullptr;
   Slot* slot_ = nullptr;
@@ -72,6 +76,8 @@ class StagingBuffers {
   // What is begun in this direction from now on comes after all that was queued on the default
   // stream, and on streams that synchronise with it. The device's context is current.
   Result<void> order_after_default_stream(CopyDirection direction);
+  // Returns once all that was begun in this direction is done, by others too.
+  Result<void> wait_for_all(CopyDirection direction);
 
   std::uint64_t buffer_bytes() const { return options_.buffer_bytes; }
   std::uint64_t pinned_bytes() const;
@@ -90,7 +96,7 @@ class StagingBuffers {
   mutable std::mutex mutex_;
   std::condition_variable given_back_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> free_;
+  std::deque<Slot*> free_;
   CuStream streams_[2] = {nullptr, nullptr};
 };
 
