@@ -20,8 +20,6 @@ constexpr std::uint64_t kMostBlocks = 2048;
 constexpr std::uint64_t kBytesOfThread = 64;
 constexpr std::uint64_t kLeastBlockBytes = 1024;
 constexpr std::uint64_t kLeastScratchBytes = 4096;
-// Between two looks at work that runs: a kernel takes tens of microseconds at least.
-constexpr std::uint64_t kPollNs = 20'000;
 
 unsigned blocks_for(std::uint64_t bytes) {
   const std::uint64_t wanted = bytes / (kThreads * kBytesOfThread) + 1;
@@ -50,15 +48,15 @@ ContentHash canonical(std::uint64_t low, std::uint64_t high) {
 // from everybody, for ever.
 class Kernels::Loan {
  public:
-  Loan(Kernels& owner, const Scratch& scratch) : owner_(&owner), scratch_(scratch) {}
+  Loan(Kernels& owner, Scratch scratch) : owner_(&owner), scratch_(std::move(scratch)) {}
   Loan(Loan&& other) noexcept
-      : owner_(std::exchange(other.owner_, nullptr)), scratch_(other.scratch_) {}
+      : owner_(std::exchange(other.owner_, nullptr)), scratch_(std::move(other.scratch_)) {}
   Loan& operator=(Loan&&) = delete;
   ~Loan() {
-    if (owner_ && !is_in_flight_) owner_->give_back(scratch_);
+    if (owner_ && !is_in_flight_) owner_->give_back(std::move(scratch_));
   }
 
-  const Scratch& scratch() const { return scratch_; }
+  Scratch& scratch() { return scratch_; }
   void set_in_flight() { is_in_flight_ = true; }
   void set_landed() { is_in_flight_ = false; }
 
@@ -222,21 +220,11 @@ Result<std::vector<std::byte>> Kernels::to_host(std::uint64_t address, std::uint
 
 Result<void> Kernels::fetch(Loan& loan, CuDevicePointer from, std::uint64_t bytes, CuStream stream,
                             Deadline deadline) {
-  const Scratch& scratch = loan.scratch();
+  Scratch& scratch = loan.scratch();
   STRATA_TRY(STRATA_CUDA(driver_, cuMemcpyDtoHAsync, scratch.host, from, bytes, stream));
   loan.set_in_flight();
-  STRATA_TRY(STRATA_CUDA(driver_, cuEventRecord, scratch.event, stream));
-  for (;;) {
-    const CuResult state = driver_.call().cuEventQuery(scratch.event);
-    if (state == kSuccess) break;
-    if (state != kNotReady) return driver_.check(state, "cuEventQuery");
-    if (deadline.expired()) {
-      return fail(Code::timed_out,
-                  fmt::format("{}: the work before in the stream, or the kernel, takes longer",
-                              device_.describe()));
-    }
-    os_.sleep_ns(std::min(kPollNs, deadline.remaining_ns()));
-  }
+  STRATA_TRY(scratch.landed.record(stream));
+  STRATA_TRY(scratch.landed.wait(deadline));
   loan.set_landed();
   return {};
 }
@@ -247,42 +235,39 @@ Result<Kernels::Loan> Kernels::borrow(std::uint64_t bytes) {
     const auto found = std::find_if(idle_.begin(), idle_.end(),
                                     [&](const Scratch& scratch) { return scratch.bytes >= bytes; });
     if (found != idle_.end()) {
-      const Scratch taken = *found;
+      Loan loan(*this, std::move(*found));
       idle_.erase(found);
-      return Loan(*this, taken);
+      return loan;
     }
   }
-  STRATA_ASSIGN(const Scratch made, make_scratch(std::max(bytes, kLeastScratchBytes)));
-  return Loan(*this, made);
+  STRATA_ASSIGN(Scratch made, make_scratch(std::max(bytes, kLeastScratchBytes)));
+  return Loan(*this, std::move(made));
 }
 
 Result<Kernels::Scratch> Kernels::make_scratch(std::uint64_t bytes) {
-  Scratch made{.bytes = bytes};
-  const auto make = [&]() -> Result<void> {
-    STRATA_TRY(STRATA_CUDA(driver_, cuMemAlloc, &made.device, made.bytes));
-    STRATA_TRY(STRATA_CUDA(driver_, cuMemHostAlloc, &made.host, made.bytes, 0));
-    return STRATA_CUDA(driver_, cuEventCreate, &made.event, kEventDisableTiming);
-  };
-  if (const auto done = make(); !done) {
+  STRATA_ASSIGN(DeviceEvent landed, DeviceEvent::create(device_));
+  Scratch made{.bytes = bytes, .landed = std::move(landed)};
+  STRATA_TRY(STRATA_CUDA(driver_, cuMemAlloc, &made.device, made.bytes));
+  auto pinned = STRATA_CUDA(driver_, cuMemHostAlloc, &made.host, made.bytes, 0);
+  if (!pinned) {
     free(made);
-    return unexpected(done.error());
+    return unexpected(pinned.error());
   }
   return made;
 }
 
-void Kernels::give_back(const Scratch& scratch) {
+void Kernels::give_back(Scratch scratch) {
   // One for each thread that uses them; more would only be kept.
   constexpr std::size_t kMostIdle = 8;
   const std::lock_guard lock(mutex_);
   if (idle_.size() < kMostIdle) {
-    idle_.push_back(scratch);
+    idle_.push_back(std::move(scratch));
   } else {
     free(scratch);
   }
 }
 
 void Kernels::free(const Scratch& scratch) {
-  if (scratch.event) (void)driver_.call().cuEventDestroy(scratch.event);
   if (scratch.host) (void)driver_.call().cuMemFreeHost(scratch.host);
   if (scratch.device) (void)driver_.call().cuMemFree(scratch.device);
 }

@@ -21,8 +21,8 @@
 
 #include "base/result.h"
 #include "gpu/device.h"
+#include "gpu/device_event.h"
 #include "os/deadline.h"
-#include "os/os.h"
 #include "segment/content_hash.h"
 #include "segment/device_span.h"
 
@@ -59,7 +59,7 @@ class Kernels {
     CuDevicePointer device = 0;
     void* host = nullptr;
     std::uint64_t bytes = 0;
-    CuEvent event = nullptr;
+    DeviceEvent landed;
   };
   class Loan;
   struct Halves {
@@ -76,7 +76,7 @@ class Kernels {
                      Deadline deadline);
   Result<Loan> borrow(std::uint64_t bytes);
   Result<Scratch> make_scratch(std::uint64_t bytes);
-  void give_back(const Scratch& scratch);
+  void give_back(Scratch scratch);
   void free(const Scratch& scratch);
   Result<std::vector<std::byte>> to_host(std::uint64_t address, std::uint64_t bytes,
                                          CuStream stream, Deadline deadline);
@@ -85,7 +85,6 @@ class Kernels {
 
   Device& device_;
   const Driver& driver_;
-  RealOs os_;  // to sleep
   CuModule module_ = nullptr;
   CuFunction fill_ = nullptr;
   CuFunction find_difference_ = nullptr;
