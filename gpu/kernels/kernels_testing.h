@@ -20,7 +20,4 @@ struct KernelShape {
 // with addresses of the host.
 bool run_kernel_on_host(std::string_view name, KernelShape shape, void** parameters);
 
-// Bit i is set where parameter i is an address; 0 for a name that is none.
-std::uint32_t kernel_address_parameters(std::string_view name);
-
 }  // namespace strata::test
