@@ -1,5 +1,6 @@
 #include "strata.h"
 
+#include "gpu/cuda_backend.h"
 #include "pmem/pmem_backend.h"
 #include "shm/shm_backend.h"
 
@@ -12,6 +13,9 @@ std::vector<std::unique_ptr<Backend>> make_backends(Os& os, const CatalogOptions
       os, ShmOptions{options.shm_directory, options.huge_2m_directory, options.huge_1g_directory}));
   backends.push_back(std::make_unique<PmemBackend>(
       os, PmemBackendOptions{.pools = options.pools, .registry_directory = user_pool_registry()}));
+  CudaOptions cuda = options.cuda;
+  if (cuda.directory.empty()) cuda.directory = options.shm_directory;
+  backends.push_back(std::make_unique<CudaBackend>(os, std::move(cuda)));
   return backends;
 }
 

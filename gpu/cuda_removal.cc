@@ -1,0 +1,108 @@
+// Looking at device segments and taking them away, without any driver.
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include "gpu/cuda_backend.h"
+#include "os/deadline.h"
+
+namespace strata {
+namespace {
+
+constexpr std::uint64_t kReleaseOffsetBytes =
+    offsetof(HeaderPage, backend) + offsetof(DeviceBlock, release_requested);
+constexpr std::uint64_t kLetGoMs = 1000;       // for holders and caches to let go
+constexpr std::uint64_t kRetryNs = 2'000'000;  // while their leases end
+
+bool is_held(const std::vector<cuda::Consumer>& consumers) {
+  return std::any_of(consumers.begin(), consumers.end(), [](const cuda::Consumer& each) {
+    return each.is_alive() && each.role == cuda::PeerRole::holder;
+  });
+}
+
+// For those who are not asked in person. A sealed header cannot be written to: then nothing is
+// said.
+void say_release(Os& os, const NamedFiles& files, const std::string& name, std::uint32_t word) {
+  const auto header = files.open(name, Access::read_write);
+  if (!header) return;
+  (void)os.pwrite(header->get(), std::as_bytes(std::span(&word, 1)), kReleaseOffsetBytes);
+}
+
+}  // namespace
+
+void CudaBackend::add_device_facts(SegmentStat& stat) const {
+  if (stat.problem) return;
+  const auto header = files_.open(stat.uri.name, Access::read_only);
+  if (!header) return;
+  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
+  const auto read = os_.pread(header->get(), bytes, 0);
+  if (!read || *read != bytes.size()) return;
+  const auto& page = *reinterpret_cast<const HeaderPage*>(bytes.data());
+  const auto exported = read_export_block(page, stat.identity);
+  if (!exported) {
+    // One that is being made says nothing yet.
+    const bool is_complete = stat.state != SegmentState::initialising;
+    if (is_complete) stat.problem = exported.error();
+    return;
+  }
+  const auto pinning =
+      cuda::consumers(os_, {options_.directory, stat.owner_uid}, stat.identity.uuid);
+  stat.device = DeviceStat{.uuid = exported->device_uuid,
+                           .mechanism = static_cast<DeviceMechanism>(exported->mechanism),
+                           .allocation_bytes = exported->allocation_bytes,
+                           .pci_address = std::string(padded_text(exported->pci_address)),
+                           .is_held = pinning && is_held(*pinning)};
+}
+
+Result<SegmentStat> CudaBackend::stat(const SegmentUri& uri) {
+  STRATA_ASSIGN(SegmentStat facts, files_.stat(uri));
+  add_device_facts(facts);
+  return facts;
+}
+
+Result<std::vector<SegmentStat>> CudaBackend::list(std::string_view container) {
+  if (!container.empty()) return std::vector<SegmentStat>();
+  STRATA_ASSIGN(auto stats, files_.list());
+  for (SegmentStat& each : stats)
+    add_device_facts(each);
+  return stats;
+}
+
+Result<std::vector<ReclaimDecision>> CudaBackend::reclaim(std::string_view container,
+                                                          const ReclaimOptions& options) {
+  if (!container.empty()) return std::vector<ReclaimDecision>();
+  STRATA_ASSIGN(auto decisions, files_.reclaim(options));
+  // What killed processes left beside the headers pins nothing, and belongs to no segment.
+  const auto sweep = options.dry_run ? cuda::Sweep::look : cuda::Sweep::remove;
+  STRATA_TRY(cuda::sweep_peers(os_, options_.directory, sweep));
+  return decisions;
+}
+
+// Those that only keep the memory are asked to let go: holders, and caches of what may be used
+// again. Everybody else is in the way.
+Result<void> CudaBackend::remove(const SegmentUri& uri, const RemoveOptions& options) {
+  const auto facts = files_.stat(uri);
+  const bool may_be_kept = facts && !facts->problem && facts->is_attached;
+  if (!may_be_kept || options.even_if_attached) return files_.remove(uri, options);
+  const cuda::PeerPlace place{options_.directory, facts->owner_uid};
+  const Deadline deadline = Deadline::after_ms(kLetGoMs);
+  say_release(os_, files_, uri.name, 1);
+  (void)cuda::ask_to_release(os_, place, facts->identity.uuid, deadline);
+  STRATA_ASSIGN(const auto pinning, cuda::consumers(os_, place, facts->identity.uuid));
+  const bool is_only_kept = std::all_of(pinning.begin(), pinning.end(), [](const auto& each) {
+    return !each.is_alive() || each.role == cuda::PeerRole::holder;
+  });
+  if (is_only_kept) {
+    (void)cuda::ask_to_leave(os_, place, facts->identity.uuid, deadline);
+  }
+  while (true) {
+    auto removed = files_.remove(uri, options);
+    const bool is_in_use = !removed && removed.error().code() == Code::failed_precondition;
+    if (!is_in_use || !is_only_kept || deadline.expired()) {
+      if (!removed) say_release(os_, files_, uri.name, 0);
+      return removed;
+    }
+    os_.sleep_ns(kRetryNs);
+  }
+}
+
+}  // namespace strata

@@ -1,0 +1,25 @@
+// Which ways of sharing memory a device really has: each is tried once with a small allocation, and
+// what came out is remembered.
+//   Threads:  any.
+//   Errors:   see each function; the messages name the reason and what to do instead.
+//   Cost:     the first time some calls of the driver; then a lock.
+#pragma once
+
+#include "base/result.h"
+#include "gpu/device.h"
+#include "gpu/device_memory.h"
+#include "segment/options.h"
+
+namespace strata::cuda {
+
+// Errors: unsupported where the device cannot, permission_denied where it may not; what may pass,
+// as a device that is full, is not remembered.
+Result<void> check_mechanism(Device& device, DeviceMechanism mechanism);
+
+// The mechanism that is meant: `automatic` is vmm_fd, or the error that says why it cannot be.
+Result<DeviceMechanism> choose_mechanism(Device& device, DeviceMechanism wanted);
+
+// What this driver's exported descriptors are to the kernel; anything else is no device memory.
+Result<DescriptorKind> exported_kind(Os& os, Device& device);
+
+}  // namespace strata::cuda
