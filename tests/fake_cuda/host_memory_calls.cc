@@ -6,6 +6,7 @@
 #include "tests/fake_cuda/address_space.h"
 #include "tests/fake_cuda/devices.h"
 #include "tests/fake_cuda/entry.h"
+#include "tests/fake_cuda/streams.h"
 
 using namespace strata::fake_cuda;
 
@@ -62,8 +63,12 @@ CuResult cuMemFreeHost(void* address) {
   const auto found = pinned.find(address_of(address));
   FAKE_CUDA_REQUIRE(found != pinned.end() && found->second.by == PinnedBy::allocation,
                     kInvalidValue);
-  ::munmap(address, found->second.bytes);
+  const std::uint64_t bytes = found->second.bytes;
   pinned.erase(found);
+  // Work that is under way has the address already.
+  entry.unlock();
+  wait_for_all_streams();
+  ::munmap(address, bytes);
   return kSuccess;
 }
 
@@ -94,6 +99,8 @@ CuResult cuMemHostUnregister(void* address) {
   FAKE_CUDA_REQUIRE(found != pinned.end(), kHostMemoryNotRegistered);
   FAKE_CUDA_REQUIRE(found->second.by == PinnedBy::registration, kInvalidValue);
   pinned.erase(found);
+  entry.unlock();
+  wait_for_all_streams();
   return kSuccess;
 }
 

@@ -16,6 +16,7 @@ namespace {
 struct Streams {
   std::map<CuStream, std::shared_ptr<Stream>> made;
   std::map<CuDevice, std::shared_ptr<Stream>> defaults;
+  std::vector<std::shared_ptr<Stream>> closing;  // destroyed, and perhaps still at work
 };
 Streams& streams() {
   static auto& all = *new Streams;
@@ -122,6 +123,9 @@ CuResult cuStreamDestroy(CuStream stream) {
   const auto found = streams().made.find(stream);
   FAKE_CUDA_REQUIRE(found != streams().made.end(), kInvalidHandle);
   found->second->close();
+  std::vector<std::shared_ptr<Stream>>& closing = streams().closing;
+  std::erase_if(closing, [](const auto& closed) { return closed->is_idle(); });
+  closing.push_back(std::move(found->second));
   streams().made.erase(found);
   return kSuccess;
 }
