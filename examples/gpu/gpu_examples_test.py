@@ -1,11 +1,12 @@
 """The examples with a GPU: each between two processes, on the fake driver."""
 
 import os
-import pathlib
 import subprocess
 import tarfile
 
 import pytest
+
+from tests import toolkit, wheels
 
 FAKE = os.path.abspath("tests/fake_cuda")
 
@@ -42,15 +43,16 @@ def prefix_fixture(tmp_path_factory):
 
 @pytest.fixture(name="program", scope="module")
 def program_fixture(prefix, tmp_path_factory):
-    root = pathlib.Path("bazel/cuda_root.txt").read_text().strip()
-    if not root:
-        pytest.skip("no CUDA toolkit was found on this machine, or none is to be used")
+    try:
+        nvcc = str(toolkit.root() / "bin/nvcc")
+    except wheels.Unavailable as error:
+        pytest.skip(str(error))
     place = tmp_path_factory.mktemp("compiled")
     flags = subprocess.run(
         ["pkg-config", "--cflags", "--libs", "strata"], capture_output=True, text=True, check=True,
         env=dict(os.environ, PKG_CONFIG_PATH=f"{prefix}/lib/pkgconfig"),
     ).stdout.split()  # fmt: skip
-    command = [root + "/bin/nvcc", "-std=c++20", "-arch=sm_80", "examples/gpu/share_buffer.cu"]
+    command = [nvcc, "-std=c++20", "-arch=sm_80", "examples/gpu/share_buffer.cu"]
     command += flags + ["-o", str(place / "share_buffer")]
     done = run(command, dict(os.environ, TMPDIR=str(place)))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests import wheels
+from tests import toolkit, wheels
 
 TVM_FFI = ("apache-tvm-ffi", "0.1.0")  # carries dlpack.h
 NUMPY = ("numpy", "2.2.6")
@@ -104,10 +104,10 @@ def test_the_structs_are_those_of_the_published_dlpack_header(tmp_path):
 
 
 def toolkit_headers():
-    root = pathlib.Path("bazel/cuda_root.txt").read_text().strip()
-    if not root:
-        pytest.skip("no CUDA toolkit was found on this machine, or none is to be used")
-    return root + "/include"
+    try:
+        return str(toolkit.root() / "include")
+    except wheels.Unavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("version", CCCL_VERSIONS)
