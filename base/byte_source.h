@@ -1,5 +1,5 @@
 // A ByteSource is where bytes come from: a file, a pipe, memory, a segment, a version in a pool.
-//   Threads:  read() and view() any, at once; of a sequential source one, in rising order.
+//   Threads:  read(), view() and lend() any, at once; of a sequential source one, in rising order.
 //   Lifetime: what it reads from must outlive it.
 //   Errors:   read: failed_precondition where it ends before its length; corrupt where it is
 //             verified and wrong; else what the medium said. `into` is then unspecified.
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,12 @@ namespace strata {
 
 // Called from several threads, with bytes dealt with since the last call.
 using ProgressFn = std::function<void(std::uint64_t bytes)>;
+
+// Bytes that a source has in memory, and what keeps them there.
+struct LentBytes {
+  std::span<const std::byte> bytes = {};
+  std::shared_ptr<const void> keeper = {};
+};
 
 class ByteSource {
  public:
@@ -43,6 +50,10 @@ class ByteSource {
   virtual Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) = 0;
   // The bytes themselves, where they need no copy; else empty.
   virtual std::span<const std::byte> view(std::uint64_t offset_bytes, std::uint64_t bytes) const;
+  // The same of a source that brings its bytes to memory of its own, ahead of who asks for them in
+  // rising order; empty where it does not, or not as many at once: then read(). A thread keeps no
+  // more than one at a time. Errors: as read().
+  virtual Result<LentBytes> lend(std::uint64_t offset_bytes, std::uint64_t bytes);
   // After the last byte was read: whether that was all.
   virtual Result<void> finish() { return {}; }
   // How many blocks were compared with checksums, of all that were read.
@@ -54,6 +65,8 @@ inline Result<void> ByteSource::find_length(std::uint64_t, const ProgressFn&) { 
 inline std::span<const std::byte> ByteSource::view(std::uint64_t, std::uint64_t) const {
   return {};
 }
+
+inline Result<LentBytes> ByteSource::lend(std::uint64_t, std::uint64_t) { return LentBytes(); }
 
 class SpanSource final : public ByteSource {
  public:

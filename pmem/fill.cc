@@ -65,15 +65,22 @@ class Filling {
     if (has_view_) {
       STRATA_TRY(store(begin, from_.view(begin, end - begin)));
     } else {
-      auto buffer = buffers_.take();
-      const std::span<std::byte> bytes(buffer.get(), end - begin);
-      STRATA_TRY(from_.read(begin, bytes));
-      STRATA_TRY(store(begin, bytes));
-      buffers_.give_back(std::move(buffer));
+      STRATA_TRY(store_copy(begin, end));
     }
     if (progress_) progress_(end - begin);
     if (drains_) return staged_.durability().drain();
     staged_.start_writeback(begin, end - begin);
+    return {};
+  }
+
+  Result<void> store_copy(std::uint64_t begin, std::uint64_t end) {
+    STRATA_ASSIGN(const LentBytes lent, from_.lend(begin, end - begin));
+    if (!lent.bytes.empty()) return store(begin, lent.bytes);
+    auto buffer = buffers_.take();
+    const std::span<std::byte> bytes(buffer.get(), end - begin);
+    STRATA_TRY(from_.read(begin, bytes));
+    STRATA_TRY(store(begin, bytes));
+    buffers_.give_back(std::move(buffer));
     return {};
   }
 

@@ -32,7 +32,7 @@ void wait_for_interrupt() {
 }
 
 Result<ExitCode> create(Context& context, const Options& options) {
-  STRATA_ASSIGN(CreateOptions how, options.flags.to_options());
+  STRATA_ASSIGN(CreateOptions how, options.flags.to_options(context.os()));
   how.payload_bytes = options.bytes;
   STRATA_ASSIGN(const Segment segment, context.catalog().create(options.uri, how));
   STRATA_ASSIGN(const SegmentStat stat, context.catalog().stat(options.uri));

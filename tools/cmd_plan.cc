@@ -68,7 +68,7 @@ void print(Output& output, const Options& options, const Plan& plan) {
 
 Result<ExitCode> plan(Context& context, const Options& options) {
   STRATA_TRY(SegmentUri::parse(options.uri));
-  STRATA_ASSIGN(const CreateOptions how, options.flags.to_options());
+  STRATA_ASSIGN(const CreateOptions how, options.flags.to_options(context.os(), options.topology));
   STRATA_ASSIGN(const Topology topology, load_topology(context.os(), options.topology));
   const auto local_cpu =
       topology.is_this_machine() ? context.os().current_cpu() : std::optional<int>();

@@ -36,9 +36,9 @@ Status already_there(const Options& options) {
                             options.file, options.uri, other));
 }
 
-Result<CopyOptions> to_copy_options(const Options& options) {
+Result<CopyOptions> to_copy_options(Os& os, const Options& options) {
   CopyOptions how;
-  STRATA_ASSIGN(how.create, options.flags.to_options());
+  STRATA_ASSIGN(how.create, options.flags.to_options(os));
   if (options.is_in_place && options.is_sealed) {
     return fail(Code::invalid_argument,
                 "put: not --seal with --in-place, which may fail when all is overwritten: "
@@ -51,7 +51,7 @@ Result<CopyOptions> to_copy_options(const Options& options) {
 }
 
 Result<CopyReport> copy_file(Context& context, const Options& options) {
-  STRATA_ASSIGN(CopyOptions how, to_copy_options(options));
+  STRATA_ASSIGN(CopyOptions how, to_copy_options(context.os(), options));
   const auto in_context = [&](const Status& status) {
     return unexpected(status.in("put " + options.file));
   };

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "numa/gpu_devices.h"
 #include "tools/commands.h"
 #include "tools/topology_flags.h"
 #include "tools/topology_picture.h"
@@ -43,7 +44,16 @@ Json to_json(const Topology& topology, const MemoryNode& node) {
   return json;
 }
 
-Json to_json(const Topology& topology) {
+Json to_json(const GpuDevice& gpu) {
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? Json() : Json(text);
+  };
+  return {{"name", fmt::format("gpu:{}", gpu.number)}, {"address", gpu.pci_address},
+          {"model", text_or_null(gpu.driver.model)},   {"uuid", text_or_null(gpu.driver.uuid)},
+          {"minor", or_null(gpu.driver.minor)},        {"node", or_null(gpu.node)}};
+}
+
+Json to_json(const Topology& topology, const std::vector<GpuDevice>& gpus) {
   Json nodes = Json::array();
   for (const MemoryNode& node : topology.nodes())
     nodes.push_back(to_json(topology, node));
@@ -55,10 +65,14 @@ Json to_json(const Topology& topology) {
                        {"vendor", fmt::format("{:04x}", device.vendor)},
                        {"node", or_null(device.node)}});
   }
+  Json gpu_list = Json::array();
+  for (const GpuDevice& gpu : gpus)
+    gpu_list.push_back(to_json(gpu));
   return {{"this_machine", topology.is_this_machine()},
           {"nodes", nodes},
           {"forbidden_nodes", topology.forbidden_nodes()},
-          {"devices", devices}};
+          {"devices", devices},
+          {"gpus", gpu_list}};
 }
 
 std::string cpu_ranges(const std::vector<int>& cpus) {
@@ -126,24 +140,31 @@ Table distances_table(const Topology& topology) {
   return table;
 }
 
-Table devices_table(const Topology& topology) {
-  Table table({{"DEVICE"}, {"KIND"}, {"NEAREST NODE", Align::right}});
+Table devices_table(const Topology& topology, const std::vector<GpuDevice>& gpus) {
+  Table table({{"DEVICE"}, {"KIND"}, {"NEAREST NODE", Align::right}, {"NAME"}, {"MODEL"}});
+  const auto node_text = [](std::optional<int> node) {
+    return node ? std::to_string(*node) : std::string("unknown");
+  };
+  for (const GpuDevice& gpu : gpus) {
+    table.add({gpu.pci_address, "GPU", node_text(gpu.node),
+               Cell(fmt::format("gpu:{}", gpu.number), Tone::strong), gpu.driver.model});
+  }
   for (const PciDevice& device : topology.pci_devices()) {
-    if (device_kind(device).empty()) continue;
-    table.add({device.address, std::string(device_kind(device)),
-               device.node ? std::to_string(*device.node) : "-"});
+    if (device_kind(device).empty() || is_one_of(gpus, device)) continue;
+    table.add({device.address, std::string(device_kind(device)), node_text(device.node)});
   }
   return table;
 }
 
 Result<ExitCode> show(Context& context, const Options& options) {
   STRATA_ASSIGN(const Topology topology, load_topology(context.os(), options.spec));
+  const std::vector<GpuDevice> gpus = find_gpus(context.os(), topology);
   Output& output = context.output();
   if (!options.svg_path.empty()) {
     const std::string name = options.spec.empty() ? "This machine" : options.spec;
-    STRATA_TRY(save_svg(context.os(), options.svg_path, draw_topology(topology, name)));
+    STRATA_TRY(save_svg(context.os(), options.svg_path, draw_topology(topology, gpus, name)));
   }
-  output.json(to_json(topology));
+  output.json(to_json(topology, gpus));
   output.print(nodes_table(topology));
   for (const int node : topology.forbidden_nodes())
     output.note(fmt::format("node {} is not allowed by the cpuset of this process", node));
@@ -151,7 +172,7 @@ Result<ExitCode> show(Context& context, const Options& options) {
     output.line("");
     output.print(distances_table(topology));
   }
-  if (const Table devices = devices_table(topology); !devices.empty()) {
+  if (const Table devices = devices_table(topology, gpus); !devices.empty()) {
     output.line("");
     output.print(devices);
   }

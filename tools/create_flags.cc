@@ -5,6 +5,9 @@
 #include <charconv>
 #include <string_view>
 
+#include "numa/gpu_devices.h"
+#include "tools/topology_flags.h"
+
 namespace strata::tools {
 namespace {
 
@@ -52,6 +55,13 @@ Tier tier_of(std::string_view name) {
   return Tier::bandwidth;
 }
 
+DeviceMechanism mechanism_of(std::string_view name) {
+  if (name == "vmm-fd") return DeviceMechanism::vmm_fd;
+  if (name == "ipc") return DeviceMechanism::legacy_ipc;
+  if (name == "fabric") return DeviceMechanism::fabric;
+  return DeviceMechanism::automatic;
+}
+
 }  // namespace
 
 Result<std::uint32_t> parse_mode(std::string_view text) {
@@ -69,7 +79,9 @@ void CreateFlags::add_placement(Arguments& arguments) {
       .list("--split", split_, "an equal part, in one piece, on each of these nodes", "N,N")
       .list("--prefer", prefer_, "these nodes in order, others when they are full", "N,N")
       .choice("--tier", tier_, {"bandwidth", "latency", "capacity"}, "the nodes best at this")
-      .option("--near-pci", near_pci_, "the node nearest to a device", "0000:3b:00.0");
+      .option("--near-pci", near_pci_, "the node nearest to a device", "0000:3b:00.0")
+      .option("--near", near_gpu_, "the node nearest to a GPU, as `strata topology` names it",
+              "gpu:N|UUID");
   arguments.flag("--strict", is_strict_, "fail where a page lands elsewhere")
       .choice("--huge", huge_, {"thp", "2M", "1G"},
               "page size: thp falls back to 4K, 2M and 1G do not");
@@ -85,7 +97,18 @@ void CreateFlags::add_lifetime(Arguments& arguments) {
       .flag("--sparse", is_sparse_, "take memory at first touch, and risk SIGBUS then");
 }
 
-Result<Placement> CreateFlags::placement() const {
+void CreateFlags::add_device(Arguments& arguments) {
+  arguments
+      .option(
+          "--device", device_,
+          "of cuda: the GPU to make it on, as CUDA counts, or by its UUID; without it the first",
+          "N|UUID")
+      .choice(
+          "--mechanism", mechanism_, {"auto", "vmm-fd", "ipc", "fabric"},
+          "of cuda: how others get at the memory; auto is vmm-fd, or an error that says why not");
+}
+
+Result<Placement> CreateFlags::placement(Os& os, const std::string& topology_spec) const {
   using Kind = Placement::Kind;
   Placement placement;
   placement.is_strict = is_strict_;
@@ -110,16 +133,23 @@ Result<Placement> CreateFlags::placement() const {
   } else if (!near_pci_.empty()) {
     placement.kind = Kind::near_pci;
     placement.pci_address = near_pci_;
+  } else if (!near_gpu_.empty()) {
+    STRATA_ASSIGN(const Topology topology, load_topology(os, topology_spec));
+    STRATA_ASSIGN(const GpuDevice gpu, choose_gpu(find_gpus(os, topology), near_gpu_));
+    placement.kind = Kind::near_pci;
+    placement.pci_address = gpu.pci_address;
   }
   return placement;
 }
 
-Result<CreateOptions> CreateFlags::to_options() const {
+Result<CreateOptions> CreateFlags::to_options(Os& os, const std::string& topology) const {
   CreateOptions options;
-  STRATA_ASSIGN(options.placement, placement());
+  STRATA_ASSIGN(options.placement, placement(os, topology));
   options.page_size = page_size_of(huge_);
   options.lifetime = lifetime_of(lifetime_);
   options.job_id = job_;
+  options.device.device = device_;
+  options.device.mechanism = mechanism_of(mechanism_);
   options.max_bytes = max_bytes_;
   options.commit = is_sparse_ ? Commit::sparse : Commit::up_front;
   STRATA_ASSIGN(options.mode, parse_mode(mode_));

@@ -1,5 +1,6 @@
-// The flags that say how a segment is made: shared by create, put and plan.
-//   Errors:   to_options() returns invalid_argument with the flag and the rule.
+// The flags that say how a segment is made: shared by create, put, plan and others.
+//   Errors:   to_options() returns invalid_argument with the flag and the rule; not_found for a GPU
+//             that is not there.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "os/os.h"
 #include "segment/options.h"
 #include "tools/arguments.h"
 
@@ -18,16 +20,20 @@ Result<std::uint32_t> parse_mode(std::string_view text);
 
 class CreateFlags {
  public:
-  // --node, --interleave, --weighted, --prefer, --tier, --near-pci, --strict, --huge.
+  // --node, --interleave, --weighted, --prefer, --tier, --near-pci, --near, --strict, --huge.
   void add_placement(Arguments& arguments);
   // --lifetime, --job, --mode, --max-size, --sparse.
   void add_lifetime(Arguments& arguments);
 
-  // Everything but payload_bytes and publish.
-  Result<CreateOptions> to_options() const;
+  // --device, --mechanism.
+  void add_device(Arguments& arguments);
+
+  // Everything but payload_bytes and publish. `topology` is where --near looks for a GPU: as
+  // --topology, empty for this machine.
+  Result<CreateOptions> to_options(Os& os, const std::string& topology = {}) const;
 
  private:
-  Result<Placement> placement() const;
+  Result<Placement> placement(Os& os, const std::string& topology) const;
 
   int node_ = -1;
   std::vector<int> interleave_;
@@ -36,6 +42,7 @@ class CreateFlags {
   std::vector<std::string> weighted_;
   std::string tier_;
   std::string near_pci_;
+  std::string near_gpu_;
   bool is_strict_ = false;
   std::string huge_;
   std::string lifetime_;  // empty: as the backend declares it
@@ -43,6 +50,8 @@ class CreateFlags {
   std::string mode_ = "0600";
   std::uint64_t max_bytes_ = 0;
   bool is_sparse_ = false;
+  std::string device_;
+  std::string mechanism_ = "auto";
 };
 
 }  // namespace strata::tools

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -25,12 +27,29 @@ std::string title_of(const MemoryNode& node) {
   return fmt::format("Node {}{}{}", node.node, node.kind.empty() ? "" : "  ", node.kind);
 }
 
-std::vector<const PciDevice*> devices_near(const Topology& topology, int node) {
-  std::vector<const PciDevice*> near;
-  for (const PciDevice& device : topology.pci_devices())
-    if (device.node == node && !device_kind(device).empty()) near.push_back(&device);
-  return near;
-}
+// What stands on a card, or beneath them all.
+struct Chip {
+  std::string what;  // "gpu:0", "NVMe"
+  std::string address;
+};
+
+struct Machine {
+  const Topology& topology;
+  const std::vector<GpuDevice>& gpus;
+
+  // GPUs first. Without a node: the GPUs of which it is not known.
+  std::vector<Chip> devices_near(std::optional<int> node) const {
+    std::vector<Chip> near;
+    for (const GpuDevice& gpu : gpus)
+      if (gpu.node == node) near.push_back({fmt::format("gpu:{}", gpu.number), gpu.pci_address});
+    if (!node) return near;
+    for (const PciDevice& device : topology.pci_devices()) {
+      if (device.node != node || device_kind(device).empty() || is_one_of(gpus, device)) continue;
+      near.push_back({std::string(device_kind(device)), device.address});
+    }
+    return near;
+  }
+};
 
 std::size_t cpus_in_row() {
   return static_cast<std::size_t>((kCardWidth - 2 * kInner) / kCpuPitch);
@@ -42,9 +61,9 @@ double cpu_rows_height(const MemoryNode& node) {
   return static_cast<double>(rows) * kCpuPitch;
 }
 
-double card_height(const Topology& topology, const MemoryNode& node) {
+double card_height(const Machine& machine, const MemoryNode& node) {
   return 134 + cpu_rows_height(node) +
-         static_cast<double>(devices_near(topology, node.node).size()) * kDeviceHeight;
+         static_cast<double>(machine.devices_near(node.node).size()) * kDeviceHeight;
 }
 
 void draw_memory(Svg& svg, Point at, const MemoryNode& node, double most_bytes) {
@@ -89,7 +108,16 @@ std::string speed_text(const MemoryNode& node) {
   return text.empty() ? "speed not told by the platform" : text;
 }
 
-void draw_card(Svg& svg, const Box& box, const Topology& topology, const MemoryNode& node,
+void draw_chip(Svg& svg, Point at, const Chip& chip) {
+  const Box box{
+      .x = at.x, .y = at.y, .width = kCardWidth - 2 * kInner, .height = kDeviceHeight - 5};
+  svg.rect(box, {.fill = kPaper, .stroke = kRule, .corner_radius = 4});
+  svg.text({box.x + 8, box.y + 14}, chip.what, {.size = 12});
+  svg.text({box.x + box.width - 8, box.y + 14}, chip.address,
+           {.size = 11, .fill = kFaintInk, .anchor = "end", .is_monospaced = true});
+}
+
+void draw_card(Svg& svg, const Box& box, const Machine& machine, const MemoryNode& node,
                double most_bytes) {
   svg.rect(box, {.fill = kPanel, .stroke = kRule, .corner_radius = 8});
   svg.rect({.x = box.x, .y = box.y, .width = 6, .height = box.height},
@@ -105,12 +133,24 @@ void draw_card(Svg& svg, const Box& box, const Topology& topology, const MemoryN
   y += 10;
   draw_cpus(svg, {x, y}, node);
   y += cpu_rows_height(node) + 2;
-  for (const PciDevice* device : devices_near(topology, node.node)) {
-    const Box chip{.x = x, .y = y, .width = kCardWidth - 2 * kInner, .height = kDeviceHeight - 5};
-    svg.rect(chip, {.fill = kPaper, .stroke = kRule, .corner_radius = 4});
-    svg.text({x + 8, y + 14}, device_kind(*device), {.size = 12});
-    svg.text({x + chip.width - 8, y + 14}, device->address,
-             {.size = 11, .fill = kFaintInk, .anchor = "end", .is_monospaced = true});
+  for (const Chip& chip : machine.devices_near(node.node)) {
+    draw_chip(svg, {x, y}, chip);
+    y += kDeviceHeight;
+  }
+}
+
+double lost_height(const Machine& machine) {
+  const auto count = static_cast<double>(machine.devices_near({}).size());
+  return count == 0 ? 0 : 40 + count * kDeviceHeight;
+}
+
+// GPUs that the platform does not say the place of.
+void draw_lost(Svg& svg, Point at, const Machine& machine) {
+  double y = at.y + 16;
+  for (const Chip& chip : machine.devices_near({})) {
+    if (y == at.y + 16)
+      svg.text({at.x, y}, "Near to an unknown node", {.size = 15, .is_bold = true});
+    draw_chip(svg, {at.x, y + 12}, chip);
     y += kDeviceHeight;
   }
 }
@@ -163,7 +203,52 @@ void draw_distances(Svg& svg, Point at, const Topology& topology) {
   }
 }
 
+// Cards in rows, each as high as its highest.
+struct Layout {
+  std::size_t in_row = 0;
+  std::vector<double> row_heights;
+
+  explicit Layout(const Machine& machine) {
+    const auto& nodes = machine.topology.nodes();
+    in_row = std::clamp<std::size_t>(nodes.size(), 2, kMaxCardsInRow);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      if (i % in_row == 0) row_heights.push_back(0);
+      row_heights.back() = std::max(row_heights.back(), card_height(machine, nodes[i]));
+    }
+  }
+
+  double cards_bottom() const {
+    double bottom = kTop;
+    for (const double row : row_heights)
+      bottom += row + kGap;
+    return bottom;
+  }
+  double cards_width() const {
+    return static_cast<double>(in_row) * (kCardWidth + kGap) - kGap + 2 * kMargin;
+  }
+};
+
+void draw_cards(Svg& svg, const Layout& layout, const Machine& machine, double most_bytes) {
+  const auto& nodes = machine.topology.nodes();
+  double y = kTop;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const double row_height = layout.row_heights[i / layout.in_row];
+    const std::size_t column = i % layout.in_row;
+    const Box card{.x = kMargin + static_cast<double>(column) * (kCardWidth + kGap),
+                   .y = y,
+                   .width = kCardWidth,
+                   .height = row_height};
+    draw_card(svg, card, machine, nodes[i], most_bytes);
+    if (column == layout.in_row - 1) y += row_height + kGap;
+  }
+}
+
 }  // namespace
+
+bool is_one_of(const std::vector<GpuDevice>& gpus, const PciDevice& device) {
+  return std::any_of(gpus.begin(), gpus.end(),
+                     [&](const GpuDevice& gpu) { return gpu.pci_address == device.address; });
+}
 
 std::string_view device_kind(const PciDevice& device) {
   switch (device.class_code) {
@@ -182,44 +267,31 @@ std::string_view device_kind(const PciDevice& device) {
   }
 }
 
-Svg draw_topology(const Topology& topology, std::string_view name) {
+Svg draw_topology(const Topology& topology, const std::vector<GpuDevice>& gpus,
+                  std::string_view name) {
   const auto& nodes = topology.nodes();
-  const std::size_t in_row = std::clamp<std::size_t>(nodes.size(), 2, kMaxCardsInRow);
-  std::vector<double> row_heights;
+  const Machine machine{topology, gpus};
+  const Layout layout(machine);
   std::uint64_t total_bytes = 0;
   std::uint64_t most_bytes = 0;
   std::size_t cpus = 0;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (i % in_row == 0) row_heights.push_back(0);
-    row_heights.back() = std::max(row_heights.back(), card_height(topology, nodes[i]));
-    total_bytes += nodes[i].memory_bytes;
-    most_bytes = std::max(most_bytes, nodes[i].memory_bytes);
-    cpus += nodes[i].cpus.size();
+  for (const MemoryNode& node : nodes) {
+    total_bytes += node.memory_bytes;
+    most_bytes = std::max(most_bytes, node.memory_bytes);
+    cpus += node.cpus.size();
   }
-  double height = kTop;
-  for (const double row : row_heights)
-    height += row + kGap;
-  const double matrix_top = height + 8;
+  const double lost_top = layout.cards_bottom() + 8;
+  const double matrix_top = lost_top + lost_height(machine);
   const double matrix_width =
       (static_cast<double>(nodes.size()) + 1) * distance_cell(topology) + 2 * kMargin;
   const double width =
-      std::max(static_cast<double>(in_row) * (kCardWidth + kGap) - kGap + 2 * kMargin,
-               distances_height(topology) > 0 ? matrix_width : 0);
-  height += distances_height(topology) + kMargin - kGap;
+      std::max(layout.cards_width(), distances_height(topology) > 0 ? matrix_width : 0);
 
-  Svg svg(width, height);
+  Svg svg(width, matrix_top - 8 + distances_height(topology) + kMargin - kGap);
   svg.title(name, fmt::format("{} memory node{}, {}, {} processors", nodes.size(),
                               nodes.size() == 1 ? "" : "s", format_bytes(total_bytes), cpus));
-  double y = kTop;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const double row_height = row_heights[i / in_row];
-    const Box card{.x = kMargin + static_cast<double>(i % in_row) * (kCardWidth + kGap),
-                   .y = y,
-                   .width = kCardWidth,
-                   .height = row_height};
-    draw_card(svg, card, topology, nodes[i], static_cast<double>(most_bytes));
-    if (i % in_row == in_row - 1) y += row_height + kGap;
-  }
+  draw_cards(svg, layout, machine, static_cast<double>(most_bytes));
+  draw_lost(svg, {kMargin, lost_top}, machine);
   if (distances_height(topology) > 0) draw_distances(svg, {kMargin, matrix_top}, topology);
   return svg;
 }

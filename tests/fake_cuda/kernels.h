@@ -5,14 +5,15 @@
 #include <string_view>
 #include <vector>
 
+#include "gpu/kernels/kernels_testing.h"
 #include "tests/fake_cuda/address_space.h"
 
 namespace strata::fake_cuda {
 
 class Launch {
  public:
-  Launch(std::vector<std::uint64_t> arguments, CuDevice device)
-      : arguments_(std::move(arguments)), device_(device) {}
+  Launch(std::vector<std::uint64_t> arguments, CuDevice device, test::KernelShape shape)
+      : arguments_(std::move(arguments)), device_(device), shape_(shape) {}
 
   // The n-th argument of the kernel, of its own type.
   template <typename T>
@@ -33,12 +34,14 @@ class Launch {
     return reinterpret_cast<T*>(find(address, count * sizeof(T), kAccessReadWrite));
   }
   bool has_faulted() const { return has_faulted_; }
+  test::KernelShape shape() const { return shape_; }
 
  private:
   char* find(CuDevicePointer address, std::uint64_t bytes, int access);
 
   std::vector<std::uint64_t> arguments_;
   CuDevice device_;
+  test::KernelShape shape_;  // of grids with one dimension
   bool has_faulted_ = false;
 };
 

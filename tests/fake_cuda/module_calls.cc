@@ -117,7 +117,8 @@ CuResult cuLaunchKernel(CuFunction function, unsigned grid_x, unsigned grid_y, u
     std::memcpy(&argument, parameters[i], kernel->parameter_bytes[i]);
     arguments.push_back(argument);
   }
-  found->push([kernel, launch = Launch(std::move(arguments), found->device())]() mutable {
+  found->push([kernel, launch = Launch(std::move(arguments), found->device(),
+                                       {grid_x, block_x})]() mutable {
     kernel->run(launch);
     if (launch.has_faulted()) set_sticky_error(kIllegalAddress);
   });

@@ -1,0 +1,54 @@
+#include "gpu/device_event.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "os/os.h"
+
+namespace strata::cuda {
+namespace {
+
+// What is waited for takes tens of microseconds at least.
+constexpr std::uint64_t kPollNs = 20'000;
+
+}  // namespace
+
+Result<DeviceEvent> DeviceEvent::create(Device& device) {
+  DeviceEvent event(device);
+  STRATA_ASSIGN(const ContextScope scope, device.enter());
+  STRATA_TRY(STRATA_CUDA(device.driver(), cuEventCreate, &event.event_, kEventDisableTiming));
+  return event;
+}
+
+DeviceEvent::~DeviceEvent() {
+  if (event_ && device_->driver().is_usable())
+    (void)device_->driver().call().cuEventDestroy(event_);
+}
+
+Result<void> DeviceEvent::record(CuStream stream) {
+  STRATA_ASSIGN(const ContextScope scope, device_->enter());
+  return STRATA_CUDA(device_->driver(), cuEventRecord, event_, stream);
+}
+
+Result<bool> DeviceEvent::is_reached() const {
+  const CuResult state = device_->driver().call().cuEventQuery(event_);
+  if (state == kNotReady) return false;
+  STRATA_TRY(device_->driver().check(state, "cuEventQuery"));
+  return true;
+}
+
+Result<void> DeviceEvent::wait(Deadline deadline) const {
+  RealOs os;
+  for (;;) {
+    STRATA_ASSIGN(const bool reached, is_reached());
+    if (reached) return {};
+    if (deadline.expired()) {
+      return fail(Code::timed_out,
+                  fmt::format("{}: what is in the stream takes longer", device_->describe()));
+    }
+    os.sleep_ns(std::min(kPollNs, deadline.remaining_ns()));
+  }
+}
+
+}  // namespace strata::cuda

@@ -1,0 +1,24 @@
+// Which node of this machine's memory is near to a device.
+//   Threads:  any.
+//   Cost:     a read of a file in /sys; a call of the driver where that does not say.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "gpu/device.h"
+#include "os/os.h"
+
+namespace strata::cuda {
+
+struct NearNode {
+  // Nothing where nobody says: it is never a guess.
+  std::optional<int> node;
+  // Where it is known from, or why it is not, for people.
+  std::string source;
+};
+
+// Asks the bus that the device is on, then the driver; where there is one node only it is that.
+NearNode near_node(Os& os, const Device& device);
+
+}  // namespace strata::cuda
