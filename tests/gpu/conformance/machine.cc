@@ -13,7 +13,7 @@ constexpr const char* kStoreKernel = R"(
 .version 7.0
 .target sm_70
 .address_size 64
-.visible .entry conformance_fill(.param .u64 address, .param .u64 bytes, .param .u8 value)
+.visible .entry fake_fill(.param .u64 address, .param .u64 bytes, .param .u8 value)
 {
   .reg .pred %p<2>;
   .reg .b16 %h<2>;
@@ -154,7 +154,7 @@ CuResult Machine::run_store_kernel(CuDevicePointer address, std::uint64_t bytes,
   CuModule module = nullptr;
   CuFunction function = nullptr;
   need(call().cuModuleLoadData(&module, kStoreKernel), "cuModuleLoadData");
-  need(call().cuModuleGetFunction(&function, module, "conformance_fill"), "cuModuleGetFunction");
+  need(call().cuModuleGetFunction(&function, module, "fake_fill"), "cuModuleGetFunction");
   void* parameters[] = {&address, &bytes, &value};
   need(call().cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr),
        "cuLaunchKernel");
