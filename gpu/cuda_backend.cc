@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
 #include "gpu/mechanism.h"
 #include "segment/attachment.h"
@@ -13,6 +14,7 @@
 namespace strata {
 namespace {
 
+constexpr std::uint64_t kHolderStartMs = 60'000;
 constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
 
 Result<void> check_request(const CreateOptions& options) {
@@ -182,6 +184,10 @@ Result<Segment> CudaBackend::finish(const SegmentUri& uri, const IdentityBlock& 
   std::memcpy(&device_block_of(plane->page()).exported, &exported, sizeof exported);
   payload->set_memory(std::move(made.memory), exported, options.payload_bytes);
   STRATA_TRY(serve(*payload, identity, std::move(made.exported.descriptor)));
+  if (needs_holder(*options.lifetime)) {
+    STRATA_TRY(
+        cuda::start_holder(options_.holder_command, uri, Deadline::after_ms(kHolderStartMs)));
+  }
   Segment segment = Segment::adopt_new({.uri = uri,
                                         .identity = identity,
                                         .plane = std::move(plane),

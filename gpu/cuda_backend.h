@@ -41,6 +41,10 @@ class CudaBackend final : public Backend {
 
   const CudaOptions& options() const { return options_; }
   Os& os() const { return os_; }
+  // The header of a segment, to look at. Errors: as NamedFiles::open().
+  Result<Fd> open_header(const SegmentUri& uri) const {
+    return files_.open(uri.name, Access::read_only);
+  }
   // The devices of the driver that the options name. Errors: no_driver, no_device.
   Result<std::shared_ptr<cuda::Devices>> devices() const;
 

@@ -13,6 +13,7 @@
 #include "gpu/descriptor_exchange.h"
 #include "gpu/device_memory.h"
 #include "gpu/export_block.h"
+#include "gpu/staging.h"
 #include "segment/header_plane.h"
 #include "segment/payload.h"
 #include "segment/segment.h"
@@ -62,6 +63,7 @@ class CudaPayload final : public Payload {
   std::unique_ptr<cuda::DeviceMemory> memory_;
   ExportBlock exported_{};
   std::uint64_t payload_bytes_ = 0;
+  std::shared_ptr<cuda::StagingRing> staging_;
   std::unique_ptr<cuda::ServedDescriptor> served_;  // ends first
 };
 
