@@ -2,9 +2,8 @@
 // serves the descriptor that it has, and whoever attaches asks several of them at once.
 //
 //     DescriptorServer server(os, directory);
-//     STRATA_ASSIGN(const auto served, server.serve({.uuid = uuid, .fd = std::move(fd)}));
-//
-//     STRATA_ASSIGN(Fd fd, ask_for_descriptor(os, {directory}, {.uuid = uuid}, deadline));
+//     STRATA_ASSIGN(auto made, server.serve({.uuid = uuid, .fd = std::move(fd)}));      // creator
+//     STRATA_ASSIGN(auto attached, server.join({.uuid = uuid}, check, deadline));       // the others
 //
 // A peer that was killed refuses the connection. One that is stopped, or whose listener only a
 // forked child still has, takes it and says nothing: that is why several are asked, and after 5 ms
@@ -16,7 +15,7 @@
 //   Threads:  any. The server has one thread, started by the first serve(), which takes no signals
 //             and waits for no client; callbacks run in it.
 //   Lifetime: a server outlives what it serves, and neither is destroyed in the thread of a
-//             callback but ServedDescriptor. In a forked child nothing is served and destructors
+//             callback but ServedDescriptor, nor under a lock that a callback takes. In a forked child nothing is served and destructors
 //             only close; a server that had begun to serve refuses there.
 //   Errors:   see each function. permission_denied where the directory of entries is another
 //             user's, or open to others: it says whose and what to do.
@@ -55,6 +54,10 @@ enum class PeerRole : std::uint32_t {
   holder = 2,    // keeps the memory and makes no call of the driver
 };
 
+// Whether a descriptor that came is what it should be: any process of this user can serve anything.
+// What is refused is closed, and the next answer taken.
+using CheckDescriptor = std::function<Result<void>(int fd)>;
+
 struct ServeRequest {
   SegmentUuid uuid{};
   std::uint64_t generation = 0;
@@ -69,7 +72,8 @@ struct ServeRequest {
   std::function<void()> on_release = {};
 };
 
-class DescriptorServer;
+class PeerEntry;
+class ServerLoop;
 struct ServedState;
 
 // One entry. Destruction takes it away, and returns once no callback runs; it may be destroyed in
@@ -84,9 +88,9 @@ class ServedDescriptor {
 
  private:
   friend class DescriptorServer;
-  ServedDescriptor(DescriptorServer& server, std::shared_ptr<ServedState> state)
-      : server_(server), state_(std::move(state)) {}
-  DescriptorServer& server_;
+  ServedDescriptor(ServerLoop& loop, std::shared_ptr<ServedState> state)
+      : loop_(loop), state_(std::move(state)) {}
+  ServerLoop& loop_;
   std::shared_ptr<ServedState> state_;
 };
 
@@ -101,19 +105,25 @@ class DescriptorServer {
   // Errors: permission_denied; exhausted (descriptors, threads, space), and then nothing is left;
   // failed_precondition in a process that was forked after the first serve().
   Result<std::unique_ptr<ServedDescriptor>> serve(ServeRequest request);
+  // Asks for the descriptor and serves it. The entry is there before the asking, so that at no
+  // moment the descriptor is in a process that nobody knows of: a peer that dies right after it
+  // handed the descriptor on leaves an askable one behind. Errors: of both.
+  Result<std::unique_ptr<ServedDescriptor>> join(ServeRequest request, const CheckDescriptor& check,
+                                                 Deadline deadline);
 
  private:
-  friend class ServedDescriptor;
-  class Loop;
-  std::unique_ptr<Loop> loop_;
+  Result<std::unique_ptr<ServedDescriptor>> serve_under(std::unique_ptr<PeerEntry> entry,
+                                                        ServeRequest request);
+
+  Os& os_;
+  std::string directory_;
+  std::unique_ptr<ServerLoop> loop_;
 };
 
 struct DescriptorRequest {
   SegmentUuid uuid{};
   std::uint64_t generation = 0;
-  // Whether what came is what it should be: any process of this user can serve anything. What is
-  // refused is closed, and the next answer taken.
-  std::function<Result<void>(int fd)> check = {};
+  CheckDescriptor check = {};
 };
 
 // The descriptor of the segment, from whoever answers first.

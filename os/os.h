@@ -190,7 +190,8 @@ class Os {
   Result<bool> try_lock_file(int fd, LockKind kind);
   Result<void> unlock_file(int fd);
 
-  // UNIX sockets: descriptors travel with the bytes (SCM_RIGHTS).
+  // UNIX sockets: descriptors travel with the bytes (SCM_RIGHTS). None of them waits: not_ready
+  // where nobody is there to accept, or where the queue of a listener that accepts nobody is full.
   Result<Fd> listen_unix(const std::string& path, mode_t mode);
   Result<Fd> accept(int fd);
   Result<Fd> connect_unix(const std::string& path);
@@ -202,8 +203,9 @@ class Os {
   Result<bool> wait_writable(int fd, Deadline deadline);
   // Of several at once: the indices of those that are ready, empty when the deadline passed.
   Result<std::vector<std::size_t>> wait_any_readable(std::span<const int> fds, Deadline deadline);
-  // For waking a thread that waits: readable once something was written to it, until it is read.
+  // For waking a thread that waits: readable from signal_event() on, until 8 bytes are read.
   Result<Fd> event();
+  Result<void> signal_event(int fd);
   // Sends what the socket takes now, at least one byte, and says how many; `fds` ride with the
   // first. Never waits, never raises SIGPIPE. Errors: not_ready where it takes none now.
   Result<std::size_t> send_message(int fd, std::span<const std::byte> bytes,

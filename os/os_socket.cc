@@ -18,6 +18,8 @@ namespace {
 // Room for more descriptors than a message may carry, and for what else the receiver's own socket
 // options add to it (SO_PASSCRED): too many are then counted, and not merely cut off.
 constexpr std::size_t kControlBytes = 256;
+// A listener that is stopped lets its queue run full, and another process can take what was in it.
+constexpr int kSocketType = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
 constexpr std::uint64_t kLongestPollNs = 3'600'000'000'000;  // one hour, then it looks again
 
 // Paths, not abstract names: those are scoped to a network namespace.
@@ -55,7 +57,7 @@ std::vector<Fd> take_descriptors(msghdr& message) {
 
 Result<Fd> Os::listen_unix(const std::string& path, mode_t mode) {
   STRATA_ASSIGN(const sockaddr_un address, unix_address(path));
-  STRATA_OS_CALL(raw, "socket", "socket", ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  STRATA_OS_CALL(raw, "socket", "socket", ::socket(AF_UNIX, kSocketType, 0));
   Fd fd(raw);
   // Set before bind, so that the path never appears with wider rights.
   STRATA_OS_CALL(chmod_rc, "fchmod", "fchmod socket", ::fchmod(fd.get(), mode));
@@ -66,13 +68,14 @@ Result<Fd> Os::listen_unix(const std::string& path, mode_t mode) {
 }
 
 Result<Fd> Os::accept(int fd) {
-  STRATA_OS_CALL(peer, "accept", "accept", ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
+  STRATA_OS_CALL(peer, "accept", "accept",
+                 ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   return Fd(peer);
 }
 
 Result<Fd> Os::connect_unix(const std::string& path) {
   STRATA_ASSIGN(const sockaddr_un address, unix_address(path));
-  STRATA_OS_CALL(raw, "socket", "socket", ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  STRATA_OS_CALL(raw, "socket", "socket", ::socket(AF_UNIX, kSocketType, 0));
   Fd fd(raw);
   STRATA_OS_CALL(rc, "connect", "connect " + path,
                  ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
@@ -118,6 +121,11 @@ Result<std::vector<std::size_t>> Os::wait_any_readable(std::span<const int> fds,
 Result<Fd> Os::event() {
   STRATA_OS_CALL(raw, "eventfd", "eventfd", ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   return Fd(raw);
+}
+
+Result<void> Os::signal_event(int fd) {
+  STRATA_OS_CALL(rc, "signal_event", "signal event", ::eventfd_write(fd, 1));
+  return {};
 }
 
 Result<int> Os::socket_type(int fd) {

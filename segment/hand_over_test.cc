@@ -306,6 +306,7 @@ TEST_CASE_METHOD(HandOver, "a_peer_of_another_user_is_given_nothing_and_taken_no
     const Fd socket = own_os.connect_unix(path).value();
     // It may be refused before it has sent anything; nothing comes back either way.
     (void)own_os.send_message(socket.get(), good, {});
+    if (!own_os.wait_readable(socket.get(), Deadline::after_ms(60'000)).value()) return 9;
     std::byte end;
     return ::read(socket.get(), &end, 1) > 0 ? 7 : 0;
   });

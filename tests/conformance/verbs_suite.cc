@@ -93,6 +93,13 @@ TEST_CASE_METHOD(Verbs, "the_hash_of_a_seal_is_that_of_the_bytes_whatever_the_me
 }
 
 TEST_CASE_METHOD(Verbs, "what_grows_is_zero_and_can_be_written") {
+  if (!backend.capabilities().has(Capability::grow)) {
+    const auto refused =
+        backend.create(fixture->uri("verbs"), {.payload_bytes = 1000, .max_bytes = 200'000});
+    REQUIRE(!refused);
+    CHECK(refused.error().code() == Code::unsupported);
+    return;
+  }
   Segment made = create(5000, {.max_bytes = 300'000, .placement = {}, .job_id = {}});
   const auto content = random_bytes(100'000);
   REQUIRE(made.grow(300'000));
