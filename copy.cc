@@ -7,6 +7,8 @@
 
 #include "base/bytes.h"
 #include "copy_to_pool.h"
+#include "gpu/cuda_payload.h"
+#include "gpu/device_sink.h"
 #include "pmem/parallel.h"
 #include "segment/reclaim.h"
 
@@ -50,11 +52,39 @@ Result<void> fill_by_copies(ByteSource& from, std::uint64_t bytes, Segment& to,
   return {};
 }
 
+// Into pinned buffers, by several threads; the device takes it from there meanwhile. `to` may be
+// written to.
+Result<void> fill_device(ByteSource& from, std::uint64_t bytes, const CudaPayload& to,
+                         const FillOptions& options) {
+  cuda::DeviceSink sink(to.staging(), to.address());
+  const auto piece = [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
+    STRATA_TRY(sink.put(begin, end - begin,
+                        [&](std::span<std::byte> into) { return from.read(begin, into); }));
+    if (options.progress) options.progress(end - begin);
+    return {};
+  };
+  const std::uint64_t granule = from.granule_bytes();
+  STRATA_TRY(for_pieces(bytes, sink.piece_bytes() / granule * granule,
+                        from.is_sequential() ? 1 : options.threads, piece));
+  return sink.finish();
+}
+
+// What `to` keeps from the host.
+Result<void> fill_hidden(ByteSource& from, std::uint64_t bytes, Segment& to,
+                         const FillOptions& options) {
+  const auto payload = CudaPayload::of(to);
+  if (!payload || from.granule_bytes() > (*payload)->staging()->buffers().buffer_bytes()) {
+    return fill_by_copies(from, bytes, to, options);
+  }
+  STRATA_TRY(to.write(0, {}));  // whether it may be
+  return fill_device(from, bytes, **payload, options);
+}
+
 // `from` has a length, and `to` room for it.
 Result<void> fill_segment(ByteSource& from, Segment& to, const FillOptions& options) {
   const std::uint64_t bytes = *from.bytes();
   if (!to.capabilities().has(Capability::host_bytes)) {
-    STRATA_TRY(fill_by_copies(from, bytes, to, options));
+    STRATA_TRY(fill_hidden(from, bytes, to, options));
   } else {
     STRATA_ASSIGN(const std::span<std::byte> into, to.writable_bytes());
     STRATA_TRY(fill_host(from, into.first(bytes), options));

@@ -59,12 +59,10 @@ Result<DeviceSpan> CudaPayload::device_bytes() {
 }
 
 Result<void> CudaPayload::read(std::uint64_t offset_bytes, std::span<std::byte> into) {
-  if (into.empty()) return {};
   return staging_->copy_to_host(address() + offset_bytes, into);
 }
 
 Result<void> CudaPayload::write(std::uint64_t offset_bytes, std::span<const std::byte> from) {
-  if (from.empty()) return {};
   return staging_->copy_to_device(address() + offset_bytes, from);
 }
 
