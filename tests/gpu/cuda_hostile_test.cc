@@ -44,6 +44,15 @@ struct Hostile {
     return other->failure().empty() ? other->check() : other->failure();
   }
 
+  // A liar has to know it, or nobody takes its word.
+  std::uint64_t generation_of(const std::string& name) {
+    const Fd header = world.os.open(world.directory() + "/strata-cuda." + name, O_RDONLY).value();
+    std::uint64_t generation = 0;
+    REQUIRE(world.os.pread(header.get(), std::as_writable_bytes(std::span(&generation, 1)),
+                           offsetof(HeaderPage, live) + offsetof(LiveBlock, generation)));
+    return generation;
+  }
+
   // The header page, to be spoiled, and as it was again afterwards.
   void with_header(const std::function<void(HeaderPage&)>& change,
                    const std::function<void()>& body) {
@@ -110,7 +119,8 @@ TEST_CASE_METHOD(Hostile, "peers_that_hand_on_what_is_no_device_memory_are_passe
   cuda::DescriptorServer liar(world.os, world.directory());
   std::vector<std::unique_ptr<cuda::ServedDescriptor>> lies;
   for (const Fake& fake : wrong_descriptors()) {
-    auto lie = liar.serve({.uuid = facts.identity.uuid, .fd = Fd(fake.make())});
+    auto lie = liar.serve(
+        {.uuid = facts.identity.uuid, .generation = generation_of("mesh"), .fd = Fd(fake.make())});
     REQUIRE(lie);
     lies.push_back(std::move(*lie));
   }
@@ -124,7 +134,8 @@ TEST_CASE_METHOD(Hostile, "where_only_liars_answer_the_attach_ends_and_says_so")
   keeper->stop();
   for (const Fake& fake : wrong_descriptors()) {
     cuda::DescriptorServer liar(world.os, world.directory());
-    const auto lie = liar.serve({.uuid = facts.identity.uuid, .fd = Fd(fake.make())});
+    const auto lie = liar.serve(
+        {.uuid = facts.identity.uuid, .generation = generation_of("mesh"), .fd = Fd(fake.make())});
     REQUIRE(lie);
     INFO(fake.name);
     const std::string told = attach(kShortMs);
@@ -143,15 +154,19 @@ TEST_CASE_METHOD(Hostile, "memory_of_another_size_is_refused_and_unmapped") {
   REQUIRE(its_keeper->failure() == "");
   const auto other_facts = world.tools.stat(other).value();
   const auto descriptor_of = [&](const SegmentStat& of) {
-    return cuda::ask_for_descriptor(world.os, {world.directory()}, {.uuid = of.identity.uuid},
-                                    Deadline::after_ms(100'000));
+    return cuda::ask_for_descriptor(
+        world.os, {world.directory()},
+        {.uuid = of.identity.uuid, .generation = generation_of(of.uri.name)},
+        Deadline::after_ms(100'000));
   };
   const auto attach_by_lie = [&](const SegmentUri& uri, const SegmentStat& truth, Result<Fd> memory,
                                  Keeper& honest) {
-    REQUIRE(memory);
+    if (!memory) FAIL(memory.error().to_string());
     honest.stop();
     cuda::DescriptorServer liar(world.os, world.directory());
-    const auto lie = liar.serve({.uuid = truth.identity.uuid, .fd = std::move(*memory)});
+    const auto lie = liar.serve({.uuid = truth.identity.uuid,
+                                 .generation = generation_of(uri.name),
+                                 .fd = std::move(*memory)});
     REQUIRE(lie);
     const std::string told = world.keep_attached(uri, {.timeout_ms = kShortMs})->failure();
     honest.go_on();
