@@ -4,7 +4,7 @@
 
 #include <map>
 #include <mutex>
-#include <optional>
+#include <set>
 #include <utility>
 
 #include "gpu/legacy_memory.h"
@@ -18,7 +18,7 @@ constexpr std::string_view kRemedy =
 // What was found out, by device and mechanism.
 struct Known {
   std::mutex mutex;
-  std::map<std::pair<const Device*, DeviceMechanism>, Result<void>> answers;
+  std::set<std::pair<const Device*, DeviceMechanism>> possible;
   std::map<const Device*, DescriptorKind> kinds;
 };
 
@@ -27,7 +27,18 @@ Known& known() {
   return known;
 }
 
-bool may_pass(Code code) { return code != Code::unsupported && code != Code::permission_denied; }
+// An answer about the device. Any other is about this moment, or about this process alone.
+bool is_refusal(Code code) {
+  return code == Code::invalid_argument || code == Code::no_device || code == Code::unsupported ||
+         code == Code::permission_denied;
+}
+
+// `why` as it is told of a mechanism that was tried.
+Status refusal(const Device& device, std::string_view what, const Status& why) {
+  return Status(is_refusal(why.code()) ? Code::unsupported : why.code(),
+                fmt::format("{} {}: {}", device.describe(), what, why.message()))
+      .with_driver_result(why.driver_result());
+}
 
 Result<void> check_attribute(const Device& device, CuDeviceAttribute attribute,
                              std::string_view what) {
@@ -50,23 +61,15 @@ Result<void> try_vmm(Device& device, DeviceMechanism mechanism) {
   // The attributes say what the device could; only a real one says what it may.
   const auto tried = create_vmm(device, 1, mechanism);
   if (tried) return {};
-  const Status& why = tried.error();
-  const bool is_out = why.code() == Code::exhausted;
-  return unexpected(Status(is_out ? why.code() : Code::unsupported,
-                           fmt::format("{} refuses to export memory as {}: {}", device.describe(),
-                                       mechanism_name(mechanism), why.message()))
-                        .with_driver_result(why.driver_result()));
+  return unexpected(
+      refusal(device, fmt::format("refuses to export memory as {}", mechanism_name(mechanism)),
+              tried.error()));
 }
 
 Result<void> try_legacy(Device& device) {
   const auto tried = create_legacy(device, 1);
   if (tried) return {};
-  const Status& why = tried.error();
-  const bool is_out = why.code() == Code::exhausted;
-  return unexpected(
-      Status(is_out ? why.code() : Code::unsupported,
-             fmt::format("{} gives out no IPC handles: {}", device.describe(), why.message()))
-          .with_driver_result(why.driver_result()));
+  return unexpected(refusal(device, "gives out no IPC handles", tried.error()));
 }
 
 }  // namespace
@@ -77,14 +80,15 @@ Result<void> check_mechanism(Device& device, DeviceMechanism mechanism) {
   const std::pair<const Device*, DeviceMechanism> key{&device, mechanism};
   {
     const std::lock_guard lock(all.mutex);
-    const auto found = all.answers.find(key);
-    if (found != all.answers.end()) return found->second;
+    if (all.possible.contains(key)) return {};
   }
   const bool is_legacy = mechanism == DeviceMechanism::legacy_ipc;
   auto answer = is_legacy ? try_legacy(device) : try_vmm(device, mechanism);
-  if (answer || !may_pass(answer.error().code())) {
+  // A refusal is asked for again: it costs the same few calls, and a failure that passes, such as
+  // that of a full device, is not taken for one.
+  if (answer) {
     const std::lock_guard lock(all.mutex);
-    all.answers.insert_or_assign(key, answer);
+    all.possible.insert(key);
   }
   return answer;
 }

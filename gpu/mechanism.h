@@ -1,5 +1,5 @@
-// Which ways of sharing memory a device really has: each is tried once with a small allocation, and
-// what came out is remembered.
+// Which ways of sharing memory a device really has: each is tried with a small allocation, and
+// what works is remembered.
 //   Threads:  any.
 //   Errors:   see each function; the messages name the reason and what to do instead.
 //   Cost:     the first time some calls of the driver; then a lock.
@@ -12,8 +12,8 @@
 
 namespace strata::cuda {
 
-// Errors: unsupported where the device cannot, permission_denied where it may not; what may pass,
-// as a device that is full, is not remembered.
+// Errors: unsupported where the device cannot or may not; what the driver said where it failed for
+// another reason. No failure is remembered.
 Result<void> check_mechanism(Device& device, DeviceMechanism mechanism);
 
 // The mechanism that is meant: `automatic` is vmm_fd, or the error that says why it cannot be.

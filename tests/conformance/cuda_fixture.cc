@@ -1,12 +1,15 @@
+#include <optional>
+
 #include "gpu/cuda_backend.h"
 #include "tests/conformance/backend_fixture.h"
-#include "tests/fake_cuda/fake_cuda.h"
+#include "tests/gpu/driver_under_test.h"
 #include "tests/temp_dir.h"
 
 namespace strata {
 namespace {
 
-// Memory of a device that the fake driver plays: it proves nothing about hardware.
+// Memory of a device that the fake driver plays, and then it proves nothing about hardware; or of
+// the machine's own (tests/gpu/driver_under_test.h).
 class CudaFixture final : public BackendFixture {
  public:
   Os& os() override { return os_; }
@@ -15,17 +18,18 @@ class CudaFixture final : public BackendFixture {
 
  private:
   // The driver reads what is asked of it once: the machine is there before, and for all cases.
-  static test::FakeDevices& machine() {
-    static test::FakeDevices machine;
-    return machine;
+  static std::string device_directory() {
+    static std::optional<test::FakeDevices> machine;
+    if (test::is_driver_fake() && !machine) machine.emplace();
+    return machine ? machine->directory() : "/dev";
   }
 
   RealOs os_;
   test::TempDir directory_{"/dev/shm"};
   CudaBackend backend_{os_,
                        {.directory = directory_.path(),
-                        .driver_library = test::fake_driver_path(),
-                        .device_directory = machine().directory()}};
+                        .driver_library = test::driver_under_test(),
+                        .device_directory = device_directory()}};
 };
 
 }  // namespace

@@ -99,6 +99,8 @@ void wait_for_all_streams() {
       all.push_back(stream);
     for (const auto& [device, stream] : streams().defaults)
       all.push_back(stream);
+    // What was under way on a stream that is destroyed goes on.
+    all.insert(all.end(), streams().closing.begin(), streams().closing.end());
   }
   for (const auto& stream : all)
     stream->wait();
