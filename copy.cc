@@ -99,6 +99,8 @@ Result<CopyReport> into_new(Backend& backend, ByteSource& from, const SegmentUri
   }
   // Until all bytes are there attachers wait, and what is left by a kill is nobody's.
   options.create.publish = Publish::by_creator;
+  const bool is_on_device = backend.capabilities().has(Capability::device_bytes);
+  if (is_on_device) options.create.device.is_filled_by_creator = true;
   STRATA_ASSIGN(Segment segment, backend.create(to, options.create));
   const auto filled = [&]() -> Result<void> {
     STRATA_TRY(fill_segment(from, segment, {options.threads, options.progress}));
@@ -162,11 +164,13 @@ Result<CopyReport> into_version(Backend& backend, ByteSource& from, const Segmen
   return fail(Code::unsupported, to.scheme + ": keeps no versions");
 }
 
-Result<void> check(const CopyOptions& options) {
-  const Lifetime lifetime = options.create.lifetime.value_or(Lifetime::until_removed);
+Result<void> check(const Backend& backend, const CopyOptions& options) {
+  const Lifetime lifetime =
+      options.create.lifetime.value_or(backend.capabilities().default_lifetime());
   if (lifetime == Lifetime::process || lifetime == Lifetime::last_detach) {
     return fail(Code::invalid_argument,
-                "with this lifetime the segment would be gone when the copy ends");
+                "with this lifetime the segment would be gone when the copy ends: create it, and "
+                "copy into it while you hold it");
   }
   if (options.finish == CopyFinish::seal && options.if_exists != IfExists::refuse) {
     return fail(Code::invalid_argument,
@@ -195,9 +199,9 @@ std::uint64_t most_bytes(Backend& backend, const SegmentUri& to, const CopyOptio
 Result<CopyReport> copy(Catalog& catalog, ByteSource& from, const SegmentUri& to,
                         const CopyOptions& asked) {
   STRATA_TRY(check_name(to.name));
-  STRATA_TRY(check(asked));
   STRATA_ASSIGN(Backend* const found, catalog.backend(to.scheme));
   Backend& backend = *found;
+  STRATA_TRY(check(backend, asked));
   if (asked.if_exists == IfExists::refuse && is_there(backend, to)) return exists(to);
   if (!from.bytes()) {
     STRATA_TRY(from.find_length(most_bytes(backend, to, asked), asked.keep_progress));

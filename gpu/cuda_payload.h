@@ -65,7 +65,6 @@ class CudaPayload final : public Payload {
   std::unique_ptr<cuda::DeviceMemory> memory_;
   ExportBlock exported_{};
   std::uint64_t payload_bytes_ = 0;
-  std::shared_ptr<cuda::StagingRing> staging_;
   std::unique_ptr<cuda::ServedDescriptor> served_;  // ends first
 };
 
