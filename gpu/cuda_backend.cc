@@ -312,6 +312,10 @@ Result<Segment> CudaBackend::do_attach(const SegmentUri& uri, const AttachOption
     // Removed between open and lease: the name may mean another segment by now.
     const bool was_removed = !attached && attached.error().code() == Code::not_found;
     if (!was_removed || deadline.expired()) return attached;
+    // What has lost its memory with its last process is not made again by waiting.
+    const auto left = files_.stat(uri);
+    const bool is_orphan = left && !left->is_attached && left->state != SegmentState::initialising;
+    if (is_orphan) return attached;
     os_.sleep_ns(kRetryNs);
   }
 }
