@@ -114,9 +114,9 @@ std::vector<CudaOperation> cuda_operations() {
        seal,
        {Code::failed_precondition}},
       {"hand over", nothing, hand_over, unfinished},
-      {"remove by force", kept(), remove_by_force, {Code::not_found}},
-      {"remove", remains, remove, {Code::not_found}},
-      {"gc", remains, gc, {Code::not_found}},
+      {"remove by force", kept(), remove_by_force, {Code::not_found}, false},
+      {"remove", remains, remove, {Code::not_found}, false},
+      {"gc", remains, gc, {Code::not_found}, false},
   };
 }
 
