@@ -7,6 +7,8 @@
 
 #include "base/bytes.h"
 #include "copy_to_pool.h"
+#include "gpu/cuda_payload.h"
+#include "gpu/device_sink.h"
 #include "pmem/parallel.h"
 #include "segment/reclaim.h"
 
@@ -50,11 +52,39 @@ Result<void> fill_by_copies(ByteSource& from, std::uint64_t bytes, Segment& to,
   return {};
 }
 
+// Into pinned buffers, by several threads; the device takes it from there meanwhile. `to` may be
+// written to.
+Result<void> fill_device(ByteSource& from, std::uint64_t bytes, const CudaPayload& to,
+                         const FillOptions& options) {
+  cuda::DeviceSink sink(to.staging(), to.address());
+  const auto piece = [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
+    STRATA_TRY(sink.put(begin, end - begin,
+                        [&](std::span<std::byte> into) { return from.read(begin, into); }));
+    if (options.progress) options.progress(end - begin);
+    return {};
+  };
+  const std::uint64_t granule = from.granule_bytes();
+  STRATA_TRY(for_pieces(bytes, sink.piece_bytes() / granule * granule,
+                        from.is_sequential() ? 1 : options.threads, piece));
+  return sink.finish();
+}
+
+// What `to` keeps from the host.
+Result<void> fill_hidden(ByteSource& from, std::uint64_t bytes, Segment& to,
+                         const FillOptions& options) {
+  const auto payload = CudaPayload::of(to);
+  if (!payload || from.granule_bytes() > (*payload)->staging()->buffers().buffer_bytes()) {
+    return fill_by_copies(from, bytes, to, options);
+  }
+  STRATA_TRY(to.write(0, {}));  // whether it may be
+  return fill_device(from, bytes, **payload, options);
+}
+
 // `from` has a length, and `to` room for it.
 Result<void> fill_segment(ByteSource& from, Segment& to, const FillOptions& options) {
   const std::uint64_t bytes = *from.bytes();
   if (!to.capabilities().has(Capability::host_bytes)) {
-    STRATA_TRY(fill_by_copies(from, bytes, to, options));
+    STRATA_TRY(fill_hidden(from, bytes, to, options));
   } else {
     STRATA_ASSIGN(const std::span<std::byte> into, to.writable_bytes());
     STRATA_TRY(fill_host(from, into.first(bytes), options));
@@ -69,6 +99,8 @@ Result<CopyReport> into_new(Backend& backend, ByteSource& from, const SegmentUri
   }
   // Until all bytes are there attachers wait, and what is left by a kill is nobody's.
   options.create.publish = Publish::by_creator;
+  const bool is_on_device = backend.capabilities().has(Capability::device_bytes);
+  if (is_on_device) options.create.device.is_filled_by_creator = true;
   STRATA_ASSIGN(Segment segment, backend.create(to, options.create));
   const auto filled = [&]() -> Result<void> {
     STRATA_TRY(fill_segment(from, segment, {options.threads, options.progress}));
@@ -132,11 +164,13 @@ Result<CopyReport> into_version(Backend& backend, ByteSource& from, const Segmen
   return fail(Code::unsupported, to.scheme + ": keeps no versions");
 }
 
-Result<void> check(const CopyOptions& options) {
-  const Lifetime lifetime = options.create.lifetime.value_or(Lifetime::until_removed);
+Result<void> check(const Backend& backend, const CopyOptions& options) {
+  const Lifetime lifetime =
+      options.create.lifetime.value_or(backend.capabilities().default_lifetime());
   if (lifetime == Lifetime::process || lifetime == Lifetime::last_detach) {
     return fail(Code::invalid_argument,
-                "with this lifetime the segment would be gone when the copy ends");
+                "with this lifetime the segment would be gone when the copy ends: create it, and "
+                "copy into it while you hold it");
   }
   if (options.finish == CopyFinish::seal && options.if_exists != IfExists::refuse) {
     return fail(Code::invalid_argument,
@@ -165,9 +199,9 @@ std::uint64_t most_bytes(Backend& backend, const SegmentUri& to, const CopyOptio
 Result<CopyReport> copy(Catalog& catalog, ByteSource& from, const SegmentUri& to,
                         const CopyOptions& asked) {
   STRATA_TRY(check_name(to.name));
-  STRATA_TRY(check(asked));
   STRATA_ASSIGN(Backend* const found, catalog.backend(to.scheme));
   Backend& backend = *found;
+  STRATA_TRY(check(backend, asked));
   if (asked.if_exists == IfExists::refuse && is_there(backend, to)) return exists(to);
   if (!from.bytes()) {
     STRATA_TRY(from.find_length(most_bytes(backend, to, asked), asked.keep_progress));

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "gpu/cuda_payload.h"
+#include "gpu/device_source.h"
 #include "numa/sysfs.h"
 
 namespace strata {
@@ -170,7 +172,12 @@ Result<std::unique_ptr<ByteSource>> open_source(Os& os, Fd fd, const std::string
 
 SegmentSource::SegmentSource(const Segment& segment)
     : segment_(segment.share()), bytes_(segment.payload_bytes()) {
-  if (const auto bytes = segment_.host_bytes()) host_ = bytes->first(bytes_);
+  if (const auto bytes = segment_.host_bytes()) {
+    host_ = bytes->first(bytes_);
+  } else if (const auto payload = CudaPayload::of(segment_)) {
+    device_ = std::make_unique<cuda::DeviceSource>((*payload)->staging(), name(),
+                                                   (*payload)->address(), bytes_);
+  }
 }
 
 Result<void> SegmentSource::read(std::uint64_t offset_bytes, std::span<std::byte> into) {
@@ -180,6 +187,11 @@ Result<void> SegmentSource::read(std::uint64_t offset_bytes, std::span<std::byte
 std::span<const std::byte> SegmentSource::view(std::uint64_t offset_bytes,
                                                std::uint64_t bytes) const {
   return host_.empty() ? host_ : host_.subspan(offset_bytes, bytes);
+}
+
+Result<LentBytes> SegmentSource::lend(std::uint64_t offset_bytes, std::uint64_t bytes) {
+  if (!device_) return LentBytes();
+  return device_->lend(offset_bytes, bytes);
 }
 
 Result<VersionSource> VersionSource::open(const Pool& pool, const std::string& name,

@@ -39,12 +39,15 @@ class SegmentSource final : public ByteSource {
   std::string name() const override { return segment_.uri().to_string(); }
   std::optional<std::uint64_t> bytes() const override { return bytes_; }
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
+  std::uint64_t granule_bytes() const override { return device_ ? device_->granule_bytes() : 1; }
   std::span<const std::byte> view(std::uint64_t offset_bytes, std::uint64_t bytes) const override;
+  Result<LentBytes> lend(std::uint64_t offset_bytes, std::uint64_t bytes) override;
 
  private:
   Segment segment_;
   std::uint64_t bytes_;
   std::span<const std::byte> host_;
+  std::unique_ptr<ByteSource> device_;  // where it is in the memory of one
 };
 
 // A version in a pool (0: the current one), each block compared with its checksum as it is read.

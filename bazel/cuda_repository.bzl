@@ -1,4 +1,6 @@
-"""Says in @local_cuda//:defs.bzl whether this machine has a CUDA toolkit, and where."""
+"""Says in @local_cuda//:defs.bzl whether this machine has a CUDA toolkit, and where.
+
+@local_cuda//:headers are the headers of its driver interface; empty where there is no toolkit."""
 
 def _find_nvcc(ctx):
     # CUDA_PATH, once set, is the only candidate: CUDA_PATH=none hides CUDA.
@@ -14,10 +16,22 @@ def _find_nvcc(ctx):
             return root
     return ""
 
+_BUILD = """load("@rules_cc//cc:defs.bzl", "cc_library")
+
+cc_library(
+    name = "headers",
+    hdrs = glob(["include/cuda.h", "include/cudaTypedefs.h"], allow_empty = True),
+    includes = ["include"],
+    visibility = ["//visibility:public"],
+)
+"""
+
 def _cuda_repository_impl(ctx):
     root = _find_nvcc(ctx)
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD", "")
+    ctx.file("BUILD", _BUILD)
+    if root:
+        ctx.symlink(root + "/include", "include")
     ctx.file("defs.bzl", "CUDA_AVAILABLE = %r\nCUDA_ROOT = %r\n" % (root != "", root))
 
 cuda_repository = repository_rule(

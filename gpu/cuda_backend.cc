@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
 #include "gpu/mechanism.h"
 #include "segment/attachment.h"
@@ -13,6 +14,7 @@
 namespace strata {
 namespace {
 
+constexpr std::uint64_t kHolderStartMs = 60'000;
 constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
 
 Result<void> check_request(const CreateOptions& options) {
@@ -160,16 +162,12 @@ std::function<void()> CudaBackend::on_detach(const SegmentUri& uri, const Identi
   return [this, uri] { (void)files_.reclaim_one(uri, {}); };
 }
 
-Result<void> CudaBackend::serve(CudaPayload& payload, const IdentityBlock& identity,
-                                Fd descriptor) {
+cuda::ServeRequest CudaBackend::entry_of(const CudaPayload& payload,
+                                         const IdentityBlock& identity) {
   const auto& generation = payload.plane().page().live.generation.value;
-  STRATA_ASSIGN(auto served,
-                server_.serve({.uuid = identity.uuid,
-                               .generation = generation.load(std::memory_order_acquire),
-                               .fd = std::move(descriptor),
-                               .access = payload.plane().access()}));
-  payload.set_served(std::move(served));
-  return {};
+  return {.uuid = identity.uuid,
+          .generation = generation.load(std::memory_order_acquire),
+          .access = payload.plane().access()};
 }
 
 Result<Segment> CudaBackend::finish(const SegmentUri& uri, const IdentityBlock& identity,
@@ -181,7 +179,14 @@ Result<Segment> CudaBackend::finish(const SegmentUri& uri, const IdentityBlock& 
   const ExportBlock exported = export_block_of(device, made.exported);
   std::memcpy(&device_block_of(plane->page()).exported, &exported, sizeof exported);
   payload->set_memory(std::move(made.memory), exported, options.payload_bytes);
-  STRATA_TRY(serve(*payload, identity, std::move(made.exported.descriptor)));
+  cuda::ServeRequest entry = entry_of(*payload, identity);
+  entry.fd = std::move(made.exported.descriptor);
+  STRATA_ASSIGN(auto served, server_.serve(std::move(entry)));
+  payload->set_served(std::move(served));
+  if (needs_holder(*options.lifetime)) {
+    STRATA_TRY(
+        cuda::start_holder(options_.holder_command, uri, Deadline::after_ms(kHolderStartMs)));
+  }
   Segment segment = Segment::adopt_new({.uri = uri,
                                         .identity = identity,
                                         .plane = std::move(plane),
@@ -238,11 +243,9 @@ Result<Segment> CudaBackend::adopt(const SegmentUri& uri, cuda::CuDevicePointer 
   return adopted;
 }
 
-Result<std::unique_ptr<cuda::DeviceMemory>> CudaBackend::import(const IdentityBlock& identity,
-                                                                const ExportBlock& exported,
-                                                                const CudaPayload& payload,
-                                                                const AttachOptions& options,
-                                                                Deadline deadline, Fd& descriptor) {
+Result<void> CudaBackend::bring_memory(CudaPayload& payload, const IdentityBlock& identity,
+                                       const AttachOptions& options, Deadline deadline) {
+  STRATA_ASSIGN(const ExportBlock exported, read_export_block(payload.plane().page(), identity));
   STRATA_ASSIGN(const auto all, devices());
   STRATA_ASSIGN(cuda::Device* const owner, owner_of(*all, exported));
   cuda::Device* device = owner;
@@ -250,6 +253,7 @@ Result<std::unique_ptr<cuda::DeviceMemory>> CudaBackend::import(const IdentityBl
     STRATA_ASSIGN(device, all->find(options.device));
   }
   STRATA_TRY(cuda::check_reach(*device, *owner));
+  std::unique_ptr<cuda::ServedDescriptor> served;
   auto imported = [&]() -> Result<std::unique_ptr<cuda::DeviceMemory>> {
     switch (static_cast<DeviceMechanism>(exported.mechanism)) {
       case DeviceMechanism::legacy_ipc:
@@ -260,22 +264,23 @@ Result<std::unique_ptr<cuda::DeviceMemory>> CudaBackend::import(const IdentityBl
       default: break;
     }
     STRATA_ASSIGN(const cuda::DescriptorKind kind, cuda::exported_kind(os_, *owner));
-    const auto& generation = payload.plane().page().live.generation.value;
-    cuda::DescriptorRequest request{.uuid = identity.uuid,
-                                    .generation = generation.load(std::memory_order_acquire)};
-    request.check = [&](int fd) -> Result<void> {
+    const auto check = [&](int fd) -> Result<void> {
       STRATA_ASSIGN(const cuda::DescriptorKind got, cuda::descriptor_kind(os_, fd));
       if (got == kind) return {};
       return fail(Code::corrupt,
-                  "what a process that is attached hands on is no memory of this "
-                  "driver");
+                  "what a process that is attached hands on is no memory of this driver");
     };
-    STRATA_ASSIGN(descriptor, cuda::ask_for_descriptor(os_, peers(), request, deadline));
-    return cuda::import_descriptor(*device, *owner, descriptor.get(), exported.allocation_bytes,
+    STRATA_ASSIGN(served, server_.join(entry_of(payload, identity), check, deadline));
+    return cuda::import_descriptor(*device, *owner, served->fd(), exported.allocation_bytes,
                                    options.access);
   }();
-  if (imported) return imported;
-  return unexpected(explain_import(exported, all->driver(), imported.error()));
+  if (!imported) return unexpected(explain_import(exported, all->driver(), imported.error()));
+  if (!served) {
+    STRATA_ASSIGN(served, server_.serve(entry_of(payload, identity)));
+  }
+  payload.set_memory(std::move(*imported), exported, identity.created_payload_bytes);
+  payload.set_served(std::move(served));
+  return {};
 }
 
 Result<Segment> CudaBackend::attach_header(const SegmentUri& uri, Fd header,
@@ -292,11 +297,7 @@ Result<Segment> CudaBackend::attach_header(const SegmentUri& uri, Fd header,
   STRATA_ASSIGN(const IdentityBlock identity, plane->identify(uri));
   STRATA_TRY(check_is_here(os_, facts, identity));
   STRATA_TRY(plane->await_ready(identity, deadline));
-  STRATA_ASSIGN(const ExportBlock exported, read_export_block(plane->page(), identity));
-  Fd descriptor;
-  STRATA_ASSIGN(auto memory, import(identity, exported, *payload, options, deadline, descriptor));
-  payload->set_memory(std::move(memory), exported, identity.created_payload_bytes);
-  STRATA_TRY(serve(*payload, identity, std::move(descriptor)));
+  STRATA_TRY(bring_memory(*payload, identity, options, deadline));
   return Segment::adopt({.uri = uri,
                          .identity = identity,
                          .plane = std::move(plane),
@@ -304,18 +305,23 @@ Result<Segment> CudaBackend::attach_header(const SegmentUri& uri, Fd header,
                          .on_detach = on_detach(uri, identity)});
 }
 
+// A name on its way out, with another segment behind it perhaps: it was taken away, or somebody is
+// still letting go of it. Where neither is so, what is missing will not come.
+bool CudaBackend::is_in_flux(int header) const {
+  const auto facts = os_.fstat(header);
+  if (!facts || facts->st_nlink == 0) return true;
+  return os_.is_range_locked(header, kLockBaseBytes + kReaderByte, 2, LockKind::exclusive)
+      .value_or(false);
+}
+
 Result<Segment> CudaBackend::do_attach(const SegmentUri& uri, const AttachOptions& options) {
   const Deadline deadline = Deadline::after_ms(options.timeout_ms);
   while (true) {
     STRATA_ASSIGN(Fd file, files_.open(uri.name, options.access));
+    STRATA_ASSIGN(const Fd header, os_.dup(file.get()));
     auto attached = attach_header(uri, std::move(file), options, deadline);
-    // Removed between open and lease: the name may mean another segment by now.
-    const bool was_removed = !attached && attached.error().code() == Code::not_found;
-    if (!was_removed || deadline.expired()) return attached;
-    // What has lost its memory with its last process is not made again by waiting.
-    const auto left = files_.stat(uri);
-    const bool is_orphan = left && !left->is_attached && left->state != SegmentState::initialising;
-    if (is_orphan) return attached;
+    const bool is_missing = !attached && attached.error().code() == Code::not_found;
+    if (!is_missing || deadline.expired() || !is_in_flux(header.get())) return attached;
     os_.sleep_ns(kRetryNs);
   }
 }

@@ -41,6 +41,10 @@ class CudaBackend final : public Backend {
 
   const CudaOptions& options() const { return options_; }
   Os& os() const { return os_; }
+  // The header of a segment, to look at. Errors: as NamedFiles::open().
+  Result<Fd> open_header(const SegmentUri& uri) const {
+    return files_.open(uri.name, Access::read_only);
+  }
   // The devices of the driver that the options name. Errors: no_driver, no_device.
   Result<std::shared_ptr<cuda::Devices>> devices() const;
 
@@ -65,14 +69,12 @@ class CudaBackend final : public Backend {
                          cuda::Device& device, const MakeMemory& make_memory);
   Result<Segment> attach_header(const SegmentUri& uri, Fd header, const AttachOptions& options,
                                 Deadline deadline);
-  Result<std::unique_ptr<cuda::DeviceMemory>> import(const IdentityBlock& identity,
-                                                     const ExportBlock& exported,
-                                                     const CudaPayload& payload,
-                                                     const AttachOptions& options,
-                                                     Deadline deadline, Fd& descriptor);
-  // Lets others have the descriptor from here, and shows this process among those who pin the
-  // memory.
-  Result<void> serve(CudaPayload& payload, const IdentityBlock& identity, Fd descriptor);
+  // Maps the memory that the header speaks of, and shows this process among those who pin it and
+  // hand it on.
+  Result<void> bring_memory(CudaPayload& payload, const IdentityBlock& identity,
+                            const AttachOptions& options, Deadline deadline);
+  static cuda::ServeRequest entry_of(const CudaPayload& payload, const IdentityBlock& identity);
+  bool is_in_flux(int header) const;
   void add_device_facts(SegmentStat& stat) const;
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity);
   cuda::PeerPlace peers() const { return {options_.directory}; }

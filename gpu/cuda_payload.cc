@@ -45,6 +45,7 @@ void CudaPayload::set_memory(std::unique_ptr<cuda::DeviceMemory> memory,
   memory_ = std::move(memory);
   exported_ = exported;
   payload_bytes_ = payload_bytes;
+  staging_ = cuda::StagingRing::of(device());
 }
 
 Result<std::byte*> CudaPayload::host_bytes() {
@@ -58,17 +59,11 @@ Result<DeviceSpan> CudaPayload::device_bytes() {
 }
 
 Result<void> CudaPayload::read(std::uint64_t offset_bytes, std::span<std::byte> into) {
-  if (into.empty()) return {};
-  STRATA_ASSIGN(const cuda::ContextScope scope, device().enter());
-  return STRATA_CUDA(device().driver(), cuMemcpyDtoH, into.data(), address() + offset_bytes,
-                     into.size());
+  return staging_->copy_to_host(address() + offset_bytes, into);
 }
 
 Result<void> CudaPayload::write(std::uint64_t offset_bytes, std::span<const std::byte> from) {
-  if (from.empty()) return {};
-  STRATA_ASSIGN(const cuda::ContextScope scope, device().enter());
-  return STRATA_CUDA(device().driver(), cuMemcpyHtoD, address() + offset_bytes, from.data(),
-                     from.size());
+  return staging_->copy_to_device(address() + offset_bytes, from);
 }
 
 // Whatever stream of this process wrote.

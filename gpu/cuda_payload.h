@@ -13,6 +13,7 @@
 #include "gpu/descriptor_exchange.h"
 #include "gpu/device_memory.h"
 #include "gpu/export_block.h"
+#include "gpu/staging.h"
 #include "segment/header_plane.h"
 #include "segment/payload.h"
 #include "segment/segment.h"
@@ -35,6 +36,7 @@ class CudaPayload final : public Payload {
   void set_served(std::unique_ptr<cuda::ServedDescriptor> served) { served_ = std::move(served); }
 
   cuda::Device& device() const { return memory_->device(); }
+  const std::shared_ptr<cuda::StagingRing>& staging() const { return staging_; }
   // Of the first payload byte.
   cuda::CuDevicePointer address() const { return memory_->address() + exported_.offset_bytes; }
   const ExportBlock& exported() const { return exported_; }
@@ -59,6 +61,7 @@ class CudaPayload final : public Payload {
   HeaderPlane& plane_;
   Os& os_;
   std::byte* header_ = nullptr;
+  std::shared_ptr<cuda::StagingRing> staging_;
   std::unique_ptr<cuda::DeviceMemory> memory_;
   ExportBlock exported_{};
   std::uint64_t payload_bytes_ = 0;

@@ -3,7 +3,8 @@
 //
 //     DescriptorServer server(os, directory);
 //     STRATA_ASSIGN(auto made, server.serve({.uuid = uuid, .fd = std::move(fd)}));      // creator
-//     STRATA_ASSIGN(auto attached, server.join({.uuid = uuid}, check, deadline));       // the others
+//     STRATA_ASSIGN(auto attached, server.join({.uuid = uuid}, check, deadline));       // the
+//     others
 //
 // A peer that was killed refuses the connection. One that is stopped, or whose listener only a
 // forked child still has, takes it and says nothing: that is why several are asked, and after 5 ms
@@ -15,8 +16,9 @@
 //   Threads:  any. The server has one thread, started by the first serve(), which takes no signals
 //             and waits for no client; callbacks run in it.
 //   Lifetime: a server outlives what it serves, and neither is destroyed in the thread of a
-//             callback but ServedDescriptor, nor under a lock that a callback takes. In a forked child nothing is served and destructors
-//             only close; a server that had begun to serve refuses there.
+//             callback but ServedDescriptor, nor under a lock that a callback takes. In a forked
+//             child nothing is served and destructors only close; a server that had begun to serve
+//             refuses there.
 //   Errors:   see each function. permission_denied where the directory of entries is another
 //             user's, or open to others: it says whose and what to do.
 //   Cost:     serve: about fifteen system calls; asking: seven a peer, and a thread of each wakes.

@@ -2,17 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "gpu/poll.h"
 #include "os/os.h"
 
 namespace strata::cuda {
-namespace {
-
-// What is waited for takes tens of microseconds at least.
-constexpr std::uint64_t kPollNs = 20'000;
-
-}  // namespace
 
 Result<DeviceEvent> DeviceEvent::create(Device& device) {
   DeviceEvent event(device);
@@ -40,14 +33,15 @@ Result<bool> DeviceEvent::is_reached() const {
 
 Result<void> DeviceEvent::wait(Deadline deadline) const {
   RealOs os;
+  Poll poll(os, deadline);
   for (;;) {
     STRATA_ASSIGN(const bool reached, is_reached());
     if (reached) return {};
-    if (deadline.expired()) {
+    if (poll.expired()) {
       return fail(Code::timed_out,
                   fmt::format("{}: what is in the stream takes longer", device_->describe()));
     }
-    os.sleep_ns(std::min(kPollNs, deadline.remaining_ns()));
+    poll.pause();
   }
 }
 

@@ -1,9 +1,9 @@
-// A DeviceEvent marks a point in a stream, which the host or another stream can wait for.
+// A DeviceEvent marks a point in a stream, which the host can wait for.
 //   Threads:  one at a time.
 //   Lifetime: move-only; within that of its Device.
 //   Errors:   as the driver says; timed_out at the deadline: the work goes on.
-//   Cost:     a call of the driver each; a wait looks again every 20 µs. An event of another
-//             process is a slot of the timeline instead (gpu/timeline.h).
+//   Cost:     a call of the driver each; a wait looks as gpu/poll.h does. For another
+//             process to wait for: a slot of the timeline (gpu/timeline.h).
 #pragma once
 
 #include <utility>

@@ -6,6 +6,8 @@
 
 #include <mutex>
 
+#include "gpu/driver_calls.h"
+
 namespace strata::cuda {
 namespace {
 
@@ -94,6 +96,7 @@ struct DriverLoader {
 #undef STRATA_CUDA_FIND
     if (is_stub) return stub();
     if (!missing.empty()) return too_old("it has no " + missing);
+    driver.table_ = counted(driver.table_);
     return {};
   }
 

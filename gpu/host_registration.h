@@ -40,6 +40,8 @@ class HostRegistration {
   HostRegistration& operator=(const HostRegistration&) = delete;
 
   const Segment& segment() const { return segment_; }
+  // Where it was registered first.
+  Device& device() const { return *device_; }
   // Of the payload, from its start on.
   std::uint64_t bytes() const;
   // Where `device` finds the first byte.

@@ -9,9 +9,10 @@
 namespace strata::cuda {
 namespace {
 
-constexpr std::uint64_t kClientMs = 1000;      // to have sent its question
-constexpr std::uint64_t kIdleMs = 10'000;      // between two looks around when nothing happens
-constexpr std::uint64_t kRestNs = 5'000'000;   // after a failure that may pass
+constexpr std::uint64_t kClientMs = 1000;     // to have sent its question
+constexpr std::uint64_t kIdleMs = 10'000;     // between two looks around when nothing happens
+constexpr std::uint64_t kRestNs = 5'000'000;  // after a failure that may pass
+constexpr int kMaxWakeTries = 10;
 constexpr std::size_t kMaxClients = 64;        // beyond it the one that waits longest is dropped
 constexpr std::size_t kMaxAcceptsAtOnce = 16;  // of one entry, then the others have their turn
 
@@ -100,7 +101,11 @@ void ServerLoop::remove(const std::shared_ptr<ServedState>& state) {
   wake();
 }
 
-void ServerLoop::wake() { (void)os_.signal_event(wake_.get()); }
+void ServerLoop::wake() {
+  // It cannot really fail, and the thread would sleep on.
+  for (int i = 0; i < kMaxWakeTries && !os_.signal_event(wake_.get()); ++i) {
+  }
+}
 
 void ServerLoop::run() {
   while (!is_ending_)

@@ -55,8 +55,13 @@ def fetch(name, version):
 
     Raises Unavailable where it is in neither.
     """
+    return fetch_together("%s-%s" % (name, version), [(name, version)])
+
+
+def fetch_together(folder, packages):
+    """One tree of several wheels, as they would be installed beside each other."""
     root = cache_dir()
-    tree = root / ("%s-%s" % (name, version))
+    tree = root / folder
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = open(root / "lock", "w")
@@ -67,10 +72,11 @@ def fetch(name, version):
         if (tree / "complete").exists():
             return tree
         shutil.rmtree(tree, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=root) as work:
-            wheel = _download(name, version, pathlib.Path(work))
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(tree)
+        for name, version in packages:
+            with tempfile.TemporaryDirectory(dir=root) as work:
+                wheel = _download(name, version, pathlib.Path(work))
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(tree)
         # Last: a tree without this file was cut off half way.
         (tree / "complete").touch()
     return tree

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "tools/commands.h"
+#include "tools/gpu_facts.h"
 #include "tools/machine_facts.h"
 #include "tools/segment_view.h"
 
@@ -69,7 +70,7 @@ Result<ExitCode> examine(Context& context) {
   const std::vector<Group> groups = {{"memory", "Memory", memory_facts(os)},
                                      {"kernel", "Kernel", kernel_facts(os)},
                                      {"persistence", "Persistent memory", persistence_facts(os)},
-                                     {"gpu", "GPU", gpu_facts(os)}};
+                                     {"gpu", "GPU", gpu_facts(context)}};
   Output& output = context.output();
   Json json = to_json(groups);
   json["capabilities"] = capabilities_json(context.catalog());

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "tools/commands.h"
+#include "tools/segment_view.h"
 
 namespace strata::tools {
 namespace {
@@ -12,6 +13,7 @@ struct Options {
 };
 
 Result<ExitCode> grow(Context& context, const Options& options) {
+  STRATA_TRY(require(context.catalog(), options.uri, Capability::grow));
   STRATA_ASSIGN(Segment segment, context.catalog().attach(options.uri));
   const std::uint64_t before = segment.payload_bytes();
   if (options.bytes < before) {

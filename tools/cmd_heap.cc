@@ -5,6 +5,7 @@
 #include "tools/commands.h"
 #include "tools/heap_picture.h"
 #include "tools/heap_view.h"
+#include "tools/segment_view.h"
 
 namespace strata::tools {
 namespace {
@@ -18,6 +19,7 @@ struct Options {
 
 // Looking changes nothing, also where a dead process left something to clean up.
 Result<Segment> attach_to_look(Context& context, const std::string& uri) {
+  STRATA_TRY(require(context.catalog(), uri, Capability::heap));
   return context.catalog().attach(uri, {.access = Access::read_only});
 }
 

@@ -4,6 +4,7 @@
 #include "segment/attachment.h"
 #include "segment/content_hash.h"
 #include "tools/commands.h"
+#include "tools/gpu_view.h"
 #include "tools/segment_view.h"
 
 namespace strata::tools {
@@ -18,9 +19,29 @@ struct Details {
   std::vector<Holder> holders;
 };
 
+void add_page_facts(Details& details, const HeaderPage& page, SegmentState state) {
+  details.generation = page.live.generation.value.load();
+  if (state != SegmentState::sealed) return;
+  if (const auto seal = read_seal_block(page)) details.seal = *seal;
+}
+
+// To attach would take a driver and map memory of the device: its header is read instead.
+std::optional<Details> look_at_device_header(Context& context, const SegmentStat& stat) {
+  const auto header = cuda_backend(context).open_header(stat.uri);
+  if (!header) return std::nullopt;
+  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
+  const auto read = context.os().pread(header->get(), bytes, 0);
+  if (!read || *read != bytes.size()) return std::nullopt;
+  Details details;
+  add_page_facts(details, *reinterpret_cast<const HeaderPage*>(bytes.data()), stat.state);
+  details.holders = other_holders(context.os(), {header->get(), kLockBaseBytes});
+  return details;
+}
+
 // Touches the header page and nothing else. A segment that ends when the last user lets go must
 // not end because somebody had a look at it: it is left alone unless others hold it.
 std::optional<Details> look(Context& context, const SegmentStat& stat) {
+  if (is_device_memory(stat)) return look_at_device_header(context, stat);
   const bool is_fragile =
       static_cast<Lifetime>(stat.identity.lifetime) == Lifetime::last_detach && !stat.is_attached;
   if (stat.problem || is_fragile) return std::nullopt;
@@ -29,10 +50,7 @@ std::optional<Details> look(Context& context, const SegmentStat& stat) {
   if (!segment) return std::nullopt;
   const HeaderPage& page = header_page_of(*segment);
   Details details;
-  details.generation = page.live.generation.value.load();
-  if (segment->state() == SegmentState::sealed) {
-    if (const auto seal = read_seal_block(page)) details.seal = *seal;
-  }
+  add_page_facts(details, page, segment->state());
   details.placement_now = placement_now(page, segment->identity());
   if (auto placed = load_report(page.placement)) details.placement = std::move(*placed);
   details.holders = other_holders(context.os(), attachment_of(*segment).plane->lock_range());
@@ -92,8 +110,7 @@ void add_identity(Facts& facts, const SegmentStat& stat) {
   facts.add("format", fmt::format("{}.{}", identity.version_major, identity.version_minor));
 }
 
-void add_details(Facts& facts, const SegmentStat& stat, const Details& details) {
-  if (details.seal) facts.add("xxh3", hash_text(details.seal->hash));
+void add_placement(Facts& facts, const SegmentStat& stat, const Details& details) {
   facts.heading("placement");
   facts.add("asked", std::string(padded_text(stat.identity.placement)));
   if (details.placement_now != padded_text(stat.identity.placement))
@@ -103,6 +120,16 @@ void add_details(Facts& facts, const SegmentStat& stat, const Details& details) 
     facts.add("got", nodes_text(*details.placement));
     if (details.placement->huge_bytes != 0)
       facts.add("on huge pages", format_bytes(details.placement->huge_bytes));
+  }
+}
+
+void add_details(Facts& facts, const SegmentStat& stat, const Details& details) {
+  if (details.seal) facts.add("xxh3", hash_text(details.seal->hash));
+  if (is_device_memory(stat)) {
+    facts.heading("device");
+    if (stat.device) add_device(facts, *stat.device);
+  } else {
+    add_placement(facts, stat, details);
   }
   facts.heading("use");
   facts.add("generation", std::to_string(details.generation));

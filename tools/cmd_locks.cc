@@ -38,6 +38,7 @@ std::string microseconds(std::uint64_t ns) {
 }
 
 Result<ExitCode> show(Context& context, const std::string& uri) {
+  STRATA_TRY(require(context.catalog(), uri, Capability::heap));
   STRATA_ASSIGN(Segment segment, context.catalog().attach(uri, {.access = Access::read_only}));
   STRATA_ASSIGN(const Heap heap, open_heap(segment));
   STRATA_ASSIGN(const std::vector<NamedLock> locks, named_locks(heap));

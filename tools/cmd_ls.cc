@@ -1,5 +1,7 @@
 #include <fnmatch.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
@@ -45,30 +47,50 @@ Result<SegmentList> find(Catalog& catalog, const Pattern& pattern) {
   return found;
 }
 
+// There is a column for devices only where something is on one.
 Table to_table(const SegmentList& found) {
-  Table table({{"SEGMENT"},
-               {"STATE"},
-               {"SIZE", Align::right},
-               {"IN MEMORY", Align::right},
-               {"PAGES"},
-               {"PLACEMENT"},
-               {"LIFETIME"},
-               {"USED BY"},
-               {"AGE", Align::right}});
+  constexpr std::size_t kDeviceColumn = 4;
+  const bool has_devices =
+      std::any_of(found.segments.begin(), found.segments.end(), is_device_memory);
+  std::vector<Column> columns = {{"SEGMENT"},
+                                 {"STATE"},
+                                 {"SIZE", Align::right},
+                                 {"IN MEMORY", Align::right},
+                                 {"ON DEVICE", Align::right},
+                                 {"PAGES"},
+                                 {"PLACEMENT"},
+                                 {"LIFETIME"},
+                                 {"USED BY"},
+                                 {"AGE", Align::right}};
+  if (!has_devices) columns.erase(columns.begin() + kDeviceColumn);
+  Table table(std::move(columns));
   for (const SegmentStat& stat : found.segments) {
-    if (stat.problem) {
-      table.add({stat.uri.to_string(),
-                 Cell(std::string(code_name(stat.problem->code())), Tone::bad), "-",
-                 format_bytes(stat.committed_bytes), "-", "-", "-", "-", "-"});
-      continue;
-    }
     const IdentityBlock& identity = stat.identity;
-    table.add({Cell(stat.uri.to_string(), Tone::strong), state_cell(stat.state),
-               format_bytes(stat.payload_bytes), format_bytes(stat.committed_bytes),
-               std::string(page_size_name(static_cast<PageSize>(identity.page_size))),
-               std::string(padded_text(identity.placement)),
-               std::string(lifetime_name(static_cast<Lifetime>(identity.lifetime))), use_cell(stat),
-               age(identity.created_unix_ns)});
+    std::vector<Cell> cells = {
+        Cell(stat.uri.to_string(), Tone::strong),
+        state_cell(stat.state),
+        format_bytes(stat.payload_bytes),
+        format_bytes(stat.committed_bytes),
+        device_bytes_cell(stat),
+        stat.device ? "-" : std::string(page_size_name(static_cast<PageSize>(identity.page_size))),
+        placement_cell(stat),
+        std::string(lifetime_name(static_cast<Lifetime>(identity.lifetime))),
+        use_cell(stat),
+        age(identity.created_unix_ns)};
+    if (stat.problem) {
+      cells = {stat.uri.to_string(),
+               Cell(std::string(code_name(stat.problem->code())), Tone::bad),
+               "-",
+               format_bytes(stat.committed_bytes),
+               "-",
+               "-",
+               "-",
+               "-",
+               "-",
+               "-"};
+    }
+    if (!has_devices) cells.erase(cells.begin() + kDeviceColumn);
+    table.add(std::move(cells));
   }
   return table;
 }

@@ -77,6 +77,7 @@ void print(Output& output, const Options& options, const Segment& segment, const
 }
 
 Result<ExitCode> show(Context& context, const Options& options) {
+  STRATA_TRY(require(context.catalog(), options.uri, Capability::host_bytes));
   STRATA_ASSIGN(const Segment segment,
                 context.catalog().attach(options.uri, {.access = Access::read_only}));
   STRATA_ASSIGN(const auto bytes, segment.host_bytes());

@@ -49,6 +49,7 @@ void tell(Context& context, const Options& options, const Placement& placement,
 
 Result<ExitCode> move(Context& context, const Options& options) {
   STRATA_ASSIGN(const CreateOptions how, options.flags.to_options(context.os()));
+  STRATA_TRY(require(context.catalog(), options.uri, Capability::migrate));
   STRATA_ASSIGN(Segment segment, attach_for_moving(context.catalog(), options.uri));
   STRATA_ASSIGN(const PlacementReport report,
                 segment.migrate(how.placement, Deadline::after_ms(options.timeout_ms)));

@@ -7,7 +7,9 @@
 #include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
 #include "pmem/pool_registry.h"
+#include "tools/create_flags.h"
 #include "tools/pool_commands.h"
+#include "tools/stay.h"
 
 namespace strata::tools {
 namespace {
@@ -107,10 +109,42 @@ Result<ExitCode> backup(Context& context, const Flags& flags) {
   return ExitCode::done;
 }
 
-Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
+struct LoadFlags : Flags {
+  bool is_new = false;
+  CreateFlags create;
+};
+
+// A new segment of the version's size, which nobody can attach before all of it is there.
+Result<Segment> create_for(Context& context, const Pool& pool, const LoadFlags& flags,
+                           CreateOptions how) {
+  STRATA_ASSIGN(const VersionSource version,
+                VersionSource::open(pool, flags.name, flags.version, {}));
+  how.payload_bytes = *version.bytes();
+  how.publish = Publish::by_creator;
+  return context.catalog().create(flags.uri, how);
+}
+
+Result<RestoreReport> load_new(Context& context, const Pool& pool, const LoadFlags& flags,
+                               Segment& segment) {
+  auto report = restore(pool, flags.name, flags.version, segment);
+  const auto published = report ? segment.publish() : Result<void>();
+  if (report && published) return report;
+  (void)context.catalog().remove(flags.uri,
+                                 {.even_if_attached = true, .uuid = segment.identity().uuid});
+  return unexpected(report ? published.error() : report.error());
+}
+
+Result<ExitCode> load(Context& context, const LoadFlags& flags) {
   const Pool pool = Pool::at(context.os(), flags.path);
-  STRATA_ASSIGN(Segment segment, context.catalog().attach(flags.uri));
-  STRATA_ASSIGN(const RestoreReport report, restore(pool, flags.name, flags.version, segment));
+  STRATA_ASSIGN(const CreateOptions how, flags.create.to_options(context.os()));
+  Stay stay(flags.is_new ? *how.lifetime : Lifetime::until_removed);
+  auto opened =
+      flags.is_new ? create_for(context, pool, flags, how) : context.catalog().attach(flags.uri);
+  if (!opened) return unexpected(opened.error());
+  Segment segment = *std::move(opened);
+  STRATA_ASSIGN(const RestoreReport report,
+                flags.is_new ? load_new(context, pool, flags, segment)
+                             : restore(pool, flags.name, flags.version, segment));
   context.output().json({{"path", flags.path},
                          {"name", flags.name},
                          {"uri", flags.uri},
@@ -120,6 +154,7 @@ Result<ExitCode> restore_segment(Context& context, const Flags& flags) {
   context.output().line(fmt::format("{}: {} of {}#{} version {}, {} verified", flags.uri,
                                     format_bytes(report.bytes), flags.path, flags.name,
                                     report.version, count_of(report.blocks_verified, "block")));
+  stay.until_interrupted(context.output());
   return ExitCode::done;
 }
 
@@ -180,12 +215,21 @@ void add_pool_transfers(Commands& pool) {
         .option("--keep", flags.keep_versions, keep_help);
   }
   {
-    auto [arguments, flags] =
-        add("load", "Copy a version from a pool, verified, into a segment that is large enough.",
-            "strata pool load run.pool model shm:model", restore_segment);
-    arguments.word("NAME", flags.name, "the segment in the pool")
-        .word("URI", flags.uri, "the segment to fill")
-        .option("--version", flags.version, "an older version");
+    const auto flags = std::make_shared<LoadFlags>();
+    Arguments arguments = pool.add(
+        "load",
+        "Copy a version from a pool, verified, into a segment that is large enough, or a new one.",
+        "strata pool load run.pool model shm:model\n"
+        "strata pool load --create run.pool model cuda:model --device 0",
+        [flags](Context& context) { return load(context, *flags); });
+    arguments.word("PATH", flags->path, "the pool's file")
+        .word("NAME", flags->name, "the segment in the pool")
+        .word("URI", flags->uri, "the segment to fill")
+        .option("--version", flags->version, "an older version")
+        .flag("--create", flags->is_new, "make the segment, with the flags below");
+    flags->create.add_placement(arguments);
+    flags->create.add_lifetime(arguments);
+    flags->create.add_device(arguments);
   }
   {
     auto [arguments, flags] = add("backup", "Write all versions of all segments to one file.",

@@ -7,6 +7,7 @@
 #include "heap/heap.h"
 #include "segment/attachment.h"
 #include "tools/commands.h"
+#include "tools/gpu_view.h"
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
 
@@ -31,9 +32,20 @@ struct Row {
 
 using Rows = std::map<std::string, Row>;
 
+void count_consumers(Context& context, Row& row) {
+  const auto consumers = living_consumers(context, row.stat);
+  if (!consumers) return;
+  for (const cuda::Consumer& each : *consumers) {
+    ++row.users;
+    const bool writes = each.role == cuda::PeerRole::consumer && each.access != Access::read_only;
+    row.writers += writes ? 1 : 0;
+  }
+}
+
 void look_inside(Context& context, Row& row) {
   // One that ends with its last user must not end because of a look at it.
   if (row.stat.problem || !row.stat.is_attached) return;
+  if (is_device_memory(row.stat)) return count_consumers(context, row);
   auto segment = context.catalog().attach(row.stat.uri.to_string(),
                                           {.access = Access::read_only, .timeout_ms = 0});
   if (!segment) return;
@@ -85,15 +97,22 @@ Rates rates_of(const Rows& before, const std::string& uri, const Row& row, doubl
 }
 
 void show(Output& output, const Rows& before, const Rows& rows, double seconds) {
-  Table table({{"SEGMENT"},
-               {"STATE"},
-               {"IN MEMORY", Align::right},
-               {"PER S", Align::right},
-               {"ALLOCATED", Align::right},
-               {"USERS", Align::right},
-               {"WRITERS", Align::right},
-               {"LOCK WAITS/S", Align::right},
-               {"MOST WAITED FOR"}});
+  constexpr std::size_t kDeviceColumn = 3;
+  const bool has_devices = std::any_of(rows.begin(), rows.end(), [](const auto& each) {
+    return is_device_memory(each.second.stat);
+  });
+  std::vector<Column> columns = {{"SEGMENT"},
+                                 {"STATE"},
+                                 {"IN MEMORY", Align::right},
+                                 {"ON DEVICE", Align::right},
+                                 {"PER S", Align::right},
+                                 {"ALLOCATED", Align::right},
+                                 {"USERS", Align::right},
+                                 {"WRITERS", Align::right},
+                                 {"LOCK WAITS/S", Align::right},
+                                 {"MOST WAITED FOR"}};
+  if (!has_devices) columns.erase(columns.begin() + kDeviceColumn);
+  Table table(std::move(columns));
   Json list = Json::array();
   for (const auto& [uri, row] : rows) {
     const Rates rates = rates_of(before, uri, row, seconds);
@@ -106,12 +125,18 @@ void show(Output& output, const Rows& before, const Rows& rows, double seconds) 
     json["most_waited_for"] = row.hottest_lock;
     list.push_back(std::move(json));
     const auto grown = static_cast<std::uint64_t>(std::max(0.0, rates.memory_bytes_per_s));
-    table.add({Cell(uri, Tone::strong), state_cell(row.stat.state),
-               format_bytes(row.stat.committed_bytes), grown == 0 ? "-" : format_bytes(grown),
-               row.allocated_bytes == 0 ? "-" : format_bytes(row.allocated_bytes),
-               std::to_string(row.users), std::to_string(row.writers),
-               fmt::format("{:.0f}", rates.waits_per_s),
-               row.hottest_lock.empty() ? "-" : row.hottest_lock});
+    std::vector<Cell> cells = {Cell(uri, Tone::strong),
+                               state_cell(row.stat.state),
+                               format_bytes(row.stat.committed_bytes),
+                               device_bytes_cell(row.stat),
+                               grown == 0 ? "-" : format_bytes(grown),
+                               row.allocated_bytes == 0 ? "-" : format_bytes(row.allocated_bytes),
+                               std::to_string(row.users),
+                               std::to_string(row.writers),
+                               fmt::format("{:.0f}", rates.waits_per_s),
+                               row.hottest_lock.empty() ? "-" : row.hottest_lock};
+    if (!has_devices) cells.erase(cells.begin() + kDeviceColumn);
+    table.add(std::move(cells));
   }
   output.json({{"segments", list}});
   output.print(table);

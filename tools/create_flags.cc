@@ -146,7 +146,7 @@ Result<CreateOptions> CreateFlags::to_options(Os& os, const std::string& topolog
   CreateOptions options;
   STRATA_ASSIGN(options.placement, placement(os, topology));
   options.page_size = page_size_of(huge_);
-  options.lifetime = lifetime_of(lifetime_);
+  options.lifetime = lifetime_of(lifetime_).value_or(Lifetime::until_removed);
   options.job_id = job_;
   options.device.device = device_;
   options.device.mechanism = mechanism_of(mechanism_);

@@ -28,7 +28,9 @@ class CreateFlags {
   // --device, --mechanism.
   void add_device(Arguments& arguments);
 
-  // Everything but payload_bytes and publish. `topology` is where --near looks for a GPU: as
+  // Everything but payload_bytes and publish. A command ends at once, and what it made shall not
+  // end with it: without --lifetime a segment of any kind is until_removed. `topology` is where
+  // --near looks for a GPU: as
   // --topology, empty for this machine.
   Result<CreateOptions> to_options(Os& os, const std::string& topology = {}) const;
 

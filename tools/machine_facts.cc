@@ -173,30 +173,4 @@ std::vector<DoctorFact> persistence_facts(Os& os) {
   };
 }
 
-std::vector<DoctorFact> gpu_facts(Os& os) {
-  const std::string driver = first_line(os, "/proc/driver/nvidia/version");
-  const std::string library = find_library(os, "libcuda.so.");
-  const bool has_device = os.stat("/dev/nvidiactl").has_value();
-  std::vector<DoctorFact> facts;
-  facts.push_back({.name = "NVIDIA kernel driver",
-                   .value = driver.empty() ? "not loaded" : driver,
-                   .is_fine = true,
-                   .remedy = driver.empty() ? "needed for cuda: segments only" : ""});
-  facts.push_back({.name = "CUDA driver library",
-                   .value = library.empty() ? "not found" : library,
-                   // A driver without its library, or the reverse, is a broken installation.
-                   .is_fine = library.empty() == driver.empty(),
-                   .remedy = library.empty() && !driver.empty()
-                                 ? "apt-get install libcuda1, of the driver's version"
-                             : !library.empty() && driver.empty() ? "load the kernel driver"
-                                                                  : ""});
-  if (!driver.empty() && !has_device) {
-    facts.push_back({.name = "GPU device files",
-                     .value = "/dev/nvidiactl is missing",
-                     .is_fine = false,
-                     .remedy = "pass the devices into the container (--gpus all)"});
-  }
-  return facts;
-}
-
 }  // namespace strata::tools

@@ -1,5 +1,5 @@
 // What this machine offers beside memory: the kernel's features, tried out and not guessed from
-// its version; persistent memory; a GPU driver. For `strata doctor`.
+// its version; persistent memory. For `strata doctor`.
 //   Threads:  any.
 //   Errors:   none: what cannot be found out is said to be missing.
 //   Cost:     a few dozen system calls; nothing is loaded and nothing is left behind.
@@ -14,6 +14,5 @@ namespace strata::tools {
 
 std::vector<DoctorFact> kernel_facts(Os& os);
 std::vector<DoctorFact> persistence_facts(Os& os);
-std::vector<DoctorFact> gpu_facts(Os& os);
 
 }  // namespace strata::tools

@@ -1,5 +1,6 @@
 // The `strata` command.
 #include "tools/commands.h"
+#include "tools/gpu_commands.h"
 #include "tools/pool_commands.h"
 
 namespace {
@@ -25,6 +26,8 @@ void add_all(strata::tools::Commands& commands) {
   add_check(commands);
   commands.section("Pools");
   add_pool(commands);
+  commands.section("GPUs");
+  add_gpu(commands);
   commands.section("Clean up");
   add_rm(commands);
   add_gc(commands);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
+#include "gpu/device.h"
 #include "os/deadline.h"
 
 namespace strata::tools {
@@ -47,6 +49,19 @@ Cell use_cell(const SegmentStat& stat) {
   return {"-", Tone::dim};
 }
 
+bool is_device_memory(const SegmentStat& stat) {
+  return !stat.problem && segment_kind(stat.identity.kind) == SegmentKind::cuda;
+}
+
+Cell device_bytes_cell(const SegmentStat& stat) {
+  return stat.device ? Cell(format_bytes(stat.device->allocation_bytes)) : Cell("-");
+}
+
+Cell placement_cell(const SegmentStat& stat) {
+  if (stat.device) return {fmt::format("GPU {}", stat.device->pci_address), Tone::plain};
+  return {std::string(padded_text(stat.identity.placement)), Tone::plain};
+}
+
 std::string utc_time(std::uint64_t unix_ns) {
   const auto seconds = static_cast<time_t>(unix_ns / 1'000'000'000);
   struct tm parts {};
@@ -69,6 +84,14 @@ Json to_json(const Status& status) {
   return {{"code", code_name(status.code())}, {"message", status.message()}};
 }
 
+Json to_json(const DeviceStat& device) {
+  return {{"uuid", cuda::device_uuid_text(device.uuid)},
+          {"address", device.pci_address},
+          {"mechanism", mechanism_name(device.mechanism)},
+          {"allocation_bytes", device.allocation_bytes},
+          {"held", device.is_held}};
+}
+
 Json to_json(const SegmentStat& stat) {
   Json json = {{"uri", stat.uri.to_string()}};
   if (stat.problem) {
@@ -88,6 +111,7 @@ Json to_json(const SegmentStat& stat) {
   json["page_size"] = page_size_name(static_cast<PageSize>(identity.page_size));
   json["page_bytes"] = identity.page_bytes;
   json["placement"] = padded_text(identity.placement);
+  json["device"] = stat.device ? to_json(*stat.device) : Json();
   json["lifetime"] = lifetime_name(static_cast<Lifetime>(identity.lifetime));
   json["job"] = padded_text(identity.job_id);
   json["owner_uid"] = stat.owner_uid;
@@ -126,6 +150,12 @@ Json to_json(const std::vector<BackendProblem>& problems) {
 std::string unseen_text(const std::vector<BackendProblem>& problems) {
   if (problems.empty()) return "";
   return "; " + count_of(problems.size(), "place") + " could not be looked at";
+}
+
+Result<void> require(Catalog& catalog, const std::string& uri, Capability capability) {
+  STRATA_ASSIGN(const SegmentUri parsed, SegmentUri::parse(uri));
+  STRATA_ASSIGN(const Backend* const backend, catalog.backend(parsed.scheme));
+  return backend->capabilities().require(capability);
 }
 
 std::vector<Holder> other_holders(Os& os, LockRange range) {

@@ -13,8 +13,11 @@ struct DemoOptions {
   std::vector<std::string> files;
   std::size_t workers = 4;
   std::string prefix;     // of all segments of this run: "shm:strata-demo-4711"
-  std::string pool_path;  // the file of part three
+  std::string pool_path;  // the file of parts three and four
 
+  std::string device_uri() const {
+    return "cuda:" + prefix.substr(prefix.find(':') + 1) + ".buffer";
+  }
   std::string corpus_uri() const { return prefix + ".texts"; }
   std::string work_uri() const { return prefix + ".work"; }
   std::string scratch_uri(std::size_t worker) const {

@@ -11,6 +11,7 @@
 
 #include "examples/demo/corpus.h"
 #include "examples/demo/count_part.h"
+#include "examples/demo/gpu_part.h"
 #include "examples/demo/map_part.h"
 #include "examples/demo/map_worker.h"
 #include "examples/demo/shares.h"
@@ -63,7 +64,8 @@ Result<void> show_parts(demo::Story& story, strata::Catalog& catalog, strata::Os
   STRATA_ASSIGN(const strata::Segment corpus, demo::load(story, catalog, options));
   STRATA_TRY(demo::count_shares(story, catalog, os, options, corpus));
   STRATA_TRY(demo::build_map(story, catalog, os, options, corpus));
-  return demo::build_map_in_pool(story, catalog, os, options, corpus);
+  STRATA_TRY(demo::build_map_in_pool(story, catalog, os, options, corpus));
+  return demo::share_device_memory(story, catalog, os, options, corpus);
 }
 
 Result<void> clean_up(demo::Story& story, strata::Catalog& catalog,
@@ -72,11 +74,11 @@ Result<void> clean_up(demo::Story& story, strata::Catalog& catalog,
   story.strata("rm " + options.corpus_uri());
   story.strata("gc");
   story.strata("ls '" + options.prefix + "*'");
-  STRATA_ASSIGN(strata::Backend* const backend, catalog.backend("shm"));
-  STRATA_ASSIGN(const auto segments, backend->list({}));
   std::size_t left = 0;
-  for (const strata::SegmentStat& segment : segments)
-    left += segment.uri.to_string().starts_with(options.prefix) ? 1 : 0;
+  for (const strata::SegmentStat& segment : catalog.list().segments) {
+    const std::string uri = segment.uri.to_string();
+    left += uri.starts_with(options.prefix) || uri == options.device_uri() ? 1 : 0;
+  }
   story.check(left == 0, left == 0 ? "nothing is left" : fmt::format("{} segments are left", left));
   return {};
 }
@@ -132,5 +134,7 @@ int main(int argc, char** argv) {
                                         .map_uri = arguments[3],
                                         .pause_at = number(arguments[4])}));
   }
+  if (role.starts_with("--gpu-") && arguments.size() == 3)
+    return report(demo::run_gpu_process(catalog, role, arguments[1], arguments[2]));
   return tell(catalog, os, std::move(arguments));
 }

@@ -8,16 +8,16 @@ import subprocess
 import pytest
 
 from gpu.kernels import make_ptx
-from tests import wheels
+from tests import toolkit, wheels
 
 ENTRIES = ["strata_fill", "strata_find_difference", "strata_hash_blocks"]
 
 
 def nvcc_or_skip():
-    root = pathlib.Path("bazel/cuda_root.txt").read_text().strip()
-    if not root:
-        pytest.skip("no CUDA toolkit was found on this machine, or none is to be used")
-    return root + "/bin/nvcc"
+    try:
+        return str(toolkit.root() / "bin/nvcc")
+    except wheels.Unavailable as error:
+        pytest.skip(str(error))
 
 
 def test_the_checked_in_text_is_what_the_pinned_compiler_makes_of_the_source():

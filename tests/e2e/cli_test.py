@@ -194,7 +194,22 @@ def test_put_refuses_what_it_cannot_hold(uri, tmp_path):
     assert strata("put", tmp_path / "empty", uri).returncode == USAGE
     assert strata("put", tmp_path, uri).returncode == USAGE
     assert strata("put", tmp_path / "absent", uri).returncode == NOT_FOUND
-    assert strata("put", "/bin/sh", uri, "--lifetime", "process").returncode == USAGE
+    assert not os.path.exists(shm_path(uri))
+
+
+def test_put_stays_with_what_ends_with_it(uri, tmp_path):
+    (tmp_path / "file").write_bytes(b"some bytes" * 1000)
+    put = subprocess.Popen(
+        [STRATA, "put", tmp_path / "file", uri, "--lifetime", "process"], stdout=subprocess.PIPE
+    )
+    try:
+        assert b"put" in put.stdout.readline()
+        assert ok("cat", uri) == b"some bytes" * 1000
+        put.terminate()
+        assert put.wait(100) == DONE
+    finally:
+        put.kill()
+        put.communicate()
     assert not os.path.exists(shm_path(uri))
 
 

@@ -5,10 +5,12 @@ import subprocess
 
 DEMO = os.path.abspath(os.environ.get("DEMO", "examples/demo/demo"))
 STRATA = os.path.abspath(os.environ.get("STRATA", "tools/strata"))
+FAKE_CUDA = os.path.abspath(os.environ.get("FAKE_CUDA", "tests/fake_cuda/libcuda.so.1"))
 
 
 def segments():
-    return {f for f in os.listdir("/dev/shm") if f.startswith("strata.strata-demo-")}
+    ours = ("strata.strata-demo-", "strata-cuda.strata-demo-", "strata-demo-")
+    return {f for f in os.listdir("/dev/shm") if f.startswith(ours)}
 
 
 def run_demo(*arguments, **environment):
@@ -16,7 +18,7 @@ def run_demo(*arguments, **environment):
     before = segments()
     run = subprocess.run(
         [DEMO, *map(str, arguments)],
-        env=dict(os.environ, STRATA=STRATA, **environment),
+        env=dict(os.environ, STRATA=STRATA, FAKE_CUDA=FAKE_CUDA, **environment),
         capture_output=True,
         text=True,
         timeout=280,
@@ -34,6 +36,9 @@ def test_the_demo_runs_to_its_end_and_leaves_nothing(tmp_path):
     assert run.stdout.count("and all workers are killed with SIGKILL, worker") == 1
     assert "every share that was done is there, and none that was not" in run.stdout
     assert run.stdout.count("equal to what one process counts, word for word") == 2
+    assert "FAKE driver and proves nothing about hardware" in run.stdout or "On device" in run.stdout
+    assert "that the dead producer wrote are there" in run.stdout
+    assert "the pool has every byte that the producer wrote" in run.stdout
     assert ".pool: sound" in run.stdout and ".pool: consistent" in run.stdout
     assert not list(tmp_path.iterdir())
 

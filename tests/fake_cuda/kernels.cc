@@ -6,8 +6,8 @@
 namespace strata::fake_cuda {
 namespace {
 
-// Of tests/gpu/conformance: fills `bytes` at an address.
-void conformance_fill(Launch& launch) {
+// For tests of the fake itself: fills `bytes` at an address.
+void fake_fill(Launch& launch) {
   const auto address = launch.argument<CuDevicePointer>(0);
   const auto bytes = launch.argument<std::uint64_t>(1);
   char* const to = launch.write<char>(address, bytes);
@@ -48,7 +48,7 @@ void hash_blocks(Launch& launch) {
 // Every kernel that the fake device can run.
 const std::vector<Kernel>& kernels() {
   static const auto& all = *new std::vector<Kernel>{
-      {"conformance_fill", {8, 8, 1}, conformance_fill},
+      {"fake_fill", {8, 8, 1}, fake_fill},
       {"strata_fill", {8, 8, 8}, fill},
       {"strata_find_difference", {8, 8, 8, 8}, find_difference},
       {"strata_hash_blocks", {8, 8, 8, 8}, hash_blocks},
