@@ -6,36 +6,34 @@
 #include <algorithm>
 #include <optional>
 
+#include "numa/gpu_devices.h"
+
 namespace strata::cuda {
 namespace {
 
 constexpr std::string_view kFileBeginning = "nvidia";
-constexpr std::string_view kMinorField = "Device Minor:";
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// "Device Minor: \t 0" of /proc/driver/nvidia/gpus/0000:3b:00.0/information.
-std::optional<std::string> minor_of(Os& os, std::string_view pci_address) {
-  std::string address(pci_address);
-  const bool is_address = !address.empty() && address.find_first_not_of(
-                                                  "0123456789abcdefABCDEF:.") == std::string::npos;
+// The address stands in a header, so that it is hostile: it becomes part of a path.
+std::optional<int> minor_of(Os& os, std::string_view pci_address) {
+  const bool is_address =
+      !pci_address.empty() &&
+      pci_address.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
   if (!is_address) return std::nullopt;
+  std::string address(pci_address);
   std::transform(address.begin(), address.end(), address.begin(),
                  [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
-  const auto facts = os.read_file(fmt::format("/proc/driver/nvidia/gpus/{}/information", address));
-  if (!facts) return std::nullopt;
-  const std::size_t field = facts->find(kMinorField);
-  if (field == std::string::npos) return std::nullopt;
-  const std::size_t begin = facts->find_first_of("0123456789", field + kMinorField.size());
-  if (begin == std::string::npos) return std::nullopt;
-  return facts->substr(begin, facts->find_first_not_of("0123456789", begin) - begin);
+  return gpu_driver_facts(os, address).minor;
 }
 
 std::vector<std::string> candidates(Os& os, const std::string& directory,
                                     std::string_view pci_address) {
-  if (const auto minor = minor_of(os, pci_address)) return {std::string(kFileBeginning) + *minor};
+  if (const auto minor = minor_of(os, pci_address)) {
+    return {fmt::format("{}{}", kFileBeginning, *minor)};
+  }
   auto names = os.list_directory(directory);
   if (!names) return {};
   std::erase_if(*names, [](const std::string& name) {
