@@ -163,11 +163,12 @@ std::function<void()> CudaBackend::on_detach(const SegmentUri& uri, const Identi
 }
 
 cuda::ServeRequest CudaBackend::entry_of(const CudaPayload& payload,
-                                         const IdentityBlock& identity) {
+                                         const IdentityBlock& identity) const {
   const auto& generation = payload.plane().page().live.generation.value;
   return {.uuid = identity.uuid,
           .generation = generation.load(std::memory_order_acquire),
-          .access = payload.plane().access()};
+          .access = payload.plane().access(),
+          .on_release = [listener = release_, uuid = identity.uuid] { listener->call(uuid); }};
 }
 
 Result<Segment> CudaBackend::finish(const SegmentUri& uri, const IdentityBlock& identity,

@@ -21,6 +21,7 @@
 #include "gpu/cuda_payload.h"
 #include "gpu/descriptor_exchange.h"
 #include "gpu/device.h"
+#include "gpu/release_listener.h"
 #include "segment/backend.h"
 #include "segment/named_files.h"
 
@@ -45,6 +46,8 @@ class CudaBackend final : public Backend {
   Result<Fd> open_header(const SegmentUri& uri) const {
     return files_.open(uri.name, Access::read_only);
   }
+  // Asked when another process wants the memory of a segment back.
+  const std::shared_ptr<cuda::ReleaseListener>& release_listener() const { return release_; }
   // The devices of the driver that the options name. Errors: no_driver, no_device.
   Result<std::shared_ptr<cuda::Devices>> devices() const;
 
@@ -73,7 +76,7 @@ class CudaBackend final : public Backend {
   // hand it on.
   Result<void> bring_memory(CudaPayload& payload, const IdentityBlock& identity,
                             const AttachOptions& options, Deadline deadline);
-  static cuda::ServeRequest entry_of(const CudaPayload& payload, const IdentityBlock& identity);
+  cuda::ServeRequest entry_of(const CudaPayload& payload, const IdentityBlock& identity) const;
   bool is_in_flux(int header) const;
   void add_device_facts(SegmentStat& stat) const;
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity);
@@ -82,6 +85,7 @@ class CudaBackend final : public Backend {
   Os& os_;
   CudaOptions options_;
   NamedFiles files_;
+  std::shared_ptr<cuda::ReleaseListener> release_ = std::make_shared<cuda::ReleaseListener>();
   cuda::DescriptorServer server_;
 };
 

@@ -33,7 +33,6 @@ programs=(
   //tests/gpu:cuda_cycles_test
   //tests/gpu:cuda_exit_test
   //tests/gpu:libpython_client.so
-  //bench:device_bench
   //bench:descriptor_bench
   //tools:strata
 )
@@ -159,17 +158,19 @@ read_facts() {
 }
 
 run_steps() {
+  # Those of the fake are where it keeps its state.
+  device_files=${STRATA_FAKE_CUDA_DIR:-/dev}
   # The suites take the driver that the loader finds, and stop choosing points when time is up.
   export STRATA_TEST_DRIVER=system
   export TEST_TMPDIR=$scratch
-  step conformance_table 150 "$pack/bin/conformance"
+  step conformance_table 150 "$pack/bin/conformance" --devices "$device_files"
   step backend_suites 60 "$pack/bin/cuda_test"
   STRATA_TEST_SECONDS=60 step kills 90 "$pack/bin/cuda_kill_test"
-  STRATA_TEST_SECONDS=30 step killed_consumers 60 "$pack/bin/cuda_soak_test"
+  STRATA_TEST_SECONDS=15 step killed_consumers 75 "$pack/bin/cuda_soak_test"
   STRATA_TEST_SECONDS=20 step cycles 50 "$pack/bin/cuda_cycles_test"
   step process_exit 20 "$pack/bin/cuda_exit_test"
   step explain 20 "$pack/bin/strata" doctor
-  step speed 120 "$pack/bin/device_bench"
+  step speed 120 "$pack/bin/strata" gpu bench
   step descriptor_hand_over 30 "$pack/bin/descriptor_bench"
   if command -v python3 >/dev/null; then
     # With the libraries of the machine's Python; the client finds those of the pack by itself.
@@ -191,7 +192,7 @@ write_golden() {
   mkdir -p "$golden" || return
   file=$golden/conformance-$machine.json
   local rc=0
-  packed timeout -k 5 150 "$pack/bin/conformance" --json >"$file.new" 2>/dev/null || rc=$?
+  packed timeout -k 5 150 "$pack/bin/conformance" --devices "$device_files" --json >"$file.new" 2>/dev/null || rc=$?
   # 1: it answers otherwise than the table says, which is what a golden file is for.
   if [ "$rc" -le 1 ]; then
     mv "$file.new" "$file" && say "golden: $file"

@@ -21,7 +21,7 @@
 //   Errors:   failed_precondition: the owner has died or ended, or the slot is another's by now;
 //             timed_out: a deadline passed; unsupported where streams cannot wait for memory, or
 //             the timeline was opened without a device: the host can always.
-//   Cost:     signal(stream): two calls of the driver; wait(stream): three, and none where the
+//   Cost:     signal(stream): two calls of the driver; wait(stream): four, and none where the
 //             signal is there already; signal(): a store.
 //   Persists: no.
 #pragma once

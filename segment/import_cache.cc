@@ -88,6 +88,7 @@ struct CachedSegment::Entry {
   std::uint64_t bytes = 0;
   std::uint64_t users = 0;
   bool is_kept = true;  // by the cache; else it ends with its last user
+  bool is_wanted_back = false;
   std::list<std::shared_ptr<Entry>>::iterator place = {};
 };
 
@@ -104,7 +105,8 @@ struct CachedSegment::Core {
            entry.segment.generation().load(std::memory_order_acquire) != entry.key.generation;
   }
   bool must_go_when_idle(const Entry& entry) const {
-    return is_stale(entry) || (options.is_wanted_back && options.is_wanted_back(entry.segment));
+    return entry.is_wanted_back || is_stale(entry) ||
+           (options.is_wanted_back && options.is_wanted_back(entry.segment));
   }
   void let_go(std::shared_ptr<Entry> entry, Entries& gone) {
     std::erase_if(questions, [&](const auto& each) { return each.second == entry.get(); });
@@ -273,6 +275,16 @@ void ImportCache::sweep() {
                                  : stat.error().code() == Code::not_found;
     const std::lock_guard lock(core_->mutex);
     if (is_another && entry->is_kept) core_->let_go(entry, gone);
+  }
+}
+
+void ImportCache::give_back(const std::array<std::uint8_t, 16>& uuid) {
+  CachedSegment::Core::Entries gone;
+  const std::lock_guard lock(core_->mutex);
+  for (const auto& entry : CachedSegment::Core::Entries(core_->entries)) {
+    if (entry->key.uuid != uuid) continue;
+    entry->is_wanted_back = true;
+    if (entry->users == 0) core_->let_go(entry, gone);
   }
 }
 

@@ -20,6 +20,7 @@
 // it; where that was killed half way, by sweep().
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -87,6 +88,8 @@ class ImportCache {
   // Lets go of all that nobody uses and that is stale, wanted back, or no longer what its name
   // means; looks the names up.
   void sweep();
+  // Others want the memory of this segment back: lets go of it as soon as nobody uses it.
+  void give_back(const std::array<std::uint8_t, 16>& uuid);
   // Lets go of all that nobody uses.
   void clear();
   ImportCacheStats stats() const;

@@ -168,6 +168,24 @@ TEST_CASE("what_others_want_back_goes_as_soon_as_nobody_uses_it") {
   CHECK_FALSE(scene.is_attached("fake:a"));
 }
 
+TEST_CASE("a_segment_that_is_given_back_goes_with_its_last_user") {
+  Scene scene;
+  const auto uuid = scene.create("fake:a").identity().uuid;
+  scene.create("fake:b");
+  ImportCache cache(scene.catalog);
+  (void)cache.open("fake:b").value();
+  {
+    const CachedSegment used = cache.open("fake:a").value();
+    cache.give_back(uuid);
+    CHECK(scene.is_attached("fake:a"));
+  }
+  CHECK_FALSE(scene.is_attached("fake:a"));
+  CHECK(scene.is_attached("fake:b"));
+  (void)cache.open("fake:a").value();
+  cache.give_back(uuid);
+  CHECK_FALSE(scene.is_attached("fake:a"));
+}
+
 TEST_CASE("a_sweep_finds_names_that_mean_another_segment_by_now") {
   Scene scene;
   scene.create("fake:a");

@@ -134,6 +134,7 @@ struct Failing {
 enum class Results : std::uint8_t { one_each, all };
 
 void fail_driver_calls(Failing& failing, const CudaOperation& operation, Results which) {
+  if (!operation.needs_driver) return;
   std::size_t turn = 0;
   for (const DriverCall& call : failing.driver_calls_of(operation)) {
     if (which == Results::one_each) {

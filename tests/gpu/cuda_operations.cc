@@ -63,8 +63,12 @@ Result<void> attach_and_use(Backend& backend) {
   return segment.settle();
 }
 
+// Also where an earlier try has sealed it and failed later.
 Result<void> seal(Backend& backend) {
-  STRATA_ASSIGN(Segment segment, backend.attach(kTarget, {}));
+  STRATA_ASSIGN(const SegmentStat facts, backend.stat(kTarget));
+  const bool is_sealed = facts.state == SegmentState::sealed;
+  const Access access = is_sealed ? Access::read_only : Access::read_write;
+  STRATA_ASSIGN(Segment segment, backend.attach(kTarget, {.access = access}));
   STRATA_TRY(segment.seal());
   return segment.verify();
 }
@@ -86,6 +90,9 @@ Result<void> hand_over(Backend& backend) {
 
 std::vector<CudaOperation> cuda_operations() {
   const std::vector<Code> unfinished = {Code::not_found, Code::not_ready};
+  // The memory ends with the process, and its header does not.
+  const std::vector<Code> unfinished_or_gone = {Code::not_found, Code::not_ready,
+                                                Code::failed_precondition};
   const auto remove_by_force = [](Backend& backend) {
     return backend.remove(kTarget, {.even_if_attached = true});
   };
@@ -99,7 +106,7 @@ std::vector<CudaOperation> cuda_operations() {
        [](Backend& backend) { return create_by(backend, DeviceMechanism::automatic); }, unfinished},
       {"create by CUDA IPC", nothing,
        [](Backend& backend) { return create_by(backend, DeviceMechanism::legacy_ipc); },
-       unfinished},
+       unfinished_or_gone},
       {"attach, read and write", kept(), attach_and_use, {}},
       {"attach by CUDA IPC", kept(DeviceMechanism::legacy_ipc), attach_and_use, {}},
       {"seal and verify",
@@ -107,9 +114,9 @@ std::vector<CudaOperation> cuda_operations() {
        seal,
        {Code::failed_precondition}},
       {"hand over", nothing, hand_over, unfinished},
-      {"remove by force", kept(), remove_by_force, {Code::not_found}},
-      {"remove", remains, remove, {Code::not_found}},
-      {"gc", remains, gc, {Code::not_found}},
+      {"remove by force", kept(), remove_by_force, {Code::not_found}, false},
+      {"remove", remains, remove, {Code::not_found}, false},
+      {"gc", remains, gc, {Code::not_found}, false},
   };
 }
 

@@ -23,6 +23,7 @@ struct CudaOperation {
   std::function<Result<void>(Backend&)> run;
   // What a later attacher may be told where it does not find the target whole.
   std::vector<Code> allowed;
+  bool needs_driver = true;
 };
 
 std::vector<CudaOperation> cuda_operations();
