@@ -67,7 +67,7 @@ TEST_CASE_METHOD(Soak, "consumers_that_are_killed_at_random_cost_the_others_noth
   auto producer = world.keep_new(kUri, device_segment());
   REQUIRE(producer->failure() == "");
   const std::uint64_t bytes = world.device_bytes();
-  const double seconds = soak_seconds(5);
+  const double seconds = soak_seconds(30);
   const auto end = std::chrono::steady_clock::now() +
                    std::chrono::milliseconds(static_cast<long>(1000 * seconds));
   std::vector<pid_t> consumers(4, 0);
