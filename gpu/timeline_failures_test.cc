@@ -211,6 +211,7 @@ TEST_CASE("a_timeline_that_cannot_be_opened_leaves_nothing") {
     std::uint64_t failures = 0;
     for (std::uint64_t nth = 1;; ++nth) {
       os->reset();
+      os->only_this_thread();  // another one serves the segment meanwhile
       os->fail_at(nth, ENOMEM);
       const bool opened = Timeline::open(process.segment()).has_value();
       const std::vector<std::string> calls = os->trace();

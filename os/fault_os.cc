@@ -17,11 +17,17 @@ void FaultOs::only(std::string call) {
   only_ = std::move(call);
 }
 
+void FaultOs::only_this_thread() {
+  const std::lock_guard lock(mutex_);
+  only_thread_ = std::this_thread::get_id();
+}
+
 void FaultOs::reset() {
   const std::lock_guard lock(mutex_);
   calls_ = 0;
   fail_from_ = fail_until_ = kill_at_ = 0;
   only_.clear();
+  only_thread_.reset();
   trace_.clear();
 }
 
@@ -35,6 +41,7 @@ int FaultOs::before(const char* call) {
   {
     const std::lock_guard lock(mutex_);
     if (!only_.empty() && only_ != call) return 0;
+    if (only_thread_ && only_thread_ != std::this_thread::get_id()) return 0;
     n = ++calls_;
     trace_.emplace_back(call);
   }

@@ -1,14 +1,16 @@
 // FaultOs is the real kernel with a fault at the n-th call: it fails with a chosen errno, or
 // kills this process there. A test first counts the calls of an operation with a quiet
 // FaultOs, then runs it once for every n.
-//   Threads:  calls are counted over all threads.
+//   Threads:  calls are counted over all threads, unless only_this_thread() was called.
 //   Errors:   as RealOs, plus the injected ones.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "os/os.h"
@@ -23,6 +25,8 @@ class FaultOs final : public Os {
   void kill_at(std::uint64_t n);
   // Only calls of this name are counted and failed; empty: all.
   void only(std::string call);
+  // Only calls of the calling thread are: others work beside it, at moments of their own.
+  void only_this_thread();
   void reset();
 
   std::uint64_t calls() const { return calls_.load(); }
@@ -40,6 +44,7 @@ class FaultOs final : public Os {
   std::atomic<int> sys_errno_{0};
   mutable std::mutex mutex_;
   std::string only_;
+  std::optional<std::thread::id> only_thread_;
   std::vector<std::string> trace_;
 };
 
