@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "segment/header.h"
+
 namespace strata::cuda {
 namespace {
 
@@ -19,14 +21,7 @@ int hex_digit(char c) {
 
 }  // namespace
 
-std::string device_uuid_text(const DeviceUuid& uuid) {
-  std::string text = "GPU-";
-  for (std::size_t i = 0; i < uuid.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += fmt::format("{:02x}", uuid[i]);
-  }
-  return text;
-}
+std::string device_uuid_text(const DeviceUuid& uuid) { return "GPU-" + uuid_text(uuid); }
 
 Result<DeviceUuid> parse_device_uuid(std::string_view text) {
   std::string_view digits = text;

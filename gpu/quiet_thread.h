@@ -1,16 +1,17 @@
 // A thread of the library's own in somebody else's program.
 //   Threads:  any may start one.
-//   Lifetime: it is not waited for: it ends with `body`, or with the process.
+//   Lifetime: that of a std::thread: whoever starts it joins it, or detaches it.
 //   Errors:   exhausted where there can be no more threads (ulimit -u, pids.max).
 #pragma once
 
 #include <functional>
+#include <thread>
 
 #include "base/result.h"
 
 namespace strata::cuda {
 
 // All signals are blocked in it: the program's handlers never run there.
-Result<void> start_quiet_thread(std::function<void()> body);
+Result<std::thread> start_quiet_thread(std::function<void()> body);
 
 }  // namespace strata::cuda

@@ -1,10 +1,8 @@
 #include "gpu/server_loop.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
-#include <system_error>
+
+#include "gpu/quiet_thread.h"
 
 namespace strata::cuda {
 namespace {
@@ -15,23 +13,6 @@ constexpr std::uint64_t kRestNs = 5'000'000;  // after a failure that may pass
 constexpr int kMaxWakeTries = 10;
 constexpr std::size_t kMaxClients = 64;        // beyond it the one that waits longest is dropped
 constexpr std::size_t kMaxAcceptsAtOnce = 16;  // of one entry, then the others have their turn
-
-// A thread begins with the mask of the one that starts it: the program's handlers are for its own
-// threads, and must not find themselves in ours.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    (void)::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~AllSignalsBlocked() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 
@@ -57,12 +38,7 @@ Result<void> ServerLoop::check_process() const {
 
 Result<void> ServerLoop::start() {
   STRATA_ASSIGN(wake_, os_.event());
-  const AllSignalsBlocked blocked;
-  try {
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error& error) {
-    return unexpected(status_from_errno(error.code().value(), "start the thread that serves"));
-  }
+  STRATA_ASSIGN(thread_, start_quiet_thread([this] { run(); }));
   pid_ = os_.process_id();
   return {};
 }

@@ -81,7 +81,8 @@ StreamWatch& StreamWatch::of(Os& os) {
 
 Result<void> StreamWatch::start() {
   if (is_started_) return {};
-  STRATA_TRY(start_quiet_thread([this] { run(); }));
+  STRATA_ASSIGN(std::thread watcher, start_quiet_thread([this] { run(); }));
+  watcher.detach();  // it ends with the process
   is_started_ = true;
   return {};
 }
@@ -99,8 +100,12 @@ void StreamWatch::run() {
     auto dropped = std::make_shared<std::vector<std::shared_ptr<void>>>(std::move(orphans_));
     orphans_.clear();
     // Where there is no thread for it, it is tried again.
-    if (!start_quiet_thread([dropped]() mutable { dropped.reset(); }))
+    auto dropping = start_quiet_thread([dropped]() mutable { dropped.reset(); });
+    if (dropping) {
+      dropping->detach();
+    } else {
       orphans_ = std::move(*dropped);
+    }
   }
 }
 
