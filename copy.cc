@@ -1,18 +1,18 @@
-#include "copy.h"
+#include "strata/copy.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <vector>
 
-#include "base/bytes.h"
 #include "copy_to_pool.h"
 #include "gpu/cuda_payload.h"
 #include "gpu/device_sink.h"
 #include "pmem/parallel.h"
-#include "segment/reclaim.h"
+#include "strata/base/bytes.h"
+#include "strata/segment/reclaim.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kPieceBytes = MiB(4);
@@ -251,4 +251,4 @@ Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::ui
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

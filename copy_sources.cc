@@ -1,4 +1,4 @@
-#include "copy_sources.h"
+#include "strata/copy_sources.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,12 +8,12 @@
 #include <cstdlib>
 #include <vector>
 
-#include "base/bytes.h"
 #include "gpu/cuda_payload.h"
 #include "gpu/device_source.h"
 #include "numa/sysfs.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kSpoolPieceBytes = MiB(1);
@@ -215,4 +215,4 @@ Result<void> VersionSource::read(std::uint64_t offset_bytes, std::span<std::byte
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,7 +3,7 @@
 #include "pmem/fill.h"
 #include "segment/new_identity.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<CopyReport> copy_into_pool(PmemBackend& pools, ByteSource& from, const SegmentUri& to,
                                   const CopyOptions& options) {
@@ -47,4 +47,4 @@ Result<CopyReport> copy_to_version(PmemBackend& pools, ByteSource& from, const S
                     .checkpoint = made};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,10 +2,10 @@
 //   Errors:   as copy().
 #pragma once
 
-#include "copy.h"
 #include "pmem/pmem_backend.h"
+#include "strata/copy.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // As a live segment, that can grow and that has no checksums. The name must be free.
 Result<CopyReport> copy_into_pool(PmemBackend& pools, ByteSource& from, const SegmentUri& to,
@@ -14,4 +14,4 @@ Result<CopyReport> copy_into_pool(PmemBackend& pools, ByteSource& from, const Se
 Result<CopyReport> copy_to_version(PmemBackend& pools, ByteSource& from, const SegmentUri& to,
                                    const CopyOptions& options);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,10 +1,10 @@
-#include "strata.h"
+#include "strata/strata.h"
 
 #include "gpu/cuda_backend.h"
 #include "pmem/pmem_backend.h"
 #include "shm/shm_backend.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 std::vector<std::unique_ptr<Backend>> make_backends(Os& os, const CatalogOptions& options) {
@@ -31,4 +31,4 @@ Catalog make_catalog(Os& os, const CatalogOptions& options) {
   return Catalog(make_backends(os, options), os);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,11 +1,11 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/printable.h"
-#include "base/result.h"
 #include "base/stream_copy.h"
+#include "strata/base/bytes.h"
+#include "strata/base/result.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -1,4 +1,4 @@
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // The power of 1024 that a unit stands for, or -1.
@@ -65,4 +65,4 @@ std::string format_bytes(std::uint64_t bytes) {
   return fmt::format("{:.{}f} {}", value, value < 100 ? 1 : 0, kUnits[power]);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 void check_failed(const char* file, int line, const char* condition) {
   std::fprintf(stderr, "%s:%d: check failed: %s\n", file, line, condition);
   std::abort();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,11 +2,11 @@
 // and never for shared bytes, which other processes may have written: those get a Status.
 #pragma once
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 [[noreturn]] void check_failed(const char* file, int line, const char* condition);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 #define STRATA_CHECK(condition) \
   ((condition) ? static_cast<void>(0) : ::strata::check_failed(__FILE__, __LINE__, #condition))

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::string_view outcome_name(CheckOutcome outcome) {
   switch (outcome) {
@@ -40,4 +40,4 @@ CheckOutcome worse_of(CheckOutcome a, CheckOutcome b) {
   return worse == CheckOutcome::gone ? CheckOutcome::sound : worse;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

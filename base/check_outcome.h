@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/status.h"
+#include "strata/base/status.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // From the least to the most that one part says of the whole.
 enum class CheckOutcome : std::uint8_t {
@@ -28,4 +28,4 @@ CheckOutcome outcome_of(Code code);
 // Of two parts together. What is gone says nothing of the rest, so that this is never `gone`.
 CheckOutcome worse_of(CheckOutcome a, CheckOutcome b);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

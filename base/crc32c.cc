@@ -8,7 +8,7 @@
 #include <nmmintrin.h>
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 #if defined(__x86_64__)
@@ -54,4 +54,4 @@ std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous) {
   return ~portable_crc(bytes, state);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

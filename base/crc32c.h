@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <span>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The checksum of `bytes`. To go on over a second range pass the first result as `previous`.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,7 +3,7 @@
 #include <system_error>
 #include <utility>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 bool HelperThreads::start(std::function<void()> work) {
   try {
@@ -22,4 +22,4 @@ void run_on_threads(unsigned threads, const std::function<void()>& work) {
   work();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class HelperThreads {
  public:
@@ -27,4 +27,4 @@ class HelperThreads {
 // have ended. `work` has to take its share from what is left, as it may run on one thread only.
 void run_on_threads(unsigned threads, const std::function<void()>& work);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

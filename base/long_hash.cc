@@ -6,10 +6,10 @@
 #include <xxhash.h>
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::uint64_t hash_long(std::span<const std::byte> bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

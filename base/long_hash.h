@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <span>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::uint64_t hash_long(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

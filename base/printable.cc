@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 struct Character {
@@ -62,4 +62,4 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,9 +1,9 @@
-#include "base/status.h"
+#include "strata/base/status.h"
 
 #include <cerrno>
 #include <cstring>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 Code code_from_errno(int sys_errno) {
@@ -86,4 +86,4 @@ Status status_from_errno(int sys_errno, std::string_view what) {
   return Status(code_from_errno(sys_errno), std::move(message), sys_errno);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

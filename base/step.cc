@@ -1,11 +1,11 @@
-#include "base/step.h"
+#include "strata/base/step.h"
 
 #ifdef STRATA_STEPS
 
 #include <atomic>
 #include <csignal>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Test-only state: it exists in `_stepped` builds alone.
@@ -29,6 +29,6 @@ std::uint64_t steps_passed() { return passed; }
 
 const char* last_step() { return last; }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 #endif

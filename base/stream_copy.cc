@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 #if defined(__x86_64__)
 
@@ -66,4 +66,4 @@ void stream_copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to
 
 #endif
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 
 #include <cstddef>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The ranges must not overlap.
 void stream_copy(void* to, const void* from, std::size_t bytes);
@@ -16,4 +16,4 @@ void stream_copy(void* to, const void* from, std::size_t bytes);
 // stays.
 void evict(const void* address);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -8,7 +8,7 @@ packages=(
   bazel-bootstrap build-essential pkg-config cmake python3 git
   # what the library uses
   libpmem2-dev libpmemobj-dev libpmempool-dev pmdk-tools libhwloc-dev libnuma-dev
-  libexpected-dev libfmt-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
+  libfmt-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
   # tests, benchmarks and the peers that they are measured against
   catch2 libbenchmark-dev libboost-dev python3-pytest python3-pip strace
   # the emulated machine of tests/vm (its kernel is fetched by tests/vm/kernel.py) and file systems

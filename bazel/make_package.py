@@ -12,13 +12,13 @@ import tarfile
 
 PKG_CONFIG = """\
 prefix=${{pcfiledir}}/../..
-includedir=${{prefix}}/include/strata
+includedir=${{prefix}}/include
 libdir=${{prefix}}/lib
 
 Name: {name}
 Description: Name a piece of memory once, use it from any process{how}
 Version: {version}
-Cflags: -I${{includedir}}
+Cflags: -std=c++20 -I${{includedir}}
 Libs: {libs}
 Libs.private: {private}
 """
@@ -32,13 +32,13 @@ if(NOT TARGET strata::strata)
   set_target_properties(strata::strata PROPERTIES
     IMPORTED_LOCATION "${_strata_prefix}/lib/libstrata.so"
     IMPORTED_SONAME "@SONAME@"
-    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include/strata"
+    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include"
     INTERFACE_COMPILE_FEATURES cxx_std_20)
 
   add_library(strata::static STATIC IMPORTED)
   set_target_properties(strata::static PROPERTIES
     IMPORTED_LOCATION "${_strata_prefix}/lib/libstrata.a"
-    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include/strata"
+    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include"
     INTERFACE_COMPILE_FEATURES cxx_std_20
     INTERFACE_LINK_LIBRARIES "@LINK_FLAGS@")
 endif()
@@ -112,14 +112,14 @@ def main():
     parser.add_argument("--static", required=True)
     parser.add_argument("--shared", required=True)
     parser.add_argument("--link-flag", action="append", default=[])
-    parser.add_argument("--header", action="append", default=[], help="source:path below include/strata")
+    parser.add_argument("--header", action="append", default=[], help="source:path in the package")
     parser.add_argument("--binary", action="append", default=[])
     args = parser.parse_args()
 
     tarball = Tarball(args.output, f"strata-{args.version}")
     for header in sorted(args.header, key=lambda header: header.split(":")[1]):
         source, name = header.split(":")
-        tarball.add_file(f"include/strata/{name}", source)
+        tarball.add_file(name, source)
     tarball.add_file("lib/libstrata.a", args.static)
     tarball.add_file(f"lib/{args.soname}", args.shared, 0o755)
     tarball.add_link("lib/libstrata.so", args.soname)

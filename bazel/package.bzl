@@ -3,9 +3,6 @@
 load("@rules_cc//cc:defs.bzl", "CcInfo")
 load("//bazel:optimised.bzl", "optimised")
 
-def _is_ours(file):
-    return not file.short_path.startswith("../") and not file.path.startswith("/")
-
 def _own_archives(linker_inputs):
     archives = {}
     for linker_input in linker_inputs:
@@ -43,12 +40,13 @@ def _shared_library(ctx, archive, flags):
     output = ctx.actions.declare_file("%s/libstrata.so" % ctx.label.name)
     args = ctx.actions.args()
     args.add_all(["-shared", "-o", output, "-Wl,-soname," + _soname(ctx), "-Wl,-z,defs"])
+    args.add(ctx.file._exports, format = "-Wl,--version-script=%s")
     args.add_all(["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive"])
     args.add_all(flags)
     ctx.actions.run(
         executable = "/usr/bin/g++",
         arguments = [args],
-        inputs = [archive],
+        inputs = [archive, ctx.file._exports],
         outputs = [output],
         env = {"PATH": "/usr/bin:/bin"},
         mnemonic = "LinkShared",
@@ -64,8 +62,6 @@ def _strata_package_impl(ctx):
     linker_inputs = []
     for info in infos:
         linker_inputs += info.linking_context.linker_inputs.to_list()
-    headers = depset(transitive = [info.compilation_context.headers for info in infos])
-    headers = [header for header in headers.to_list() if _is_ours(header)]
     flags = _system_libraries(linker_inputs)
     static = _static_library(ctx, _own_archives(linker_inputs))
     shared = _shared_library(ctx, static, flags)
@@ -80,14 +76,14 @@ def _strata_package_impl(ctx):
     args.add("--shared", shared)
     for flag in flags:
         args.add("--link-flag=" + flag)
-    for header in headers:
+    for header in ctx.files.headers:
         args.add("--header", header.path + ":" + header.short_path)
     for binary in ctx.files.binaries:
         args.add("--binary", binary)
     ctx.actions.run(
         executable = "/usr/bin/python3",
         arguments = [args],
-        inputs = headers + ctx.files.binaries + [static, shared, ctx.file._maker],
+        inputs = ctx.files.headers + ctx.files.binaries + [static, shared, ctx.file._maker],
         outputs = [output],
         mnemonic = "StrataPackage",
     )
@@ -97,11 +93,13 @@ strata_package = rule(
     implementation = _strata_package_impl,
     attrs = {
         "binaries": attr.label_list(cfg = optimised, doc = "what goes into bin/"),
+        "headers": attr.label_list(allow_files = [".h"], doc = "what goes into include/"),
         "libraries": attr.label_list(cfg = optimised, mandatory = True, providers = [CcInfo]),
         "version": attr.string(mandatory = True),
         "_allowlist_function_transition": attr.label(
             default = "@bazel_tools//tools/allowlists/function_transition_allowlist",
         ),
+        "_exports": attr.label(default = "//bazel:exports.map", allow_single_file = True),
         "_maker": attr.label(default = "//bazel:make_package.py", allow_single_file = True),
     },
 )

@@ -21,7 +21,6 @@ _LIBRARIES = [
 _HEADERS = [
     ("boost", "boost/version.hpp", "libboost-dev"),
     ("cli11", "CLI/CLI.hpp", "libcli11-dev"),
-    ("expected", "tl/expected.hpp", "libexpected-dev"),
     ("json", "nlohmann/json.hpp", "nlohmann-json3-dev"),
 ]
 

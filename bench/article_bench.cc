@@ -18,12 +18,12 @@
 
 #include "bench/paired.h"
 #include "bench/process_pair.h"
-#include "sync/mpmc_ring.h"
-#include "sync/robust_mutex.h"
-#include "sync/sharded.h"
-#include "sync/versioned_cell.h"
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/sharded.h"
+#include "strata/sync/versioned_cell.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr int kWorkers = 4;
@@ -367,6 +367,6 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 int main(int argc, char** argv) { return strata::run(argc, argv); }

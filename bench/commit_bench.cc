@@ -15,14 +15,14 @@
 #include <thread>
 #include <vector>
 
-#include "base/bytes.h"
 #include "bench/paired.h"
 #include "bench/stores.h"
-#include "heap/heap.h"
-#include "pmem/pool.h"
-#include "strata.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/heap.h"
+#include "strata/pmem/pool.h"
+#include "strata/strata.h"
+#include "strata/transaction/transaction_map.h"
 #include "tests/temp_dir.h"
-#include "transaction/transaction_map.h"
 
 using namespace strata;
 

@@ -14,13 +14,13 @@
 #include <vector>
 
 #include "bench/paired.h"
-#include "copy.h"
 #include "gpu/cuda_backend.h"
-#include "gpu/device_copy.h"
-#include "gpu/map_to_device.h"
-#include "pmem/pool.h"
 #include "segment/fake_backend.h"
-#include "strata.h"
+#include "strata/copy.h"
+#include "strata/gpu/device_copy.h"
+#include "strata/gpu/map_to_device.h"
+#include "strata/pmem/pool.h"
+#include "strata/strata.h"
 
 using namespace strata;
 using namespace strata::cuda;

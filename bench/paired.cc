@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // What is cheap is measured more often, which costs little and steadies the median.
@@ -141,4 +141,4 @@ int PairedBench::finish() {
   return 0;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

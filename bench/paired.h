@@ -21,9 +21,9 @@
 #include <string>
 #include <vector>
 
-#include "os/deadline.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // What the ratio of times, ours over the peer's, should be; or our time by itself.
 struct Goal {
@@ -104,4 +104,4 @@ inline void keep(const T& value) {
   asm volatile("" : : "r,m"(value) : "memory");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

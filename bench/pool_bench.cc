@@ -13,10 +13,10 @@
 
 #include "base/stream_copy.h"
 #include "bench/paired.h"
-#include "heap/heap.h"
-#include "pmem/checkpoint.h"
 #include "pmem/pmem_backend.h"
-#include "pmem/pool.h"
+#include "strata/heap/heap.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/pool.h"
 #include "tests/temp_dir.h"
 
 namespace {

@@ -12,11 +12,11 @@
 #include <functional>
 #include <vector>
 
-#include "os/deadline.h"
+#include "strata/os/deadline.h"
+#include "strata/sync/wait.h"
 #include "sync/sync_testing.h"
-#include "sync/wait.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The CPUs that this process may use.
 inline std::vector<int> allowed_cpus() {
@@ -102,4 +102,4 @@ class ProcessPair {
   pid_t child_ = 0;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "bench/paired.h"
-#include "copy.h"
-#include "strata.h"
+#include "strata/copy.h"
+#include "strata/strata.h"
 
 using namespace strata;
 

@@ -12,10 +12,10 @@
 
 #include "bench/paired.h"
 #include "bench/process_pair.h"
-#include "sync/mpmc_ring.h"
-#include "sync/spsc_ring.h"
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/spsc_ring.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 namespace ipc = boost::interprocess;
@@ -278,6 +278,6 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 int main(int argc, char** argv) { return strata::run(argc, argv); }

@@ -12,12 +12,12 @@
 #include <thread>
 #include <vector>
 
-#include "base/bytes.h"
 #include "bench/paired.h"
 #include "numa/place.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
 #include "shm/shm_backend.h"
+#include "strata/base/bytes.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <mutex>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 [[noreturn]] void give_up(const std::string& why) {
@@ -314,4 +314,4 @@ std::unique_ptr<Store> open_leveldb(const std::string& folder) {
   return open_with<LevelDbStore>("libleveldb.so.1d", folder);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class StoreSession {
  public:
@@ -31,4 +31,4 @@ std::unique_ptr<Store> open_lmdb(const std::string& folder);     // MDB_NOSYNC o
 std::unique_ptr<Store> open_sqlite(const std::string& folder);   // WAL, synchronous=FULL
 std::unique_ptr<Store> open_leveldb(const std::string& folder);  // sync writes
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

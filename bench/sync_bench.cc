@@ -9,13 +9,13 @@
 
 #include "bench/paired.h"
 #include "bench/process_pair.h"
-#include "sync/event.h"
-#include "sync/robust_mutex.h"
-#include "sync/rw_lock.h"
-#include "sync/seq_lock.h"
-#include "sync/sharded.h"
+#include "strata/sync/event.h"
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/rw_lock.h"
+#include "strata/sync/seq_lock.h"
+#include "strata/sync/sharded.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 namespace ipc = boost::interprocess;
@@ -311,6 +311,6 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 int main(int argc, char** argv) { return strata::run(argc, argv); }

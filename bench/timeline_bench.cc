@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "bench/paired.h"
-#include "gpu/device_cache.h"
 #include "gpu/timeline_testing.h"
+#include "strata/gpu/device_cache.h"
 
 using namespace strata;
 using namespace strata::cuda;

@@ -23,11 +23,11 @@
 #include <immintrin.h>
 #endif
 
-#include "base/bytes.h"
 #include "bench/paired.h"
-#include "heap/heap.h"
 #include "heap/heap_core.h"
 #include "pmem/domain.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/heap.h"
 #include "sync/sync_testing.h"
 
 using namespace strata;

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace {
 

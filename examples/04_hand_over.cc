@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdio>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace {
 

@@ -6,8 +6,8 @@
 
 #include <cstdio>
 
-#include "heap/heap.h"
-#include "strata.h"
+#include "strata/heap/heap.h"
+#include "strata/strata.h"
 
 namespace {
 

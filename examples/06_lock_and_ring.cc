@@ -8,9 +8,9 @@
 #include <cstring>
 #include <string>
 
-#include "strata.h"
-#include "sync/robust_mutex.h"
-#include "sync/spsc_ring.h"
+#include "strata/strata.h"
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/spsc_ring.h"
 
 namespace {
 

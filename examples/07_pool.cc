@@ -8,10 +8,10 @@
 #include <filesystem>
 #include <string>
 
-#include "copy.h"
-#include "heap/heap.h"
-#include "pmem/pool.h"
-#include "strata.h"
+#include "strata/copy.h"
+#include "strata/heap/heap.h"
+#include "strata/pmem/pool.h"
+#include "strata/strata.h"
 
 namespace {
 

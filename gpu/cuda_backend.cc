@@ -11,7 +11,7 @@
 #include "segment/handle_check.h"
 #include "segment/new_identity.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kHolderStartMs = 60'000;
@@ -342,4 +342,4 @@ Result<Segment> CudaBackend::do_attach_handle(const Handle& handle, std::vector<
               "the handle says; ask its sender for a new one");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

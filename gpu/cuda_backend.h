@@ -17,15 +17,15 @@
 
 #include <string>
 
-#include "gpu/cuda_options.h"
 #include "gpu/cuda_payload.h"
 #include "gpu/descriptor_exchange.h"
-#include "gpu/device.h"
 #include "gpu/release_listener.h"
 #include "segment/backend.h"
 #include "segment/named_files.h"
+#include "strata/gpu/cuda_options.h"
+#include "strata/gpu/device.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class CudaBackend final : public Backend {
  public:
@@ -89,4 +89,4 @@ class CudaBackend final : public Backend {
   cuda::DescriptorServer server_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "segment/attachment.h"
-#include "segment/handle.h"
+#include "strata/segment/handle.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<std::unique_ptr<CudaPayload>> CudaPayload::open(HeaderPlane& plane) {
   std::unique_ptr<CudaPayload> payload(new CudaPayload(plane));
@@ -108,4 +108,4 @@ void CudaPayload::describe(Handle& handle) const {
   handle.driver_version = exported_.driver_version;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

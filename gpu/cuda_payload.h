@@ -16,9 +16,9 @@
 #include "gpu/staging.h"
 #include "segment/header_plane.h"
 #include "segment/payload.h"
-#include "segment/segment.h"
+#include "strata/segment/segment.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class CudaPayload final : public Payload {
  public:
@@ -68,4 +68,4 @@ class CudaPayload final : public Payload {
   std::unique_ptr<cuda::ServedDescriptor> served_;  // ends first
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "gpu/cuda_backend.h"
-#include "os/deadline.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kReleaseOffsetBytes =
@@ -105,4 +105,4 @@ Result<void> CudaBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 
 #include "gpu/peer_table.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::uint64_t kWidenNs = 5'000'000;    // of silence, then twice as many are asked
@@ -249,4 +249,4 @@ Result<Fd> ask_for_descriptor(Os& os, const PeerPlace& place, const DescriptorRe
   return DescriptorAsking(os, place, request).ask(deadline);
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/descriptor_exchange.h"
 #include "gpu/peer_conversation.h"
 #include "gpu/peer_directory.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class DescriptorAsking {
  public:
@@ -72,4 +72,4 @@ class DescriptorAsking {
   std::optional<Status> refusal_;  // of an answer, or of the descriptor in it
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

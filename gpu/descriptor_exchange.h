@@ -36,11 +36,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 using SegmentUuid = std::array<std::uint8_t, 16>;
 
@@ -181,4 +181,4 @@ enum class Sweep : std::uint8_t { look, remove };
 // killed is finished by the next one.
 Result<std::uint64_t> sweep_peers(Os& os, const std::string& directory, Sweep sweep);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

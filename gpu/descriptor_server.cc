@@ -4,7 +4,7 @@
 #include "gpu/descriptor_exchange.h"
 #include "gpu/server_loop.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 PeerRecord record_of(Os& os, const ServeRequest& request) {
@@ -76,4 +76,4 @@ ServedDescriptor::~ServedDescriptor() { loop_.remove(state_); }
 // No lock: only the destruction of this very object changes it.
 int ServedDescriptor::fd() const { return state_->fd.get(); }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -1,4 +1,4 @@
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 
 #include <fmt/format.h>
 
@@ -7,9 +7,9 @@
 #include <charconv>
 #include <cstring>
 
-#include "segment/header.h"
+#include "strata/segment/header.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 int hex_digit(char c) {
@@ -164,4 +164,4 @@ Result<Device*> Devices::find(std::string_view text) const {
   return device;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

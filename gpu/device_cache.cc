@@ -1,10 +1,10 @@
-#include "gpu/device_cache.h"
+#include "strata/gpu/device_cache.h"
 
 #include <utility>
 
 #include "gpu/cuda_backend.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 std::uint64_t bytes_of(const Segment& segment) {
@@ -41,4 +41,4 @@ Result<std::unique_ptr<DeviceCache>> DeviceCache::open(Catalog& catalog,
       new DeviceCache(catalog, limit_bytes, cuda->release_listener()));
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

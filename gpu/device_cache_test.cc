@@ -1,8 +1,8 @@
 // Device segments that are kept for later use, between processes on the fake driver.
-#include "gpu/device_cache.h"
+#include "strata/gpu/device_cache.h"
 
-#include "base/bytes.h"
 #include "gpu/timeline_testing.h"
+#include "strata/base/bytes.h"
 #include "tests/catch.h"
 
 using namespace strata;

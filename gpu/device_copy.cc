@@ -1,4 +1,4 @@
-#include "gpu/device_copy.h"
+#include "strata/gpu/device_copy.h"
 
 #include <fmt/format.h>
 
@@ -8,10 +8,10 @@
 
 #include "gpu/cuda_payload.h"
 #include "gpu/device_source.h"
-#include "gpu/host_registration.h"
 #include "gpu/staging.h"
+#include "strata/gpu/host_registration.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::uint64_t kPieceBytes = MiB(4);
@@ -215,4 +215,4 @@ Result<CopyOnStream> copy(const Segment& from, Segment& to, CuStream stream, Cop
       fmt::format("copy {} to {}", from.uri().to_string(), to.uri().to_string())));
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -1,11 +1,11 @@
-#include "gpu/device_event.h"
+#include "strata/gpu/device_event.h"
 
 #include <fmt/format.h>
 
 #include "gpu/poll.h"
 #include "os/os.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 Result<DeviceEvent> DeviceEvent::create(Device& device) {
   DeviceEvent event(device);
@@ -45,4 +45,4 @@ Result<void> DeviceEvent::wait(Deadline deadline) const {
   }
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -8,7 +8,7 @@
 
 #include "numa/gpu_devices.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::string_view kFileBeginning = "nvidia";
@@ -67,4 +67,4 @@ DeviceFiles open_device_files(Os& os, const std::string& device_directory,
   return files;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -13,7 +13,7 @@
 
 #include "os/os.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 struct DeviceFiles {
   std::vector<Fd> open;
@@ -26,4 +26,4 @@ struct DeviceFiles {
 DeviceFiles open_device_files(Os& os, const std::string& device_directory,
                               std::string_view pci_address);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -4,9 +4,9 @@
 
 #include <cstring>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 int access_flags(Access access) {
@@ -188,4 +188,4 @@ Result<void> fill_with_zeros(const DeviceMemory& memory) {
   return filled;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -14,13 +14,13 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/result.h"
-#include "gpu/device.h"
-#include "os/fd.h"
 #include "os/os.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
+#include "strata/os/fd.h"
+#include "strata/segment/options.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class DeviceMemory {
  public:
@@ -84,4 +84,4 @@ Result<std::unique_ptr<DeviceMemory>> import_fabric(Device& device, const Device
 // Fills it with zeros and waits until it is.
 Result<void> fill_with_zeros(const DeviceMemory& memory);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

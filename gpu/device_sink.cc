@@ -1,6 +1,6 @@
 #include "gpu/device_sink.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 Result<void> DeviceSink::put(std::uint64_t offset_bytes, std::uint64_t bytes, const FillFn& fill) {
   STRATA_ASSIGN(StagingBuffer buffer, ring_->buffers().take());
@@ -27,4 +27,4 @@ Result<void> DeviceSink::finish() {
   return {};
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

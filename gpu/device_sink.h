@@ -18,7 +18,7 @@
 
 #include "gpu/staging.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class DeviceSink {
  public:
@@ -42,4 +42,4 @@ class DeviceSink {
   bool has_begun_ = false;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 DeviceSource::DeviceSource(std::shared_ptr<StagingRing> ring, std::string name,
                            CuDevicePointer address, std::uint64_t bytes)
@@ -64,4 +64,4 @@ Result<void> DeviceSource::read_ahead() {
   return {};
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -14,10 +14,10 @@
 #include <mutex>
 #include <string>
 
-#include "base/byte_source.h"
 #include "gpu/staging.h"
+#include "strata/base/byte_source.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class DeviceSource final : public ByteSource {
  public:
@@ -51,4 +51,4 @@ class DeviceSource final : public ByteSource {
   std::map<std::uint64_t, StagingBuffer> ahead_;  // by offset
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -8,7 +8,7 @@
 
 #include "gpu/driver_calls.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr int kLeastVersion = 12000;
@@ -216,4 +216,4 @@ Result<void> Driver::require(DriverFeature feature) const {
   return {};
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

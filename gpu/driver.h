@@ -21,10 +21,10 @@
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
 #include "gpu/driver_abi.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // What optional calls of the driver let us do.
 enum class DriverFeature : std::uint8_t {
@@ -64,7 +64,7 @@ class Driver {
   pid_t pid_ = 0;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda
 
 // A call of the driver, as a Result<void>.
 #define STRATA_CUDA(driver, name, ...) ((driver).check((driver).call().name(__VA_ARGS__), #name))

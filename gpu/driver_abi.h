@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // CUresult. Others come too: the driver is asked for their names.
 enum CuResult : int {
@@ -144,7 +144,7 @@ struct CuAccess {  // CUmemAccessDesc
   int flags;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda
 
 // Every call: its name without version suffix, the version of the interface that is declared here,
 // whether the driver table is of use without it, and its parameters.
@@ -245,7 +245,7 @@ struct CuAccess {  // CUmemAccessDesc
      unsigned block_y, unsigned block_z, unsigned shared_bytes, CuStream stream,                \
      void** parameters, void** extra))
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // One pointer for each call; null where the driver does not have it.
 struct DriverTable {
@@ -254,4 +254,4 @@ struct DriverTable {
 #undef STRATA_CUDA_POINTER
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

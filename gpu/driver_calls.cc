@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstddef>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 enum CallId : std::size_t {
@@ -65,4 +65,4 @@ DriverTable counted(const DriverTable& table) {
   return with_counts;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -9,7 +9,7 @@
 
 #include "gpu/driver_abi.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 struct CallCount {
   std::string_view name;
@@ -24,4 +24,4 @@ std::uint64_t driver_calls();
 // table at most.
 DriverTable counted(const DriverTable& table);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -5,14 +5,14 @@
 #include <filesystem>
 #include <memory>
 
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"
 #include "tests/skip.h"
 
 // A process holds one driver, and none after a fork: every case loads its own in a child.
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 using test::child_says;
@@ -207,4 +207,4 @@ TEST_CASE("what_is_no_UUID_is_refused") {
 }
 
 }  // namespace
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -16,7 +16,7 @@
 #include "tests/child.h"
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Long enough for a machine that is busy with something else.
 inline Deadline in_two_minutes() { return Deadline::after_ms(120'000); }
@@ -100,4 +100,4 @@ inline Peer::Body server_of(const std::string& directory, const cuda::SegmentUui
   };
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

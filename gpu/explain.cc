@@ -4,7 +4,7 @@
 
 #include "gpu/mechanism.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::array kMechanisms = {DeviceMechanism::vmm_fd, DeviceMechanism::legacy_ipc,
@@ -93,4 +93,4 @@ Result<Explanation> explain_segment(CudaBackend& backend, const SegmentUri& uri)
   return result;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

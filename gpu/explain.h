@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/cuda_backend.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct ExplainedMechanism {
   DeviceMechanism mechanism = DeviceMechanism::automatic;
@@ -35,4 +35,4 @@ Result<Explanation> explain_device(CudaBackend& backend, std::string_view device
 // attached tell.
 Result<Explanation> explain_segment(CudaBackend& backend, const SegmentUri& uri);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

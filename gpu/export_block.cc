@@ -6,7 +6,7 @@
 
 #include "base/crc32c.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kMaxAllocationBytes = std::uint64_t{1} << 47;
@@ -69,4 +69,4 @@ Result<ExportBlock> read_export_block(const HeaderPage& page, const IdentityBloc
   return block;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -11,11 +11,11 @@
 #include <cstdint>
 #include <span>
 
-#include "base/result.h"
-#include "segment/header.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/header.h"
+#include "strata/segment/options.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The header file: the header page, then the page of timelines (gpu/timeline_page.h).
 inline constexpr std::uint64_t kTimelineOffsetBytes = kHeaderBytes;
@@ -67,4 +67,4 @@ Result<ExportBlock> read_export_block(std::span<const std::byte> bytes);
 // The same of a page, with the payload that its identity speaks of lying within the allocation.
 Result<ExportBlock> read_export_block(const HeaderPage& page, const IdentityBlock& identity);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

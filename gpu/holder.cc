@@ -7,7 +7,7 @@
 #include "os/detached_process.h"
 #include "segment/named_files.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::uint64_t kLookNs = 100'000'000;     // between two looks at the header
@@ -190,4 +190,4 @@ Result<void> start_holder(const std::vector<std::string>& holder_command, const 
   return {};
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -23,15 +23,15 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/descriptor_exchange.h"
 #include "gpu/device_files.h"
 #include "gpu/export_block.h"
 #include "os/os.h"
 #include "segment/header_plane.h"
-#include "segment/uri.h"
+#include "strata/base/result.h"
+#include "strata/segment/uri.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 struct HolderOptions {
   std::string directory = {};  // of the headers
@@ -104,4 +104,4 @@ Result<void> keep_until_over(Os& os, std::vector<std::unique_ptr<SegmentHolder>>
 Result<void> start_holder(const std::vector<std::string>& holder_command, const SegmentUri& uri,
                           Deadline deadline);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

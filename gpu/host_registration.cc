@@ -1,4 +1,4 @@
-#include "gpu/host_registration.h"
+#include "strata/gpu/host_registration.h"
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -14,7 +14,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // The pages that hold [0, bytes) of the payload.
@@ -196,4 +196,4 @@ Result<CuDevicePointer> HostRegistration::address_on(Device& device) const {
          reinterpret_cast<std::uintptr_t>(pieces_.front().data());
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -6,9 +6,9 @@
 #include <map>
 #include <mutex>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 using HandleBytes = std::array<std::uint8_t, 64>;
@@ -208,4 +208,4 @@ Result<std::unique_ptr<DeviceMemory>> import_legacy(Device& device, const Device
   return std::make_unique<LegacyMemory>(std::move(allocation));
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

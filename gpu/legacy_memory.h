@@ -10,10 +10,10 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/result.h"
 #include "gpu/device_memory.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // The device that this memory is on. Errors: invalid_argument for what is no device memory of this
 // process.
@@ -35,4 +35,4 @@ Result<std::unique_ptr<DeviceMemory>> import_legacy(Device& device, const Device
                                                     const std::array<std::uint8_t, 64>& handle,
                                                     std::uint64_t allocation_bytes);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

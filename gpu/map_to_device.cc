@@ -1,11 +1,11 @@
-#include "gpu/map_to_device.h"
+#include "strata/gpu/map_to_device.h"
 
 #include <fmt/format.h>
 
 #include "numa/page_report.h"
 #include "segment/attachment.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 void DeviceView::look_where_pages_are() {
   const Attachment& attachment = attachment_of(segment());
@@ -41,4 +41,4 @@ Result<DeviceView> map_to_device(const Segment& segment, Device& device) {
   return view;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -9,7 +9,7 @@
 
 #include "gpu/legacy_memory.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::string_view kRemedy =
@@ -118,4 +118,4 @@ Result<DescriptorKind> exported_kind(Os& os, Device& device) {
   return kind;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -5,12 +5,12 @@
 //   Cost:     the first time some calls of the driver; then a lock.
 #pragma once
 
-#include "base/result.h"
-#include "gpu/device.h"
 #include "gpu/device_memory.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
+#include "strata/segment/options.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // Errors: unsupported where the device cannot or may not; what the driver said where it failed for
 // another reason. No failure is remembered.
@@ -22,4 +22,4 @@ Result<DeviceMechanism> choose_mechanism(Device& device, DeviceMechanism wanted)
 // What this driver's exported descriptors are to the kernel; anything else is no device memory.
 Result<DescriptorKind> exported_kind(Os& os, Device& device);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

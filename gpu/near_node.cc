@@ -1,10 +1,10 @@
-#include "gpu/near_node.h"
+#include "strata/gpu/near_node.h"
 
 #include <fmt/format.h>
 
 #include "numa/sysfs.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 NearNode near_node(Os& os, const Device& device) {
   const std::string path = fmt::format("/sys/bus/pci/devices/{}/numa_node", device.pci_address());
@@ -19,4 +19,4 @@ NearNode near_node(Os& os, const Device& device) {
                       device.describe())};
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

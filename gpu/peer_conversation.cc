@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 bool is_hung_up(const Status& status) {
@@ -62,4 +62,4 @@ Result<PeerConversation::Progress> PeerConversation::judge() {
   return Progress::answered;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <string>
 
-#include "base/result.h"
 #include "gpu/peer_directory.h"
 #include "gpu/peer_protocol.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class PeerConversation {
  public:
@@ -54,4 +54,4 @@ class PeerConversation {
   PeerOutcome outcome_ = PeerOutcome::refused;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // Whoever leaves last removes the directory; that can happen to us between any two calls.
@@ -156,4 +156,4 @@ void PeerEntry::withdraw() {
   directory_->remove_if_empty();
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

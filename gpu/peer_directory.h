@@ -12,12 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/descriptor_exchange.h"
 #include "gpu/peer_protocol.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class PeerDirectory {
  public:
@@ -93,4 +93,4 @@ class PeerEntry {
   bool is_withdrawn_ = false;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -8,7 +8,7 @@
 
 #include "base/crc32c.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::size_t kUuidDigits = 32;
@@ -104,4 +104,4 @@ SegmentUuid uuid_of_entry(std::string_view entry) {
   return uuid;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

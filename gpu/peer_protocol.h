@@ -12,10 +12,10 @@
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
 #include "gpu/descriptor_exchange.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 inline constexpr std::uint16_t kPeerVersion = 1;
 inline constexpr std::array<char, 4> kRecordMagic = {'S', 'R', 'P', 'E'};
@@ -94,4 +94,4 @@ std::string entry_beginning(const SegmentUuid& uuid);
 std::optional<std::string> entry_of(std::string_view file_name);
 SegmentUuid uuid_of_entry(std::string_view entry);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -4,7 +4,7 @@
 #include "gpu/peer_conversation.h"
 #include "gpu/peer_table.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::size_t kMostAtOnce = 64;
@@ -84,4 +84,4 @@ Result<std::uint64_t> ask_to_release(Os& os, const PeerPlace& place, const Segme
   return request(os, place, uuid, PeerOp::release, deadline);
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

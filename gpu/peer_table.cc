@@ -7,9 +7,9 @@
 #include <set>
 
 #include "base/printable.h"
-#include "segment/header.h"
+#include "strata/segment/header.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::string_view kDirectoryBeginning = "strata-cuda-peers.";
@@ -164,4 +164,4 @@ Result<std::uint64_t> sweep_peers(Os& os, const std::string& directory, Sweep sw
   return dead;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -10,7 +10,7 @@
 #include "gpu/descriptor_exchange.h"
 #include "gpu/peer_directory.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // Null where there is none.
 Result<std::shared_ptr<PeerDirectory>> open_if_there(Os& os, const PeerPlace& place);
@@ -22,4 +22,4 @@ Result<std::set<std::string>> entries_of(const PeerDirectory& directory,
 // What an entry says of its process, and what its lock proves. Where it cannot be read: pid 0.
 Consumer consumer_of(Os& os, const PeerDirectory& directory, const std::string& entry);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "os/deadline.h"
 #include "os/os.h"
-#include "sync/wait.h"
+#include "strata/os/deadline.h"
+#include "strata/sync/wait.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class Poll {
  public:
@@ -41,4 +41,4 @@ class Poll {
   unsigned looks_ = 0;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -6,7 +6,7 @@
 #include <string>
 #include <system_error>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 Result<std::thread> start_quiet_thread(std::function<void()> body) {
   sigset_t all;
@@ -26,4 +26,4 @@ Result<std::thread> start_quiet_thread(std::function<void()> body) {
   return fail(Code::exhausted, "no thread can be started (" + problem + "): raise ulimit -u");
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

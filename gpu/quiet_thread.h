@@ -7,11 +7,11 @@
 #include <functional>
 #include <thread>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // All signals are blocked in it: the program's handlers never run there.
 Result<std::thread> start_quiet_thread(std::function<void()> body);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

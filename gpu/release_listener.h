@@ -12,7 +12,7 @@
 #include <mutex>
 #include <utility>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class ReleaseListener {
  public:
@@ -32,4 +32,4 @@ class ReleaseListener {
   Listener listener_;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -4,7 +4,7 @@
 
 #include "gpu/quiet_thread.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::uint64_t kClientMs = 1000;     // to have sent its question
@@ -176,4 +176,4 @@ PeerOutcome ServerLoop::call_back(ServedState& state, const std::function<void()
   return PeerOutcome::done;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

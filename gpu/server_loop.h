@@ -15,12 +15,12 @@
 #include <thread>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/peer_directory.h"
 #include "gpu/peer_protocol.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // What is served under one entry. Its callbacks are called under `callback_mutex`, and never again
 // once it is withdrawn.
@@ -79,4 +79,4 @@ class ServerLoop {
   std::vector<Client> clients_;  // the thread's own
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

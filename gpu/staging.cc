@@ -6,7 +6,7 @@
 #include <map>
 #include <mutex>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // A part of a copy that is under way in a buffer.
@@ -112,4 +112,4 @@ Result<void> StagingRing::copy_to_device(CuDevicePointer to, std::span<const std
   return in_parts(buffers_, from.size(), begin, [](const Part&) {});
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -23,12 +23,12 @@
 #include <memory>
 #include <span>
 
-#include "base/bytes.h"
-#include "base/result.h"
-#include "gpu/device.h"
 #include "gpu/staging_buffers.h"
+#include "strata/base/bytes.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class StagingRing {
  public:
@@ -50,4 +50,4 @@ class StagingRing {
   StagingBuffers buffers_;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

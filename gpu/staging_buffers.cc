@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // So that a buffer serves copies of other devices too.
@@ -189,4 +189,4 @@ std::uint64_t StagingBuffers::pinned_bytes() const {
   return slots_.size() * options_.buffer_bytes;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -17,11 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/result.h"
-#include "gpu/device.h"
+#include "strata/base/bytes.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 struct StagingOptions {
   std::uint64_t buffer_bytes = MiB(2);
@@ -100,4 +100,4 @@ class StagingBuffers {
   CuStream streams_[2] = {nullptr, nullptr};
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

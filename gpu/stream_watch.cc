@@ -5,7 +5,7 @@
 
 #include "gpu/quiet_thread.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr std::chrono::milliseconds kPause(5);
@@ -180,4 +180,4 @@ void StreamWatch::drop_finished() {
   }
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

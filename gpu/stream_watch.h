@@ -18,12 +18,12 @@
 #include <mutex>
 #include <vector>
 
-#include "base/result.h"
 #include "gpu/timeline_mapping.h"
 #include "gpu/timeline_slot.h"
-#include "os/deadline.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // A wait of a stream.
 struct StreamWait {
@@ -93,4 +93,4 @@ class StreamWatch {
   std::vector<std::shared_ptr<void>> orphans_;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

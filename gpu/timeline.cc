@@ -1,4 +1,4 @@
-#include "gpu/timeline.h"
+#include "strata/gpu/timeline.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "gpu/poll.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 Result<void> check_number(std::uint64_t number) {
@@ -197,4 +197,4 @@ Result<Follower> Timeline::follow(unsigned slot, Deadline deadline) {
   }
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

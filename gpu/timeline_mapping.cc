@@ -5,9 +5,9 @@
 
 #include <atomic>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr unsigned kMarks = kPageBytes / sizeof(std::uint64_t);
@@ -156,4 +156,4 @@ bool TimelineMapping::is_marked(unsigned mark) const {
   return mark_word(mark_page_, mark).load(std::memory_order_acquire) != 0;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

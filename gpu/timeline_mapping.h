@@ -15,13 +15,13 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "gpu/device.h"
 #include "gpu/timeline_page.h"
 #include "os/os.h"
-#include "sync/owner.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
+#include "strata/sync/owner.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 struct TimelineParts {
   Os* os = nullptr;
@@ -98,4 +98,4 @@ class TimelineMapping {
   std::vector<unsigned> free_marks_;
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -6,10 +6,10 @@
 
 #include "gpu/cuda_payload.h"
 #include "gpu/export_block.h"
-#include "gpu/timeline.h"
 #include "segment/named_files.h"
+#include "strata/gpu/timeline.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // A process that takes part in a segment's timeline and has none of its memory. It has no lease:
@@ -101,4 +101,4 @@ Result<std::vector<TimelineSlotStat>> stat_timeline(Os& os, LockRange range) {
   return stats;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

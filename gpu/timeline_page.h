@@ -10,10 +10,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sync/owner.h"
-#include "sync/shared_word.h"
+#include "strata/sync/owner.h"
+#include "strata/sync/shared_word.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 inline constexpr std::uint64_t kTimelineBytes = 4096;
 inline constexpr unsigned kTimelineSlots = 64;
@@ -91,4 +91,4 @@ constexpr bool is_later(std::uint32_t epoch, std::uint32_t than) {
   return distance > 0 && distance < kEpochs / 4;
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -7,7 +7,7 @@
 
 #include "gpu/poll.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 // Others change a slot a few times in its life: whoever loses more races than these meets somebody
@@ -195,4 +195,4 @@ Status status_of(Reading reading, const AwaitedSignal& awaited) {
   }
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

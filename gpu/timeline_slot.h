@@ -16,13 +16,13 @@
 #include <cstdint>
 #include <string>
 
-#include "base/result.h"
 #include "gpu/timeline_page.h"
-#include "os/deadline.h"
 #include "os/os.h"
-#include "sync/owner.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
+#include "strata/sync/owner.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 // What a slot says of the n-th signal of an epoch.
 enum class Reading : std::uint8_t {
@@ -70,4 +70,4 @@ Result<void> wait_on_host(Os& os, const AwaitedSignal& awaited, const Owner& sel
 // The Status of a reading that is neither pending nor reached.
 Status status_of(Reading reading, const AwaitedSignal& awaited);
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -12,13 +12,13 @@
 
 #include "gpu/cuda_backend.h"
 #include "gpu/cuda_payload.h"
-#include "gpu/timeline.h"
-#include "segment/catalog.h"
+#include "strata/gpu/timeline.h"
+#include "strata/segment/catalog.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline constexpr const char* kUri = "cuda:timeline";
 inline Deadline soon() { return Deadline::after_ms(240'000); }
@@ -117,4 +117,4 @@ inline bool has_code(const Status& status, Code code) {
   return false;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

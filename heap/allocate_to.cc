@@ -13,7 +13,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -201,4 +201,4 @@ bool HeapCore::resolve_intent(Slot& slot) {
   return true;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,7 +6,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -349,4 +349,4 @@ void HeapCore::on_recovery(std::function<Result<void>(std::uint32_t)> recover_tr
   recover_transactions_ = std::move(recover_transactions);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

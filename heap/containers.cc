@@ -1,8 +1,8 @@
-#include "heap/containers.h"
+#include "strata/heap/containers.h"
 
 #include "heap/heap_core.h"
 
-namespace strata::heap {
+namespace strata::inline v0_1::heap {
 
 std::byte* allocate_in(const std::byte* base, std::uint64_t bytes, std::uint64_t align) {
   HeapCore* const core = HeapCore::find_open(base);
@@ -19,4 +19,4 @@ void free_in(const std::byte* base, const void* block) {
   }
 }
 
-}  // namespace strata::heap
+}  // namespace strata::inline v0_1::heap

@@ -1,10 +1,10 @@
-#include "heap/containers.h"
+#include "strata/heap/containers.h"
 
 #include <memory_resource>
 #include <string>
 
 #include "heap/heap_testing.h"
-#include "heap/memory_resource.h"
+#include "strata/heap/memory_resource.h"
 #include "tests/catch.h"
 
 using namespace strata;

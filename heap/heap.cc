@@ -1,11 +1,11 @@
-#include "heap/heap.h"
+#include "strata/heap/heap.h"
 
 #include <fmt/format.h>
 
 #include "heap/heap_core.h"
 #include "segment/attachment.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 namespace {
 
@@ -160,4 +160,4 @@ Offset<std::byte>* Heap::root(unsigned index) {
 
 BlockActions& Heap::block_actions() { return *core_; }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

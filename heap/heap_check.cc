@@ -10,7 +10,7 @@
 #include "heap/heap_core_inline.h"
 #include "transaction/transaction_check.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -388,4 +388,4 @@ Result<std::vector<BlockInfo>> HeapCore::blocks() const {
   return blocks;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -23,19 +23,19 @@
 #include <string_view>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/result.h"
-#include "base/step.h"
-#include "heap/heap_report.h"
 #include "heap/layout.h"
-#include "heap/memory.h"
-#include "heap/type_tag.h"
-#include "segment/offset.h"
-#include "sync/sync_context.h"
-#include "transaction/block_actions.h"
+#include "strata/base/bytes.h"
+#include "strata/base/result.h"
+#include "strata/base/step.h"
+#include "strata/heap/heap_report.h"
+#include "strata/heap/memory.h"
+#include "strata/heap/type_tag.h"
+#include "strata/segment/offset.h"
+#include "strata/sync/sync_context.h"
+#include "strata/transaction/block_actions.h"
 #include "transaction/transaction_log.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct HeapOptions;
 
@@ -393,4 +393,4 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   std::atomic<TransactionLog*> open_log_{nullptr};  // log_, once it is open
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 
 #include "heap/heap_core.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The cache that the calling thread used last. Two words without a destructor, so that looking is
 // two loads; initial-exec keeps it so in a shared library.
@@ -181,4 +181,4 @@ inline void HeapCore::after_free(ThreadCache* cache, const BlockPlace& place, st
   if (has_room(place.span, now)) hint(place.span.unit, size_class);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

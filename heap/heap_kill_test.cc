@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <functional>
 
-#include "base/step.h"
 #include "heap/heap_core.h"
 #include "heap/heap_testing.h"
+#include "strata/base/step.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

@@ -1,4 +1,4 @@
-#include "heap/heap_nodes.h"
+#include "strata/heap/heap_nodes.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 #include "numa/page_walk.h"
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 using heap_layout::kMaxNodeRanges;
@@ -67,4 +67,4 @@ Result<HeapOptions> heap_options_for(Os& os, Segment& segment) {
   return options;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "heap/heap.h"
+#include "strata/heap/heap.h"
 
 #include <algorithm>
 #include <cstring>

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "base/check.h"
-#include "heap/heap.h"
 #include "segment/fake_backend.h"
+#include "strata/heap/heap.h"
 #include "sync/sync_testing.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // A segment that forked children can attach, each as a participant of its own.
 class HeapHost {
@@ -47,4 +47,4 @@ struct Opened {
   Heap heap;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -5,7 +5,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -66,4 +66,4 @@ Result<HeapUsage> HeapCore::inspect() const {
   return usage;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

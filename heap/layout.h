@@ -20,11 +20,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/bytes.h"
 #include "heap/size_class.h"
-#include "sync/robust_mutex.h"
+#include "strata/base/bytes.h"
+#include "strata/sync/robust_mutex.h"
 
-namespace strata::heap_layout {
+namespace strata::inline v0_1::heap_layout {
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(sizeof(Word) == 8 && Word::is_always_lock_free);
@@ -240,4 +240,4 @@ struct NameRecord {
 };
 static_assert(sizeof(NameRecord) == 40);
 
-}  // namespace strata::heap_layout
+}  // namespace strata::inline v0_1::heap_layout

@@ -1,4 +1,4 @@
-#include "heap/list.h"
+#include "strata/heap/list.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/crc32c.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr char kMagic[8] = {'S', 'T', 'R', 'A', 'L', 'I', 'S', 'T'};
@@ -226,4 +226,4 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

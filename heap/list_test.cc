@@ -1,4 +1,4 @@
-#include "heap/list.h"
+#include "strata/heap/list.h"
 
 #include <algorithm>
 #include <random>

@@ -13,7 +13,7 @@
 #include "base/crc32c.h"
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -605,4 +605,4 @@ Result<std::vector<ObjectInfo>> HeapCore::objects() const {
   return objects;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,8 +3,8 @@
 #include <string>
 #include <thread>
 
-#include "heap/heap.h"
 #include "heap/heap_testing.h"
+#include "strata/heap/heap.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -6,10 +6,10 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "heap/heap.h"
 #include "heap/heap_core_inline.h"
+#include "strata/heap/heap.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -234,4 +234,4 @@ Result<std::shared_ptr<HeapCore>> HeapCore::open(std::unique_ptr<HeapMemory> mem
   return core;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

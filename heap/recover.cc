@@ -5,7 +5,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -110,4 +110,4 @@ void HeapCore::recover_slot(std::uint32_t number, ThreadCache* mine, bool may_lo
   STRATA_STEP("recover: slot freed");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,7 +10,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace strata::heap_layout {
+namespace strata::inline v0_1::heap_layout {
 
 inline constexpr std::uint64_t kUnitBytes = std::uint64_t{64} << 10;
 inline constexpr unsigned kUnitShift = 16;
@@ -119,4 +119,4 @@ constexpr std::uint32_t block_index(const ClassInfo& info, std::uint64_t distanc
   return static_cast<std::uint32_t>(((distance >> 4) * info.reciprocal) >> 32);
 }
 
-}  // namespace strata::heap_layout
+}  // namespace strata::inline v0_1::heap_layout

@@ -9,7 +9,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -363,4 +363,4 @@ std::uint64_t HeapCore::retire_all_empty(std::uint32_t slot_number) {
   return units;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,7 +5,7 @@
 
 #include "heap/heap_core_inline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using heap_layout::kSlotCount;
 using heap_layout::Slot;
@@ -136,4 +136,4 @@ void HeapCore::release_thread_cache() {
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,10 +1,10 @@
 // The transaction log of a heap: a block of it, found through the header's words.
 #include <algorithm>
 
-#include "heap/heap.h"
 #include "heap/heap_core.h"
+#include "strata/heap/heap.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -85,4 +85,4 @@ Result<void> Heap::make_transaction_log(const TransactionLogOptions& options) {
   return core_->make_transaction_log(options);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

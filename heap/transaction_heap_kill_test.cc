@@ -6,11 +6,11 @@
 #include <map>
 #include <string>
 
-#include "base/step.h"
 #include "heap/heap_testing.h"
+#include "strata/base/step.h"
+#include "strata/transaction/transaction_map.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
-#include "transaction/transaction_map.h"
 
 using namespace strata;
 using namespace strata::test;

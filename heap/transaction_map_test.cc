@@ -1,4 +1,4 @@
-#include "transaction/transaction_map.h"
+#include "strata/transaction/transaction_map.h"
 
 #include <map>
 #include <random>

@@ -10,9 +10,9 @@
 #include <bit>
 
 #include "heap/heap_core_inline.h"
-#include "os/cpu.h"
+#include "strata/os/cpu.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using namespace heap_layout;
 
@@ -317,4 +317,4 @@ Result<void> HeapCore::grow_for(std::uint64_t units) {
   return finish({});
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

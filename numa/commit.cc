@@ -7,11 +7,11 @@
 #include <mutex>
 #include <optional>
 
-#include "base/bytes.h"
 #include "base/helper_threads.h"
 #include "numa/limits.h"
 #include "numa/place.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
 #ifndef MADV_POPULATE_WRITE  // glibc before 2.35
 #define MADV_POPULATE_READ 22
@@ -21,7 +21,7 @@
 #define MADV_COLLAPSE 25
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr unsigned kMaxThreads = 16;
@@ -276,4 +276,4 @@ Result<void> fault_in(Os& os, std::span<std::byte> range, unsigned threads) {
                   });
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <linux/magic.h>
 
-#include "base/bytes.h"
 #include "numa/limits.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr const char* kThp = "/sys/kernel/mm/transparent_hugepage/";
@@ -125,4 +125,4 @@ std::vector<DoctorFact> memory_facts(Os& os) {
   return facts;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -20,4 +20,4 @@ struct DoctorFact {
 
 std::vector<DoctorFact> memory_facts(Os& os);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -8,7 +8,7 @@
 #include "numa/sysfs.h"
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint32_t kNvidia = 0x10de;
@@ -132,4 +132,4 @@ Result<GpuDevice> choose_gpu(const std::vector<GpuDevice>& gpus, std::string_vie
                                       : ""));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

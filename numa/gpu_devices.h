@@ -16,10 +16,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "numa/topology.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -50,4 +50,4 @@ std::vector<GpuDevice> find_gpus(Os& os, const Topology& topology);
 // Errors: not_found, with those that there are.
 Result<GpuDevice> choose_gpu(const std::vector<GpuDevice>& gpus, std::string_view which);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

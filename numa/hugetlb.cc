@@ -17,7 +17,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kStatBlockBytes = 512;
@@ -77,4 +77,4 @@ bool map_whole_hugetlb_files(Os& os, std::span<std::byte> range) {
   return has_mapped;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

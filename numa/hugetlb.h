@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <span>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -17,4 +17,4 @@ class Os;
 // all its pages it is known which exist: others stay as they are. True where it mapped anything.
 bool map_whole_hugetlb_files(Os& os, std::span<std::byte> range);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

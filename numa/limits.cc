@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/bytes.h"
 #include "numa/plan.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kCheapBytes = MiB(2);  // below, only the file system is asked
@@ -223,4 +223,4 @@ std::string free_bytes_per_node(Os& os) {
   return text;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -37,4 +37,4 @@ Result<void> check_room(Os& os, int fd, std::uint64_t needed_bytes, PageSize pag
 // not tell.
 std::string free_bytes_per_node(Os& os);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,8 +1,8 @@
 #include "numa/limits.h"
 
-#include "base/bytes.h"
 #include "numa/sysfs.h"
 #include "os/staged_os.h"
+#include "strata/base/bytes.h"
 #include "tests/catch.h"
 #include "tests/temp_dir.h"
 

@@ -6,12 +6,12 @@
 #include <cerrno>
 #include <map>
 
-#include "base/bytes.h"
 #include "numa/page_walk.h"
 #include "numa/place.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // A page that another process is just using is passed over. The tries are further and further
@@ -161,4 +161,4 @@ Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& 
                           pages.size() / kPageBytes, reasons));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,12 +6,12 @@
 #include <map>
 #include <optional>
 
-#include "base/bytes.h"
 #include "numa/page_walk.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 using PagesOnNode = std::map<int, std::uint64_t>;
@@ -91,4 +91,4 @@ Result<void> verify(const Plan& plan, const PlacementReport& report) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

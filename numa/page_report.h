@@ -11,11 +11,11 @@
 #include <cstdint>
 #include <span>
 
-#include "base/result.h"
 #include "numa/plan.h"
-#include "segment/placement_report.h"
+#include "strata/base/result.h"
+#include "strata/segment/placement_report.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -28,4 +28,4 @@ Result<PlacementReport> report(Os& os, std::span<std::byte> range);
 // Errors: failed_precondition with asked and got where the plan is strict and they differ.
 Result<void> verify(const Plan& plan, const PlacementReport& report);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -4,16 +4,16 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
 #include "numa/hugetlb.h"
 #include "numa/smaps.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
 #ifndef MADV_POPULATE_READ  // glibc before 2.35
 #define MADV_POPULATE_READ 22
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kPresenceBytes = GiB(1);  // asked about at a time
@@ -114,4 +114,4 @@ Result<void> ask_nodes(Os& os, const Stretch& stretch, const PageVisitor& visit)
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,9 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -39,4 +39,4 @@ Result<MappedStretches> map_and_look(Os& os, std::span<std::byte> range);
 using PageVisitor = std::function<void(std::byte* page, std::uint64_t bytes, int node)>;
 Result<void> ask_nodes(Os& os, const Stretch& stretch, const PageVisitor& visit);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

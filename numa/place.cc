@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 bool is_refused(const Status& status) {
@@ -70,4 +70,4 @@ Result<PlacementReport> place(Os& os, std::span<std::byte> range, const Plan& pl
   return got;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

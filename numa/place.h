@@ -15,12 +15,12 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "numa/page_report.h"
 #include "numa/plan.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -61,4 +61,4 @@ Result<PlacementReport> place(Os& os, std::span<std::byte> range, const Plan& pl
 // moved.
 Result<PlacementReport> migrate(Os& os, std::span<std::byte> range, const Plan& plan);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "numa/limits.h"
 #include "os/fault_os.h"
+#include "strata/base/bytes.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 

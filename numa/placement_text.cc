@@ -3,7 +3,7 @@
 
 #include "numa/plan.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kMaxListed = 1024;  // the most nodes that a kernel can have
@@ -106,4 +106,4 @@ Result<Placement> parse_placement(std::string_view text) {
   return placement;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,9 +6,9 @@
 #include <numeric>
 #include <set>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 using Kind = Placement::Kind;
@@ -480,4 +480,4 @@ std::vector<NodeExtent> extents(const Plan& plan) {
   return cut;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

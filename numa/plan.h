@@ -14,12 +14,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "numa/topology.h"
-#include "segment/options.h"
-#include "segment/placement_report.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
+#include "strata/segment/placement_report.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // A node that was passed over, or that takes what another cannot.
 struct Fallback {
@@ -91,4 +91,4 @@ std::vector<NodeExtent> extents(const Plan& plan);
 // The inverse of Placement::to_string(). Errors: invalid_argument with the rule that is broken.
 Result<Placement> parse_placement(std::string_view text);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

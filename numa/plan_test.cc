@@ -1,6 +1,6 @@
 #include "numa/plan.h"
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -4,11 +4,11 @@
 #include <charconv>
 #include <string_view>
 
-#include "base/bytes.h"
 #include "numa/sysfs.h"
 #include "os/os.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // "7f0000000000-7f0000200000 rw-s …" opens a mapping; its facts follow as "Key:   12 kB".
@@ -54,4 +54,4 @@ Result<std::vector<MappedArea>> mapped_areas(Os& os, std::span<const std::byte> 
   return areas;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -29,4 +29,4 @@ struct MappedArea {
 
 Result<std::vector<MappedArea>> mapped_areas(Os& os, std::span<const std::byte> range);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,7 +5,7 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr int kMaxListed = 65536;  // processors or nodes in a list: more is nonsense
@@ -145,4 +145,4 @@ std::vector<int> sysfs_nodes(Os& os) {
   return parse_number_list(read_trimmed(os, "/sys/devices/system/node/online"));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,7 +10,7 @@
 
 #include "numa/topology.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The number at the start of `text`, after blanks.
 std::optional<std::uint64_t> parse_number(std::string_view text);
@@ -45,4 +45,4 @@ std::vector<int> forbidden_nodes(Os& os);
 // Numbers of the nodes in /sys/devices/system/node, sorted; empty where that does not exist.
 std::vector<int> sysfs_nodes(Os& os);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

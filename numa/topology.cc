@@ -7,7 +7,7 @@
 #include "numa/sysfs.h"
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Topology Topology::from_parts(std::vector<MemoryNode> nodes, std::vector<PciDevice> devices) {
   STRATA_CHECK(!nodes.empty());
@@ -107,4 +107,4 @@ Result<void> Topology::refresh_free_bytes(Os& os) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Os;
 
@@ -101,4 +101,4 @@ class Topology {
   friend struct TopologyReader;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -8,7 +8,7 @@
 #include "numa/topology.h"
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 struct DestroyTopology {
@@ -271,4 +271,4 @@ Result<Topology> Topology::from_xml(Os& os, const std::string& path) {
   return TopologyReader::read(source.get());
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

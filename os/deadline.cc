@@ -1,8 +1,8 @@
-#include "os/deadline.h"
+#include "strata/os/deadline.h"
 
 #include <algorithm>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
@@ -47,4 +47,4 @@ timespec Deadline::absolute() const {
   return {static_cast<time_t>(at / kNsPerSecond), static_cast<long>(at % kNsPerSecond)};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

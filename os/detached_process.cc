@@ -14,9 +14,9 @@
 #include <csignal>
 #include <cstring>
 
-#include "os/fd.h"
+#include "strata/os/fd.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kMaxLineBytes = 4096;
@@ -134,4 +134,4 @@ Result<std::string> start_detached(const std::vector<std::string>& command, Dead
   return line;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -13,13 +13,13 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Returns the first line, once it is there. `command`: the program, found as a shell finds it, and
 // its arguments.
 Result<std::string> start_detached(const std::vector<std::string>& command, Deadline deadline);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

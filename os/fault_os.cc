@@ -2,7 +2,7 @@
 
 #include <csignal>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 void FaultOs::fail_at(std::uint64_t n, int sys_errno, std::uint64_t count) {
   sys_errno_ = sys_errno;
@@ -51,4 +51,4 @@ int FaultOs::before(const char* call) {
   return n >= fail_from_ && n < fail_until_ ? sys_errno_.load() : 0;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

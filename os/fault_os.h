@@ -15,7 +15,7 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class FaultOs final : public Os {
  public:
@@ -48,4 +48,4 @@ class FaultOs final : public Os {
   std::vector<std::string> trace_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

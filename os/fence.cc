@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 bool membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
@@ -15,4 +15,4 @@ bool answer_fences() { return membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITE
 
 bool fence_others() { return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

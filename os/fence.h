@@ -8,7 +8,7 @@
 //   Cost:     fence_others: a system call that interrupts the CPUs concerned, 1 to 10 us.
 #pragma once
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // From now on each fence_others(), of any process, is a full fence in every running thread of this
 // one. A forked child has to say so for itself.
@@ -17,4 +17,4 @@ bool answer_fences();
 // A full fence here and in all processes that answer.
 bool fence_others();
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

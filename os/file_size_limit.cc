@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 sigset_t only_file_size() {
@@ -49,4 +49,4 @@ std::string file_size_limit_hint(int sys_errno) {
          ": raise it";
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

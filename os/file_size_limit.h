@@ -9,7 +9,7 @@
 
 #include <string>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // While it lives, this thread does not take SIGXFSZ; one that was sent meanwhile is gone
 // afterwards. Nothing else of the process's signals changes.
@@ -29,4 +29,4 @@ class ExpectFileSizeLimit {
 // is EFBIG and there is such a limit, else nothing.
 std::string file_size_limit_hint(int sys_errno);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

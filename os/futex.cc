@@ -1,4 +1,4 @@
-#include "os/futex.h"
+#include "strata/os/futex.h"
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -6,7 +6,7 @@
 
 #include <cerrno>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 FutexWait futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                      Deadline deadline, std::uint32_t bitset) {
@@ -22,4 +22,4 @@ int futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t 
   return woken > 0 ? static_cast<int>(woken) : 0;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,8 +5,8 @@
 //   Lifetime: outlives everything that was made through it.
 //   Errors:   each method returns the errno as a Status; the message names call and object.
 //   Cost:     one virtual call over the system call.
-// Futex waits (os/futex.h) and clock reads (os/deadline.h) are hot and cannot fail: they
-// stand beside this class, not in it.
+// Futex waits (strata/os/futex.h) and clock reads (strata/os/deadline.h) are hot and cannot fail:
+// they stand beside this class, not in it.
 #pragma once
 
 #include <sys/mman.h>
@@ -24,12 +24,12 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
-#include "os/fd.h"
-#include "os/process_identity.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
+#include "strata/os/fd.h"
+#include "strata/os/process_identity.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // A piece of a file.
 struct FileRange {
@@ -239,4 +239,4 @@ class Os {
 // The real kernel.
 class RealOs final : public Os {};
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -8,7 +8,7 @@
 #include "os/os.h"
 #include "os/os_internal.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<void> Os::fchown(int fd, uid_t owner, gid_t group) {
   STRATA_OS_CALL(rc, "fchown",
@@ -52,4 +52,4 @@ Result<void> Os::remove_attribute(int fd, const std::string& name) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

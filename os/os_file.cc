@@ -15,7 +15,7 @@
 #include "os/os.h"
 #include "os/os_internal.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 void Fd::reset(int fd) {
   if (fd_ >= 0) ::close(fd_);
@@ -343,4 +343,4 @@ Result<unsigned> Os::get_seals(int fd) {
   return static_cast<unsigned>(seals);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,17 +5,17 @@
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
 #include "os/file_size_limit.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 inline Status failed_call(int sys_errno, std::string_view what) {
   const Status status = status_from_errno(sys_errno, what);
   return Status(status.code(), status.message() + file_size_limit_hint(sys_errno), sys_errno);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 // Asks the fault seam first, then makes the call; fails with its errno under `what`.
 #define STRATA_OS_CALL(result, name, what, expression)                        \

@@ -4,7 +4,7 @@
 #include "os/os.h"
 #include "os/os_internal.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 struct flock byte_range(short type, std::uint64_t offset_bytes, std::uint64_t bytes) {
@@ -58,4 +58,4 @@ Result<void> Os::unlock_file(int fd) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

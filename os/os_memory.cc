@@ -12,7 +12,7 @@
 #include "os/os.h"
 #include "os/os_internal.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr int kMaxNodes = 1024;  // CONFIG_NODES_SHIFT is at most 10
@@ -200,4 +200,4 @@ const ProcessIdentity& Os::identity() {
   return identity_;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

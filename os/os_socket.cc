@@ -12,7 +12,7 @@
 #include "os/os.h"
 #include "os/os_internal.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Room for more descriptors than a message may carry, and for what else the receiver's own socket
@@ -193,4 +193,4 @@ Result<ReceivedMessage> Os::receive_message(int fd, std::span<std::byte> into,
   return received;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,10 +10,10 @@
 #include <cstdlib>
 #include <new>
 
-#include "base/bytes.h"
 #include "os/fault_os.h"
-#include "os/futex.h"
 #include "os/staged_os.h"
+#include "strata/base/bytes.h"
+#include "strata/os/futex.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/skip.h"

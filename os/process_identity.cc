@@ -1,4 +1,4 @@
-#include "os/process_identity.h"
+#include "strata/os/process_identity.h"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 std::optional<std::uint64_t> start_time_of(Os& os, const std::string& pid) {
@@ -68,4 +68,4 @@ std::string read_command_name(Os& os, pid_t pid) {
   return *name;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,9 +16,9 @@
 #include <cstddef>
 #include <cstring>
 
-#include "os/fd.h"
+#include "strata/os/fd.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kMaxAnswerBytes = std::size_t{64} << 20;
@@ -251,4 +251,4 @@ Result<std::string> run_apart(const std::function<std::string()>& body, Deadline
 
 std::unique_lock<std::mutex> hold_back_children() { return std::unique_lock(fork_lock()); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -19,10 +19,10 @@
 #include <mutex>
 #include <string>
 
-#include "base/result.h"
-#include "os/deadline.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 constexpr std::uint64_t kNoProcessorLimit = std::numeric_limits<std::uint64_t>::max();
 
@@ -36,4 +36,4 @@ Result<std::string> run_apart(const std::function<std::string()>& body, Deadline
 // its own that `body` needs: the child would have it taken, and nobody to give it back.
 [[nodiscard]] std::unique_lock<std::mutex> hold_back_children();
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

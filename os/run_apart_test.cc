@@ -11,7 +11,7 @@
 #include <new>
 #include <thread>
 
-#include "os/fd.h"
+#include "strata/os/fd.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/no_more_processes.h"

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 void StagedOs::put(const std::string& path, const std::string& text) {
   const std::filesystem::path staged(root_ + path);
@@ -17,4 +17,4 @@ std::string StagedOs::text_path(const std::string& path) {
   return std::filesystem::exists(staged, ignored) ? staged : path;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

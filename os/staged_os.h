@@ -8,7 +8,7 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class StagedOs final : public Os {
  public:
@@ -24,4 +24,4 @@ class StagedOs final : public Os {
   std::string root_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

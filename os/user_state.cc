@@ -7,7 +7,7 @@
 #include <array>
 #include <cstdlib>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // The specification has relative paths ignored.
@@ -41,4 +41,4 @@ std::string host_name() {
   return uname(&names) == 0 ? names.nodename : "";
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

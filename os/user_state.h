@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // $XDG_STATE_HOME, or else .local/state in the user's home (XDG Base Directory Specification 0.8).
 // It need not exist, and under sudo it may be another user's: who uses it looks at its owner.
@@ -15,4 +15,4 @@ std::string state_home();
 // The name by which this machine differs from others that share a home directory with it.
 std::string host_name();
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "pmem/backup.h"
+#include "strata/pmem/backup.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,20 +8,20 @@
 #include <memory>
 #include <set>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/long_hash.h"
-#include "os/deadline.h"
 #include "pmem/backup_format.h"
-#include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/pool_copy.h"
 #include "pmem/pool_hold.h"
-#include "segment/uri.h"
+#include "strata/base/bytes.h"
+#include "strata/os/deadline.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 template <typename T>
@@ -355,4 +355,4 @@ Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::st
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,9 +7,9 @@
 #include <cstdint>
 
 #include "pmem/pool_format.h"
-#include "segment/header.h"
+#include "strata/segment/header.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 inline constexpr std::array<char, 8> kBackupMagic = {'S', 'T', 'R', 'A', 'B', 'A', 'K', '1'};
 inline constexpr std::uint16_t kBackupVersionMajor = 1;
@@ -46,4 +46,4 @@ struct BackupRecord {
 };
 static_assert(sizeof(BackupRecord) == 512 + 4096 + 64);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

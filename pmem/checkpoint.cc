@@ -1,4 +1,4 @@
-#include "pmem/checkpoint.h"
+#include "strata/pmem/checkpoint.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "pmem/fill.h"
 #include "pmem/parallel.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kReportedBlocks = 100;
@@ -245,4 +245,4 @@ Result<VerifyReport> verify_blocks(const VerifiedReader& reader, unsigned thread
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,7 +16,7 @@
 
 #include "base/check.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::size_t kPage = 4096;
@@ -176,7 +176,7 @@ void CrashMedium::examine() {
                static_cast<unsigned long long>(images_), acknowledged_, status);
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test
 
 // Every way to the medium that Strata and libpmemobj use.
 

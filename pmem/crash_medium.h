@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 struct CrashMediumOptions {
   // Of words that differ from the image, so many reach it early, as if the cache had written
@@ -92,4 +92,4 @@ class CrashMedium {
   std::uint64_t requests_ = 0;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

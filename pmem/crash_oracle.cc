@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <cstring>
 
-#include "pmem/checkpoint.h"
 #include "pmem/pmem_backend.h"
-#include "pmem/pool.h"
 #include "pmem/pool_check.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // The values of the pair, which is always replaced at once; -1 where it is not there.
@@ -59,7 +59,7 @@ Result<void> examine(const std::string& path, long acknowledged, bool is_thoroug
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::inline v0_1
 
 int main(int argc, char** argv) {
   if (argc != 4) return 2;

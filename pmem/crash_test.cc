@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "pmem/checkpoint.h"
 #include "pmem/crash_medium.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_testing.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

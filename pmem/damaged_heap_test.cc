@@ -6,9 +6,9 @@
 #include <fstream>
 #include <random>
 
-#include "pmem/checkpoint.h"
-#include "pmem/persistent.h"
 #include "pmem/pool_testing.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/persistent.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 #include "tests/verified.h"

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "pmem/directory_header.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kPoolSetUuidAt = 48;  // in pool_hdr: poolset_uuid
@@ -265,4 +265,4 @@ Result<void> require_strata_pool(const PoolInfo& info) {
                           info.layout));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,8 +5,8 @@
 
 #include "pmem/pool_check.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 PoolSegmentInfo describe_segment(const PoolFile& file, const PoolEntry& each);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

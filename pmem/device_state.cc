@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // struct shutdown_state of PMDK 1.12.
@@ -61,4 +61,4 @@ std::string device_failure(Os& os, int pool_fd) {
       state.unsafe_shutdowns, now);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

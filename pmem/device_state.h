@@ -10,7 +10,7 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // In the pool header of PMDK 1.12.
 inline constexpr std::size_t kObjIncompatibleFeaturesAt = 16;  // u32
@@ -21,4 +21,4 @@ inline constexpr std::size_t kObjDeviceStateBytes = 64;
 // What is wrong; empty where nothing is.
 std::string device_failure(Os& os, int pool_fd);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,16 +6,16 @@
 #include <atomic>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "base/check.h"
 #include "base/crc32c.h"
-#include "base/step.h"
-#include "os/deadline.h"
 #include "pmem/file_blocks.h"
 #include "pmem/rehearsal.h"
-#include "segment/header.h"
+#include "strata/base/bytes.h"
+#include "strata/base/step.h"
+#include "strata/os/deadline.h"
+#include "strata/segment/header.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kHugePageBytes = MiB(2);
@@ -342,4 +342,4 @@ Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -19,14 +19,14 @@
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
 #include "pmem/object_pool.h"
 #include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Room for one segment: an object of the heap, and where its parts are in the file.
 struct Room {
@@ -116,4 +116,4 @@ Result<void> format_directory(Os& os, ObjectPool& pool, std::uint32_t slots);
 
 void sign(DirectoryEntry& entry);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

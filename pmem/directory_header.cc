@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kKnownRequired = 0;
@@ -129,4 +129,4 @@ Result<void> require_known(const PoolFile& file) {
   return found ? judge(*found) : Result<void>();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

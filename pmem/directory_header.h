@@ -11,12 +11,12 @@
 #include <cstdint>
 #include <functional>
 
-#include "base/result.h"
 #include "os/os.h"
 #include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // For whoever reads the pool.
 Result<void> check_header(const DirectoryHeader& header);
@@ -35,4 +35,4 @@ Result<void> require_known(const PoolFile& file);
 Result<bool> any_directory(Os& os, int fd, std::uint64_t file_bytes,
                            const std::function<bool(std::uint64_t at)>& is_meant);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

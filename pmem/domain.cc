@@ -14,9 +14,9 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 Granularity from_libpmem2(pmem2_granularity granularity) {
@@ -303,4 +303,4 @@ Result<void> Domain::freeze() {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -17,14 +17,14 @@
 #include <memory>
 #include <span>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/durability.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/durability.h"
+#include "strata/segment/options.h"
 
 struct pmem2_map;
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The unit in which stores become durable. The value is its size in bytes.
 enum class Granularity : std::uint32_t { byte = 1, cache_line = 64, page = 4096 };
@@ -85,4 +85,4 @@ class Domain final : public Durability {
   void (*fence_)() = nullptr;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,7 +5,7 @@
 #include "pmem/new_file.h"
 #include "pmem/parallel.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
                                   const std::string& path, const ExportOptions& options) {
@@ -34,4 +34,4 @@ Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,9 +6,9 @@
 
 #include <string>
 
-#include "pmem/checkpoint.h"
+#include "strata/pmem/checkpoint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct ExportOptions {
   unsigned threads = 0;
@@ -19,4 +19,4 @@ struct ExportOptions {
 Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
                                   const std::string& path, const ExportOptions& options = {});
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path) {
   constexpr std::uint64_t kStatBlockBytes = 512;
@@ -56,4 +56,4 @@ Result<void> unshare_blocks(Os& os, int fd, FileRange range, std::span<const Fil
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -14,10 +14,10 @@
 #include <span>
 #include <string>
 
-#include "base/result.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // `facts` are those of the file behind `fd`, which is `path` in errors.
 Result<void> fill_holes(Os& os, int fd, const struct stat& facts, const std::string& path);
@@ -29,4 +29,4 @@ Result<void> reserve_blocks(Os& os, int fd, std::uint64_t bytes);
 Result<void> unshare_blocks(Os& os, int fd, FileRange range, std::span<const FileRange> kept,
                             const std::string& path);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

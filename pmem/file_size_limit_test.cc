@@ -3,12 +3,12 @@
 
 #include <filesystem>
 
-#include "pmem/backup.h"
-#include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
-#include "pmem/persistent.h"
 #include "pmem/pool_testing.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/persistent.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 
 using namespace strata;

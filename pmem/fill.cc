@@ -9,7 +9,7 @@
 #include "base/long_hash.h"
 #include "pmem/parallel.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kPieceBytes = MiB(4);
@@ -136,4 +136,4 @@ Result<FillReport> fill(StagedSegment& staged, ByteSource& from, unsigned thread
   return Filling(staged, from, progress).run(threads);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -9,10 +9,10 @@
 
 #include <cstdint>
 
-#include "base/byte_source.h"
-#include "pmem/pool.h"
+#include "strata/base/byte_source.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct FillReport {
   std::uint64_t blocks_written = 0;  // 0 where there are no checksums
@@ -23,4 +23,4 @@ struct FillReport {
 Result<FillReport> fill(StagedSegment& staged, ByteSource& from, unsigned threads,
                         const ProgressFn& progress);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

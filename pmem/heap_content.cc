@@ -5,7 +5,7 @@
 
 #include "pmem/zones.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
@@ -73,4 +73,4 @@ std::vector<FileRange> heap_content(Os& os, int fd, std::uint64_t file_bytes,
   return content;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,10 +10,10 @@
 
 #include "os/os.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Ascending, without overlaps. Every byte of the file is taken as hostile.
 std::vector<FileRange> heap_content(Os& os, int fd, std::uint64_t file_bytes,
                                     std::uint64_t heap_offset_bytes);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -11,8 +11,8 @@
 #include <random>
 #include <set>
 
-#include "heap/heap.h"
 #include "pmem/shadow_testing.h"
+#include "strata/heap/heap.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

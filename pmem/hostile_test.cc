@@ -10,11 +10,11 @@
 
 #include "os/fault_os.h"
 #include "os/run_apart.h"
-#include "pmem/checkpoint.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 #include "tests/verified.h"

@@ -8,15 +8,15 @@
 #include <random>
 
 #include "base/crc32c.h"
-#include "pmem/backup.h"
 #include "pmem/backup_format.h"
-#include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
 #include "pmem/repair.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

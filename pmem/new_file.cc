@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <utility>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr mode_t kModeBits = 07777;
@@ -218,4 +218,4 @@ Result<void> write_new_file(Os& os, const WriteRequest& request,
   return made.replace(old);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

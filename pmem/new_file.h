@@ -14,10 +14,10 @@
 #include <functional>
 #include <string>
 
-#include "base/result.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // A file that has a name, and is about to lose it to another.
 struct OldFile {
@@ -73,4 +73,4 @@ struct WriteRequest {
 Result<void> write_new_file(Os& os, const WriteRequest& request,
                             const std::function<Result<void>(int fd)>& write);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,12 +10,12 @@
 #include <fstream>
 
 #include "os/fault_os.h"
-#include "pmem/backup.h"
-#include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
 #include "pmem/pool_testing.h"
 #include "pmem/repair.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 #include "tests/verified.h"

@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "base/bytes.h"
 #include "os/run_apart.h"
 #include "pmem/object_pool.h"
 #include "pmem/rehearsal.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Answers of the children: what was found, or why it was not looked at.
@@ -202,4 +202,4 @@ void check_objects(const DirectoryCopy& directory, const HeapObjects& heap, Chec
                                         : report.other_objects.describe());
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,7 +10,7 @@
 #include "pmem/pool_check.h"
 #include "pmem/pool_copy.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct HeapObjects {
   struct Facts {
@@ -29,4 +29,4 @@ void check_objects(const DirectoryCopy& directory, const HeapObjects& heap, Chec
 
 void add_item(CheckReport& report, std::string what, CheckOutcome outcome, std::string detail);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -9,13 +9,13 @@
 #include <cstdio>
 #include <sstream>
 
-#include "base/bytes.h"
 #include "base/check.h"
 #include "os/file_size_limit.h"
-#include "os/process_identity.h"
 #include "os/run_apart.h"
+#include "strata/base/bytes.h"
+#include "strata/os/process_identity.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
@@ -98,7 +98,7 @@ Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const cha
   const int error = errno;
   auto failure = obj_failure(error, "create " + path);
   if (error != EEXIST) (void)os.unlink(path);
-  if (error == EINVAL) return fail(Code::invalid_argument, failure.value().message());
+  if (error == EINVAL) return fail(Code::invalid_argument, failure.status().message());
   return failure;
 }
 
@@ -106,7 +106,7 @@ Result<ObjectPool> ObjectPool::create_in_file(const std::string& path, const cha
   if (PMEMobjpool* pool = pmemobj_create(path.c_str(), layout, 0, 0)) return ObjectPool(pool);
   const int error = errno;
   auto failure = obj_failure(error, "make a pool");
-  if (error == EINVAL) return fail(Code::invalid_argument, failure.value().message());
+  if (error == EINVAL) return fail(Code::invalid_argument, failure.status().message());
   return failure;
 }
 
@@ -223,4 +223,4 @@ std::vector<ObjectPool::Object> ObjectPool::objects() const {
   return found;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,13 +16,13 @@
 #include <utility>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
 struct pmemobjpool;
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class ObjectPool {
  public:
@@ -85,4 +85,4 @@ void use_copy_on_write();
 // be seen from here. For messages.
 std::string describe_pool_holder(Os& os, const std::string& path);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

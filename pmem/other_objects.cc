@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <map>
 
-#include "base/bytes.h"
 #include "os/run_apart.h"
 #include "pmem/directory_change.h"
 #include "pmem/pool_format.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kKindsInMessage = 8;
@@ -135,4 +135,4 @@ Result<void> require_none(const OtherObjects& others, const std::string& what) {
                           others.describe(), what));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

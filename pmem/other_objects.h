@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
 #include "pmem/object_pool.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class DirectoryChange;
 
@@ -52,4 +52,4 @@ Result<OtherObjects> look_for_other_objects(Os& os, const std::string& path,
 // For what copies nothing but segments. `what` is the copy: "a backup".
 Result<void> require_none(const OtherObjects& others, const std::string& what);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,13 +3,13 @@
 
 #include <array>
 
-#include "pmem/backup.h"
-#include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
-#include "pmem/persistent.h"
 #include "pmem/pool_testing.h"
 #include "pmem/repair.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/persistent.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 
 using namespace strata;

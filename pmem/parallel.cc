@@ -8,7 +8,7 @@
 
 #include "base/helper_threads.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<void> for_pieces(std::uint64_t count, std::uint64_t piece, unsigned threads,
                         const std::function<Result<void>(std::uint64_t, std::uint64_t)>& work) {
@@ -35,4 +35,4 @@ Result<void> for_pieces(std::uint64_t count, std::uint64_t piece, unsigned threa
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

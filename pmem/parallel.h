@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <functional>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Calls `work(first, last)` for consecutive pieces of [0, count), from `threads` threads at once
 // (0: one for each processor, at most 8). Stops at the first failure and returns it.
@@ -15,4 +15,4 @@ namespace strata {
 Result<void> for_pieces(std::uint64_t count, std::uint64_t piece, unsigned threads,
                         const std::function<Result<void>(std::uint64_t, std::uint64_t)>& work);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "pmem/persistent.h"
+#include "strata/pmem/persistent.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,7 +9,7 @@
 #include "pmem/pool_format.h"
 #include "pmem/rehearsal.h"
 
-namespace strata::pmem {
+namespace strata::inline v0_1::pmem {
 namespace {
 
 static_assert(sizeof(detail::Oid) == sizeof(PMEMoid));
@@ -106,4 +106,4 @@ Result<void> transaction::run(pool_base& pool, const std::function<Result<void>(
   return done;
 }
 
-}  // namespace strata::pmem
+}  // namespace strata::inline v0_1::pmem

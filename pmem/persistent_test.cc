@@ -1,4 +1,4 @@
-#include "pmem/persistent.h"
+#include "strata/pmem/persistent.h"
 
 #include <signal.h>
 

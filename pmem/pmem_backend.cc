@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/step.h"
 #include "pmem/directory_change.h"
-#include "pmem/pool.h"
 #include "pmem/pool_internal.h"
 #include "segment/attachment.h"
 #include "segment/new_identity.h"
+#include "strata/base/step.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Lock state never persists: with no other writer, whatever the locks inside say is of the past.
@@ -190,4 +190,4 @@ Result<Segment> PmemBackend::do_create(const SegmentUri& uri, const CreateOption
   return segment;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

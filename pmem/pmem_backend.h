@@ -19,12 +19,12 @@
 
 #include "pmem/domain.h"
 #include "pmem/pmem_payload.h"
-#include "pmem/pool.h"
 #include "pmem/pool_file.h"
 #include "pmem/pool_registry.h"
 #include "segment/backend.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct PmemBackendOptions {
   Granularity worst_granularity = Granularity::page;
@@ -101,4 +101,4 @@ class PmemBackend final : public Backend {
   std::set<std::string> used_pools_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <thread>
 
-#include "pmem/pool.h"
 #include "pmem/pool_testing.h"
+#include "strata/pmem/pool.h"
 #include "tests/catch.h"
 
 using namespace strata;

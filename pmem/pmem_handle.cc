@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include "pmem/pmem_backend.h"
-#include "pmem/pool.h"
 #include "segment/attachment.h"
 #include "segment/handle_check.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // What stands in the header of a located segment.
@@ -46,4 +46,4 @@ Result<Segment> PmemBackend::do_attach_handle(const Handle& handle, std::vector<
   return attached;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,7 +10,7 @@
 
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_testing.h"
-#include "segment/catalog.h"
+#include "strata/segment/catalog.h"
 #include "tests/catch.h"
 
 using namespace strata;

@@ -5,11 +5,11 @@
 #include <algorithm>
 
 #include "pmem/pmem_backend.h"
-#include "pmem/pool.h"
 #include "pmem/pool_internal.h"
-#include "segment/reclaim.h"
+#include "strata/pmem/pool.h"
+#include "strata/segment/reclaim.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry) {
   if (identity.kind != static_cast<std::uint32_t>(SegmentKind::pmem) ||
@@ -149,4 +149,4 @@ Result<std::vector<ReclaimDecision>> PmemBackend::reclaim(std::string_view conta
   return decisions;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "pmem/pool.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<std::unique_ptr<PmemPayload>> PmemPayload::map(HeaderPlane& plane,
                                                       const DirectoryEntry& entry,
@@ -55,4 +55,4 @@ Result<void> PmemPayload::freeze(const std::function<Result<void>()>& record) {
   return payload_->freeze();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

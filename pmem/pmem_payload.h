@@ -12,7 +12,7 @@
 #include "segment/header_plane.h"
 #include "segment/payload.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class PmemPayload final : public Payload {
  public:
@@ -46,4 +46,4 @@ class PmemPayload final : public Payload {
   std::byte* payload_start_ = nullptr;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "pmem/pool.h"
+#include "strata/pmem/pool.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/step.h"
 #include "pmem/directory_change.h"
 #include "pmem/file_blocks.h"
 #include "pmem/new_file.h"
@@ -14,9 +13,10 @@
 #include "pmem/rehearsal.h"
 #include "pmem/zones.h"
 #include "segment/new_identity.h"
-#include "segment/uri.h"
+#include "strata/base/step.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 200'000;
@@ -216,4 +216,4 @@ Result<std::uint32_t> Pool::sweep(Deadline deadline) const {
   return released;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/step.h"
 #include "pmem/directory_change.h"
-#include "pmem/pool.h"
 #include "pmem/pool_internal.h"
-#include "segment/uri.h"
+#include "strata/base/step.h"
+#include "strata/pmem/pool.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<std::uint32_t> require_current(const DirectoryChange& change, std::string_view name) {
   const auto slot = change.find_current(name);
@@ -212,4 +212,4 @@ Result<void> Pool::make_user_root(std::uint64_t bytes, Deadline deadline) const 
   return change->commit();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,16 +2,16 @@
 
 #include <fmt/format.h>
 
-#include "base/bytes.h"
-#include "pmem/checkpoint.h"
 #include "pmem/describe_segment.h"
 #include "pmem/device_state.h"
 #include "pmem/directory_header.h"
 #include "pmem/object_heap_check.h"
 #include "pmem/pool_copy.h"
 #include "pmem/zones.h"
+#include "strata/base/bytes.h"
+#include "strata/pmem/checkpoint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
@@ -259,4 +259,4 @@ Result<CheckReport> check_pool(Os& os, const std::string& path, const CheckOptio
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,12 +16,12 @@
 #include <vector>
 
 #include "base/check_outcome.h"
-#include "base/result.h"
 #include "pmem/other_objects.h"
-#include "pmem/pool.h"
-#include "segment/header.h"
+#include "strata/base/result.h"
+#include "strata/pmem/pool.h"
+#include "strata/segment/header.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct PoolSegmentInfo {
   std::string name;
@@ -110,4 +110,4 @@ struct CheckOptions {
 
 Result<CheckReport> check_pool(Os& os, const std::string& path, const CheckOptions& options = {});
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

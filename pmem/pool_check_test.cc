@@ -11,11 +11,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "pmem/checkpoint.h"
 #include "pmem/device_state.h"
 #include "pmem/object_pool.h"
-#include "pmem/persistent.h"
 #include "pmem/pool_testing.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/persistent.h"
 #include "tests/catch.h"
 #include "tests/no_more_processes.h"
 #include "tests/skip.h"

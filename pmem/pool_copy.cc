@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "pmem/device_state.h"
 #include "pmem/heap_content.h"
 #include "pmem/object_pool.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
@@ -172,4 +172,4 @@ Result<void> PoolCopy::declare_recovered() {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

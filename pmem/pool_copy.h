@@ -14,12 +14,12 @@
 
 #include <string>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
 #include "pmem/pool_file.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class PoolCopy {
  public:
@@ -50,4 +50,4 @@ class PoolCopy {
   bool is_interrupted_ = false;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,14 +7,14 @@
 #include <atomic>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "pmem/directory_header.h"
 #include "pmem/file_blocks.h"
-#include "segment/header.h"
-#include "segment/uri.h"
+#include "strata/base/bytes.h"
+#include "strata/segment/header.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 template <typename T>
@@ -325,4 +325,4 @@ std::vector<FileRange> payload_ranges(std::span<const DirectoryEntry> entries,
   return ranges;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -15,13 +15,13 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
 #include "pmem/pool_format.h"
 #include "segment/lease.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // A checked entry, and where and when it was read.
 struct FoundEntry {
@@ -90,4 +90,4 @@ std::vector<FileRange> payload_ranges(std::span<const DirectoryEntry> entries,
 // and does not keep mappings coherent between hosts; else empty.
 std::string_view incoherent_file_system(std::uint64_t magic);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

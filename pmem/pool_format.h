@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Of libpmemobj's own format, version 6: what is needed to find the root.
 inline constexpr std::size_t kObjHeaderBytes = 8192;  // read at once
@@ -144,4 +144,4 @@ constexpr std::uint64_t directory_bytes(std::uint32_t slots) {
   return directory_entries_offset(slots) + std::uint64_t{slots} * sizeof(DirectoryEntry);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "pmem/object_pool.h"
-#include "pmem/pool.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
@@ -143,4 +143,4 @@ Result<std::string> PoolHold::find_attached(std::uint64_t byte, std::uint64_t co
   return std::string();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -13,12 +13,12 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
 #include "pmem/pool_file.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Who must not be there, and cannot come meanwhile.
 enum class KeepOut : std::uint8_t { writers, everybody };
@@ -50,4 +50,4 @@ class PoolHold {
 // The file, also where PoolFile::open refuses what stands in it. Errors: invalid_argument.
 Result<PoolFile> open_unchecked(Os& os, const std::string& path, int flags);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

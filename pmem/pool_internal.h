@@ -5,11 +5,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "pmem/directory_change.h"
-#include "segment/header.h"
+#include "strata/base/result.h"
+#include "strata/segment/header.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The slot of a sound current entry. Errors: not_found, corrupt.
 Result<std::uint32_t> require_current(const DirectoryChange& change, std::string_view name);
@@ -35,4 +35,4 @@ Result<bool> is_attached(const DirectoryChange& change, std::uint32_t slot, std:
 // Whether a segment's header describes the segment that the directory means. Errors: corrupt.
 Result<void> check_match(const IdentityBlock& identity, const DirectoryEntry& entry);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

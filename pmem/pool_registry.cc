@@ -12,7 +12,7 @@
 #include "pmem/directory_change.h"
 #include "segment/content_hash.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kMaxPathBytes = 4095;
@@ -257,4 +257,4 @@ std::string PoolRegistry::problem() {
   return folders ? "" : folders.error().message();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // In the user's state directory; empty where there is none.
 std::string user_pool_registry();
@@ -64,4 +64,4 @@ class PoolRegistry {
   std::string directory_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "pmem/pool.h"
+#include "strata/pmem/pool.h"
 
 #include <fcntl.h>
 #include <signal.h>

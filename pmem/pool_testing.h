@@ -6,14 +6,14 @@
 #include <functional>
 #include <string>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "os/os.h"
-#include "pmem/pool.h"
+#include "strata/base/bytes.h"
+#include "strata/pmem/pool.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline Pool make_pool(Os& os, const std::string& path, std::uint64_t bytes = MiB(16)) {
   return Pool::create(os, path, {.bytes = bytes}).value();
@@ -32,4 +32,4 @@ inline void rewrite_directory(Os& os, const std::string& path,
   (void)os.pwrite(fd.get(), bytes, file.directory_offset_bytes).value();
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -8,11 +8,11 @@
 #include <random>
 #include <set>
 
-#include "heap/heap.h"
 #include "pmem/shadow_testing.h"
+#include "strata/heap/heap.h"
+#include "strata/transaction/transaction_map.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
-#include "transaction/transaction_map.h"
 
 using namespace strata;
 using strata::test::ShadowedPool;

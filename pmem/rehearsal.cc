@@ -10,14 +10,14 @@
 #include <mutex>
 #include <optional>
 
-#include "base/bytes.h"
 #include "os/run_apart.h"
 #include "pmem/object_pool.h"
-#include "pmem/persistent.h"
 #include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
+#include "strata/base/bytes.h"
+#include "strata/pmem/persistent.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // What a rehearsal may compute, and how long it may take where it does not get to compute.
@@ -278,4 +278,4 @@ void trust_new_pool(Os& os, const std::string& path) {
   if (const auto stamp = read_stamp(os, path)) trusted().add(*stamp);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -12,16 +12,17 @@
 // A pool is trusted from then on, and rehearsed again where its file is another one, has another
 // size, is of another pool, or has gone back to fewer changes: it was replaced, or overwritten in
 // place. Damage that comes between two changes of one process is not seen, nor is damage that only
-// threads of a program of its own types meet (see pmem/persistent.h): each thread has other logs.
+// threads of a program of its own types meet (see strata/pmem/persistent.h): each thread has other
+// logs.
 #pragma once
 
 #include <string>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Each time: for checks, and before a recovery. Waits for the pool's lock until `deadline`.
 Result<void> rehearse_change(Os& os, const std::string& path, const std::string& layout,
@@ -32,4 +33,4 @@ Result<void> rehearse_first_change(Os& os, const std::string& path, const std::s
 // Of a pool that this process has just made: it need not be rehearsed.
 void trust_new_pool(Os& os, const std::string& path);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

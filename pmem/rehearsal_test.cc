@@ -13,11 +13,11 @@
 #include <thread>
 
 #include "os/fault_os.h"
-#include "pmem/checkpoint.h"
 #include "pmem/object_pool.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_format.h"
 #include "pmem/pool_testing.h"
+#include "strata/pmem/checkpoint.h"
 #include "tests/catch.h"
 #include "tests/no_more_processes.h"
 #include "tests/skip.h"

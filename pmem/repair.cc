@@ -5,15 +5,15 @@
 #include <algorithm>
 #include <optional>
 
-#include "base/step.h"
 #include "pmem/directory_header.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/pool_hold.h"
 #include "pmem/salvage.h"
-#include "pmem/snapshot.h"
+#include "strata/base/step.h"
+#include "strata/pmem/snapshot.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr const char* kKeptSuffix = ".damaged";
@@ -130,4 +130,4 @@ Result<RepairReport> repair_pool(Os& os, const std::string& path, const RepairOp
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -20,11 +20,11 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "pmem/pool_check.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct RepairOptions {
   // Where the repaired pool goes; empty: "PATH.repaired".
@@ -51,4 +51,4 @@ struct RepairReport {
 Result<RepairReport> repair_pool(Os& os, const std::string& path,
                                  const RepairOptions& options = {});
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

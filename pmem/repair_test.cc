@@ -9,11 +9,11 @@
 #include <fstream>
 
 #include "os/fault_os.h"
-#include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_testing.h"
-#include "pmem/snapshot.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 

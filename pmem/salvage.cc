@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "segment/header.h"
+#include "strata/base/bytes.h"
+#include "strata/segment/header.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // The entry that stands in the header page at `at`, if it is one and is sound.
@@ -135,4 +135,4 @@ Result<Salvage> salvage(const PoolFile& file) {
   return result;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "pmem/pool.h"
 #include "pmem/pool_file.h"
+#include "strata/base/result.h"
+#include "strata/pmem/pool.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct Salvage {
   std::vector<PoolEntry> entries;  // without problems
@@ -29,4 +29,4 @@ struct Salvage {
 // `file`: of open_unchecked(). Nobody may change the directory meanwhile.
 Result<Salvage> salvage(const PoolFile& file);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <utility>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::size_t kMaxVerdicts = 3;
@@ -62,4 +62,4 @@ ShadowedPool::Outcome ShadowedPool::finish() {
   return {shadow_->images(), verdicts_};
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -12,11 +12,11 @@
 
 #include "os/os.h"
 #include "pmem/pmem_backend.h"
-#include "pmem/pool.h"
 #include "segment/shadow_durability.h"
+#include "strata/pmem/pool.h"
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 class ShadowedPool {
  public:
@@ -47,4 +47,4 @@ class ShadowedPool {
   std::set<std::string> verdicts_;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

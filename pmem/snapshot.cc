@@ -1,4 +1,4 @@
-#include "pmem/snapshot.h"
+#include "strata/pmem/snapshot.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "pmem/checkpoint.h"
 #include "pmem/directory_change.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/parallel.h"
 #include "segment/content_hash.h"
+#include "strata/pmem/checkpoint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kCopyBytes = MiB(1);
@@ -253,4 +253,4 @@ Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes, Deadline
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

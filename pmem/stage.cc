@@ -5,15 +5,15 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "base/step.h"
 #include "pmem/directory_change.h"
-#include "pmem/pool.h"
 #include "pmem/pool_internal.h"
 #include "segment/content_hash.h"
 #include "segment/new_identity.h"
-#include "segment/uri.h"
+#include "strata/base/step.h"
+#include "strata/pmem/pool.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::span<std::byte> StagedSegment::payload() const {
   return domain_->bytes().subspan(entry_.payload_offset_bytes, entry_.payload_bytes);
@@ -350,4 +350,4 @@ Result<bool> Pool::grow_in_place(const Located& old, std::uint64_t new_payload_b
   return true;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

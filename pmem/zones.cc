@@ -1,6 +1,6 @@
 #include "pmem/zones.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kMapUnitBytes = 4096;  // as much of the file is mapped as fills these
@@ -37,4 +37,4 @@ bool has_overflowing_zone(std::uint64_t file_bytes, std::uint64_t heap_offset_by
   return (recorded_bytes - last_zone_at - kZoneHeaderBytes) / kChunkBytes > kMaxChunks;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

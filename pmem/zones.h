@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // heap_layout.h of PMDK 1.12: a header, then zones; a zone is a header, its table, its chunks.
 inline constexpr std::uint64_t kHeapHeaderBytes = 1024;
@@ -33,4 +33,4 @@ std::uint64_t usable_pool_bytes(std::uint64_t bytes,
 bool has_overflowing_zone(std::uint64_t file_bytes, std::uint64_t heap_offset_bytes,
                           std::uint64_t heap_bytes);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,9 +1,9 @@
 #include "pmem/zones.h"
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tests/catch.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kHeapAt = kNewPoolHeapOffsetBytes;
@@ -58,4 +58,4 @@ TEST_CASE("a_usable_size_is_the_largest_up_to_what_was_asked_for_that_does_not_o
   CHECK(usable_pool_bytes(MiB(16'386)) == 17'181'712'384);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

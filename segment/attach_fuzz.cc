@@ -9,8 +9,8 @@
 
 #include "segment/file_payload.h"
 #include "segment/new_identity.h"
-#include "segment/reclaim.h"
-#include "segment/segment.h"
+#include "strata/segment/reclaim.h"
+#include "strata/segment/segment.h"
 
 using namespace strata;
 

@@ -1,6 +1,6 @@
 #include "segment/attachment.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 const Capabilities kEverything;
@@ -25,4 +25,4 @@ Attachment::~Attachment() {
   if (on_detach) on_detach();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

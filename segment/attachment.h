@@ -12,12 +12,12 @@
 #include <mutex>
 #include <optional>
 
-#include "segment/capabilities.h"
 #include "segment/header_plane.h"
 #include "segment/payload.h"
-#include "segment/uri.h"
+#include "strata/segment/capabilities.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // What a backend hands over. `identity` is a checked copy.
 struct AttachmentParts {
@@ -50,4 +50,4 @@ struct Attachment {
   std::timed_mutex changing;  // among the threads of this process; the change lock is for others
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,7 +5,7 @@
 #include "segment/attachment.h"
 #include "segment/new_identity.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::vector<std::string> Backend::containers(const std::vector<std::string>&, GoneRecords) {
   return {""};
@@ -71,4 +71,4 @@ Result<Segment> Backend::do_attach_handle(const Handle&, std::vector<Fd>, const 
   return fail(Code::unsupported, fmt::format("{}: takes no handles", scheme()));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,15 +16,15 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-#include "os/fd.h"
-#include "segment/options.h"
-#include "segment/reclaim.h"
-#include "segment/segment.h"
-#include "segment/segment_stat.h"
-#include "segment/uri.h"
+#include "strata/base/result.h"
+#include "strata/os/fd.h"
+#include "strata/segment/options.h"
+#include "strata/segment/reclaim.h"
+#include "strata/segment/segment.h"
+#include "strata/segment/segment_stat.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct RemoveOptions {
   // Remove it although processes are attached: they keep their memory, the name is gone.
@@ -87,4 +87,4 @@ class Backend {
   std::weak_ptr<const void> world_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,8 +1,8 @@
-#include "segment/capabilities.h"
+#include "strata/segment/capabilities.h"
 
 #include <fmt/format.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::string_view capability_name(Capability capability) {
   switch (capability) {
@@ -56,4 +56,4 @@ Result<void> Capabilities::check(const AttachOptions& options) const {
   return {};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,11 +1,11 @@
-#include "segment/catalog.h"
+#include "strata/segment/catalog.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, Os& os)
     : Catalog(std::move(backends), std::shared_ptr<Os>(std::shared_ptr<void>(), &os)) {}
@@ -99,4 +99,4 @@ ReclaimReport Catalog::reclaim(const ReclaimOptions& options) {
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

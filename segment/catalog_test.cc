@@ -1,4 +1,4 @@
-#include "segment/catalog.h"
+#include "strata/segment/catalog.h"
 
 #include "segment/fake_backend.h"
 #include "tests/catch.h"

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 ContentHash canonical_form(XXH128_hash_t value) {
@@ -49,4 +49,4 @@ std::string hash_text(const ContentHash& hash) {
   return text;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

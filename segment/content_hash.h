@@ -11,7 +11,7 @@
 #include <span>
 #include <string>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using ContentHash = std::array<std::uint8_t, 16>;
 
@@ -36,4 +36,4 @@ class ContentHasher {
 
 std::string hash_text(const ContentHash& hash);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,10 +5,10 @@
 #include <exception>
 #include <new>
 
-#include "os/futex.h"
-#include "segment/catalog.h"
+#include "strata/os/futex.h"
+#include "strata/segment/catalog.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // A name can be taken and given away between two calls, but hardly this often in a row.
@@ -87,4 +87,4 @@ Result<CreatedOrAttached> Catalog::create_or_attach(std::string_view text,
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

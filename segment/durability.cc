@@ -1,10 +1,10 @@
-#include "segment/durability.h"
+#include "strata/segment/durability.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Durability& volatile_durability() {
   static Durability& nothing = *new Durability;  // stateless; there until the very end
   return nothing;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

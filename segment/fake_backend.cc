@@ -5,9 +5,9 @@
 
 #include "segment/handle_check.h"
 #include "segment/new_identity.h"
-#include "segment/reclaim.h"
+#include "strata/segment/reclaim.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::string_view kNoHostBytes = "the host cannot address it: read() and write() copy";
@@ -208,4 +208,4 @@ Result<std::vector<ReclaimDecision>> FakeBackend::reclaim(std::string_view conta
   return decisions;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

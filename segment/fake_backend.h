@@ -15,7 +15,7 @@
 #include "segment/backend.h"
 #include "segment/file_payload.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct FakeOptions {
   enum class Reach : std::uint8_t {
@@ -61,4 +61,4 @@ class FakeBackend final : public Backend {
   std::shared_ptr<Names> names_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 int protection_of(Access access) {
@@ -287,4 +287,4 @@ AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped&& mapped) {
           .existing_bytes = mapped.existing_bytes};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

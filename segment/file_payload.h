@@ -16,7 +16,7 @@
 #include "segment/header_plane.h"
 #include "segment/payload.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct FileAttachRequest {
   SegmentUri uri;  // whose header it must be; without a name: of an anonymous segment
@@ -107,4 +107,4 @@ class FilePayload final : public Payload {
 // All that a Segment is made of.
 AttachmentParts parts_of(SegmentUri uri, FilePayload::Mapped&& mapped);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "segment/catalog.h"
-#include "segment/handle.h"
+#include "strata/segment/catalog.h"
+#include "strata/segment/handle.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // The peer must be of this user, or of root.
@@ -162,4 +162,4 @@ Result<Segment> Catalog::receive(int socket, const AttachOptions& options, Deadl
   return received;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -10,8 +10,8 @@
 #include <functional>
 
 #include "os/fault_os.h"
-#include "segment/catalog.h"
 #include "segment/fake_backend.h"
+#include "strata/segment/catalog.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/skip.h"

@@ -1,4 +1,4 @@
-#include "segment/handle.h"
+#include "strata/segment/handle.h"
 
 #include <fmt/format.h>
 
@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "segment/uri.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint32_t kHandleMagic = 0x48545253;  // "SRTH" in little-endian order
@@ -207,4 +207,4 @@ Result<Handle> decode(std::span<const std::byte> bytes) {
   return handle;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -4,7 +4,7 @@
 
 #include "segment/backend.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<void> check_handle(const Handle& handle, const HandleRules& rules, Os& os,
                           const AttachOptions& options) {
@@ -69,4 +69,4 @@ Result<Segment> attach_by_locator(Backend& backend, const Handle& handle,
   return segment;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

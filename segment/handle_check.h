@@ -7,14 +7,14 @@
 
 #include <cstdint>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/handle.h"
-#include "segment/options.h"
-#include "segment/segment.h"
-#include "segment/uri.h"
+#include "strata/base/result.h"
+#include "strata/segment/handle.h"
+#include "strata/segment/options.h"
+#include "strata/segment/segment.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Backend;
 
@@ -50,4 +50,4 @@ Result<SegmentUri> uri_of(const Handle& handle);
 Result<Segment> attach_by_locator(Backend& backend, const Handle& handle,
                                   const AttachOptions& options);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "segment/handle.h"
+#include "strata/segment/handle.h"
 
 using namespace strata;
 

@@ -1,6 +1,6 @@
 // Handles as bytes, and the comparison of a handle with what it led to.
 
-#include "segment/handle.h"
+#include "strata/segment/handle.h"
 
 #include <cstring>
 #include <functional>

@@ -1,4 +1,4 @@
-#include "segment/header.h"
+#include "strata/segment/header.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "segment/content_hash.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Bits that this version knows, by mask; none has been needed yet.
@@ -168,4 +168,4 @@ std::string uuid_text(const std::array<std::uint8_t, 16>& uuid) {
   return text;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 static_assert(kWriterByte == kReaderByte + 1 && kCreatorByte == kReaderByte + 2);
@@ -287,4 +287,4 @@ void mark_retired(Os& os, int fd) {
                   offsetof(HeaderPage, live) + offsetof(LiveBlock, state));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

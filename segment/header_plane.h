@@ -15,15 +15,15 @@
 #include <mutex>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/header.h"
 #include "segment/lease.h"
-#include "segment/options.h"
-#include "segment/segment_stat.h"
-#include "segment/uri.h"
+#include "strata/base/result.h"
+#include "strata/segment/header.h"
+#include "strata/segment/options.h"
+#include "strata/segment/segment_stat.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Where a header is in its file. A pool holds many in one file, each with a lock range of its own.
 struct HeaderPlace {
@@ -112,4 +112,4 @@ Result<SegmentStat> stat_header(Os& os, int fd, SegmentUri uri, const HeaderPlac
 // Tells those who are still attached that the name is going away.
 void mark_retired(Os& os, int fd);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // What a caller asks for. `what` is a URI, or the uuid and generation of a handle.
@@ -306,4 +306,4 @@ ImportCacheStats ImportCache::stats() const {
   return stats;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -27,12 +27,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/result.h"
-#include "segment/catalog.h"
-#include "segment/handle.h"
+#include "strata/base/bytes.h"
+#include "strata/base/result.h"
+#include "strata/segment/catalog.h"
+#include "strata/segment/handle.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct ImportCacheOptions {
   // Of all entries together; what is used may go beyond it.
@@ -98,4 +98,4 @@ class ImportCache {
   std::shared_ptr<CachedSegment::Core> core_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

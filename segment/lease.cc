@@ -11,13 +11,13 @@
 #include <functional>
 #include <sstream>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18  // Linux 4.14; older C headers lack it
 #endif
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr int kMaxTokenTries = 1024;
@@ -183,4 +183,4 @@ std::string Participant::describe(std::uint32_t token) const {
   return strata::describe(holders);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

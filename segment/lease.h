@@ -19,12 +19,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
 #include "os/os.h"
-#include "sync/owner.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
+#include "strata/sync/owner.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // The file and the first byte of the lock range of one segment. A pool holds many segments in
 // one file, each with a range of its own.
@@ -111,4 +111,4 @@ class Participant final : public Owner {
   LockRange range_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<NamedDirectory> NamedDirectory::open(Os& os, const std::string& path) {
   STRATA_ASSIGN(Fd fd, os.open(path, O_PATH | O_DIRECTORY));
@@ -67,4 +67,4 @@ Unexpected NamedDirectory::explain_refusal(const std::string& file_name,
                            failure.sys_errno()));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,10 +6,10 @@
 
 #include <string>
 
-#include "base/result.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class NamedDirectory {
  public:
@@ -35,4 +35,4 @@ class NamedDirectory {
   Fd fd_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

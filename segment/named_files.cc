@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "segment/named_removal.h"
-#include "segment/reclaim.h"
+#include "strata/segment/reclaim.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // A FIFO or a device under our name must not make the open itself wait.
@@ -303,4 +303,4 @@ Result<std::vector<ReclaimDecision>> NamedFiles::reclaim(const ReclaimOptions& o
   return decisions;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

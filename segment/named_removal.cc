@@ -6,7 +6,7 @@
 
 #include "segment/header_plane.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr char kAsideMark = '-';
@@ -82,4 +82,4 @@ Result<void> finish_removal(Os& os, const NamedDirectory& directory, const std::
   return directory.unlink(file_name);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

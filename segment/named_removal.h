@@ -12,12 +12,12 @@
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
 #include "segment/named_directory.h"
 #include "segment/named_files.h"
-#include "segment/segment_stat.h"
+#include "strata/base/result.h"
+#include "strata/segment/segment_stat.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // `file_name` is PREFIX.NAME, and `fd` the open file that it means. `payload` is null where the
 // header's file is all.
@@ -36,4 +36,4 @@ Result<void> check_aside(Os& os, std::string_view name, const SegmentStat& facts
 Result<void> finish_removal(Os& os, const NamedDirectory& directory, const std::string& file_name,
                             const SegmentStat& facts, int fd, const ApartFile& payload);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "os/deadline.h"
-namespace strata {
+#include "strata/os/deadline.h"
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kMaxPayloadBytes = std::uint64_t{1}
@@ -101,4 +101,4 @@ std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identi
   return bytes;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -4,12 +4,12 @@
 #include <array>
 #include <cstdint>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/header.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/header.h"
+#include "strata/segment/options.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Errors: invalid_argument with the option and its limit.
 Result<void> check_create_options(const CreateOptions& options);
@@ -22,4 +22,4 @@ Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view n
 std::array<std::byte, kHeaderBytes> make_header_page(
     const IdentityBlock& identity, SegmentState state = SegmentState::initialising);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

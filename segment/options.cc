@@ -1,10 +1,10 @@
-#include "segment/options.h"
+#include "strata/segment/options.h"
 
 #include <string_view>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 std::string_view tier_name(Tier tier) {
@@ -63,4 +63,4 @@ std::string Placement::to_string() const {
   return is_strict ? text + '!' : text;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,6 +1,6 @@
 #include "segment/payload.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<DeviceSpan> Payload::device_bytes() {
   return fail(Code::unsupported, "no device can address it");
@@ -24,4 +24,4 @@ Result<PlacementReport> Payload::migrate(const Placement&, std::uint64_t) {
   return fail(Code::unsupported, "its pages cannot be moved");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

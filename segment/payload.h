@@ -10,13 +10,13 @@
 #include <span>
 #include <vector>
 
-#include "base/result.h"
-#include "segment/device_span.h"
-#include "segment/durability.h"
-#include "segment/options.h"
-#include "segment/placement_report.h"
+#include "strata/base/result.h"
+#include "strata/segment/device_span.h"
+#include "strata/segment/durability.h"
+#include "strata/segment/options.h"
+#include "strata/segment/placement_report.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct Handle;
 
@@ -58,4 +58,4 @@ class Payload {
   virtual std::vector<int> descriptors() const { return {}; }
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

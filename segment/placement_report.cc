@@ -1,5 +1,5 @@
 // store() and load_report(): a seqlock over the PlacementBlock of the header page.
-#include "segment/placement_report.h"
+#include "strata/segment/placement_report.h"
 
 #include <atomic>
 #include <bit>
@@ -7,7 +7,7 @@
 
 #include "base/crc32c.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kWords = sizeof(PlacementBlock) / sizeof(std::uint64_t);
@@ -87,4 +87,4 @@ Result<PlacementReport> load_report(const PlacementBlock& shared) {
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

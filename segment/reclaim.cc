@@ -1,8 +1,8 @@
-#include "segment/reclaim.h"
+#include "strata/segment/reclaim.h"
 
 #include <fmt/format.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 std::string creator_of(const SegmentStat& stat) {
@@ -79,4 +79,4 @@ ReclaimDecision judge(const SegmentStat& stat, const ReclaimOptions& options) {
   return keep("lifetime until_removed");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,14 +1,14 @@
-#include "segment/segment.h"
+#include "strata/segment/segment.h"
 
 #include <fmt/format.h>
 
 #include <cstring>
 
-#include "base/bytes.h"
 #include "segment/attachment.h"
 #include "segment/content_hash.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Of a payload that the host cannot address, and that comes through a buffer.
@@ -366,4 +366,4 @@ Result<Handle> Segment::handle() const {
   return handle;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

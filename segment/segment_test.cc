@@ -7,11 +7,11 @@
 #include <random>
 
 #include "segment/content_hash.h"
-#include "segment/header.h"
 #include "segment/lease.h"
 #include "segment/new_identity.h"
-#include "segment/offset.h"
-#include "segment/uri.h"
+#include "strata/segment/header.h"
+#include "strata/segment/offset.h"
+#include "strata/segment/uri.h"
 #include "tests/catch.h"
 
 using namespace strata;

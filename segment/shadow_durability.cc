@@ -4,10 +4,10 @@
 #include <cstring>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/check.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 ShadowDurability::ShadowDurability(Os& os, std::span<std::byte> live, const ShadowOptions& options)
     : os_(os),
@@ -124,4 +124,4 @@ void ShadowDurability::show() {
   STRATA_CHECK(os_.munmap(*copy, image_.size()).has_value());
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

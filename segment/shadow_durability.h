@@ -27,11 +27,11 @@
 #include <thread>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/durability.h"
+#include "strata/base/result.h"
+#include "strata/segment/durability.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct ShadowOptions {
   std::size_t granularity_bytes = 64;
@@ -101,4 +101,4 @@ class ShadowDurability final : public Durability {
   std::uint64_t fail_at_ = 0;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,10 +1,10 @@
-#include "segment/uri.h"
+#include "strata/segment/uri.h"
 
 #include <fmt/format.h>
 
 #include "base/printable.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 bool is_name_byte(char c) {
@@ -68,4 +68,4 @@ std::string SegmentUri::to_string() const {
                            : fmt::format("{}:{}#{}", scheme, container, name);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,9 +6,9 @@
 
 #include <sstream>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr int kDirectoryFlags = O_PATH | O_DIRECTORY;
@@ -106,4 +106,4 @@ Result<void> HugePayload::unlink(uid_t owner) const {
                           directory_path_, name_, owner));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

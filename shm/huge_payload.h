@@ -15,13 +15,13 @@
 
 #include <string>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/header.h"
 #include "segment/named_files.h"
-#include "segment/uri.h"
+#include "strata/base/result.h"
+#include "strata/segment/header.h"
+#include "strata/segment/uri.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class HugePayload final : public ApartFile {
  public:
@@ -49,4 +49,4 @@ class HugePayload final : public ApartFile {
   std::string name_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

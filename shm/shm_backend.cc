@@ -14,7 +14,7 @@
 #include "shm/huge_payload.h"
 #include "shm/shm_placer.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
@@ -277,4 +277,4 @@ Result<Segment> ShmBackend::do_attach_handle(const Handle& handle, std::vector<F
   return attach_descriptors(handle, descriptors, options);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

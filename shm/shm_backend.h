@@ -19,7 +19,7 @@
 #include "segment/file_payload.h"
 #include "segment/named_files.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class HugePayload;
 
@@ -77,4 +77,4 @@ class ShmBackend final : public Backend {
   std::string topology_nodes_;        // those with memory, and those of them not allowed, then
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

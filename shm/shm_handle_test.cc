@@ -8,9 +8,9 @@
 
 #include <functional>
 
-#include "segment/catalog.h"
 #include "segment/new_identity.h"
 #include "shm/shm_backend.h"
+#include "strata/segment/catalog.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"

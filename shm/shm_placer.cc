@@ -2,7 +2,7 @@
 
 #include "numa/place.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Read anew: growing and moving are rare, and attaching is not.
@@ -38,4 +38,4 @@ Result<PlacementReport> ShmPlacer::migrate(FilePayload& payload, const Placement
   return strata::migrate(os, payload.reserved().first(payload_bytes), plan);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

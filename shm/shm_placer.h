@@ -8,7 +8,7 @@
 #include "segment/file_payload.h"
 #include "shm/shm_backend.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class ShmPlacer final : public FilePayload::Placer {
  public:
@@ -22,4 +22,4 @@ class ShmPlacer final : public FilePayload::Placer {
   ShmBackend& backend_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,10 +1,10 @@
-#include "sync/barrier.h"
+#include "strata/sync/barrier.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 namespace {
 
@@ -149,4 +149,4 @@ Result<void> Barrier::check() const {
               fmt::format("barrier: {} participants, of 1 to {}", count, kMaxParticipants));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,11 +1,11 @@
-#include "sync/cache_lines.h"
+#include "strata/sync/cache_lines.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
 
 #include <cstdint>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uintptr_t kLineBytes = 64;
@@ -30,4 +30,4 @@ void hand_back_lines(const void* at, std::size_t bytes) {
   flush(first & ~(kLineBytes - 1), first + bytes);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,12 +2,12 @@
 #include <thread>
 #include <vector>
 
+#include "strata/sync/published.h"
+#include "strata/sync/seq_lock.h"
+#include "strata/sync/sharded.h"
+#include "strata/sync/versioned_cell.h"
 #include "sync/placed_shards.h"
-#include "sync/published.h"
-#include "sync/seq_lock.h"
-#include "sync/sharded.h"
 #include "sync/sync_testing.h"
-#include "sync/versioned_cell.h"
 #include "tests/catch.h"
 
 using namespace strata;

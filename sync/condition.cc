@@ -1,6 +1,6 @@
-#include "sync/condition.h"
+#include "strata/sync/condition.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<Condition::Outcome> Condition::wait(const SyncContext& context, RobustMutex& mutex,
                                            Deadline deadline) {
@@ -22,4 +22,4 @@ Result<Condition::Outcome> Condition::wait(const SyncContext& context, RobustMut
   return Outcome{wake, *relocked};
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,14 +1,14 @@
-#include "sync/event.h"
+#include "strata/sync/event.h"
 
 #include <fmt/format.h>
 
 #include <climits>
 
-#include "os/futex.h"
-#include "sync/lock_word.h"
-#include "sync/wait.h"
+#include "strata/os/futex.h"
+#include "strata/sync/lock_word.h"
+#include "strata/sync/wait.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using lock_word::is_of;
 
@@ -57,4 +57,4 @@ Unexpected Event::bad(std::uint64_t word) const {
   return fail(Code::corrupt, fmt::format("event: word {:#018x} is no state of an event", word));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

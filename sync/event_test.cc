@@ -1,6 +1,6 @@
-#include "sync/event.h"
+#include "strata/sync/event.h"
 
-#include "sync/condition.h"
+#include "strata/sync/condition.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
 

@@ -1,9 +1,9 @@
 // Kills at every step of cells: SeqLock, sharded counters, VersionedCell, Published.
+#include "strata/sync/published.h"
+#include "strata/sync/seq_lock.h"
+#include "strata/sync/sharded.h"
+#include "strata/sync/versioned_cell.h"
 #include "sync/kill_testing.h"
-#include "sync/published.h"
-#include "sync/seq_lock.h"
-#include "sync/sharded.h"
-#include "sync/versioned_cell.h"
 
 using namespace strata;
 using namespace strata::test;

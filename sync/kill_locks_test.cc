@@ -2,9 +2,9 @@
 #include <atomic>
 #include <cstring>
 
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/rw_lock.h"
 #include "sync/kill_testing.h"
-#include "sync/robust_mutex.h"
-#include "sync/rw_lock.h"
 
 using namespace strata;
 using namespace strata::test;

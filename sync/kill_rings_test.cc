@@ -3,9 +3,9 @@
 #include <cstring>
 #include <span>
 
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/spsc_ring.h"
 #include "sync/kill_testing.h"
-#include "sync/mpmc_ring.h"
-#include "sync/spsc_ring.h"
 
 using namespace strata;
 using namespace strata::test;

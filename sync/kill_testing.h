@@ -9,12 +9,12 @@
 #include <cstdio>
 #include <functional>
 
-#include "base/step.h"
+#include "strata/base/step.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Few, so that the steps of a spin are not counted hundreds of times.
 inline constexpr std::uint32_t kSpins = 1;
@@ -77,4 +77,4 @@ void kill_at_every_step(const char* name, const Play<State>& play) {
   }
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

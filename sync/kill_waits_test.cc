@@ -2,11 +2,11 @@
 #include <atomic>
 #include <cstring>
 
-#include "sync/barrier.h"
-#include "sync/condition.h"
-#include "sync/event.h"
+#include "strata/sync/barrier.h"
+#include "strata/sync/condition.h"
+#include "strata/sync/event.h"
+#include "strata/sync/semaphore.h"
 #include "sync/kill_testing.h"
-#include "sync/semaphore.h"
 
 using namespace strata;
 using namespace strata::test;

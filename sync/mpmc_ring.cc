@@ -1,4 +1,4 @@
-#include "sync/mpmc_ring.h"
+#include "strata/sync/mpmc_ring.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "sync/thread_hint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 namespace {
 
@@ -296,4 +296,4 @@ Unexpected MpmcRing::stuck(const char* what) const {
                                          block_->tail.position.load(kRelaxed)));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -22,11 +22,11 @@
 #include <utility>
 #include <vector>
 
-#include "base/result.h"
-#include "os/cpu.h"
-#include "sync/sharded.h"
+#include "strata/base/result.h"
+#include "strata/os/cpu.h"
+#include "strata/sync/sharded.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct ShardRange {
   std::span<std::byte> bytes;      // aligned to kShardBytes, a multiple of it
@@ -115,4 +115,4 @@ class PlacedCounter {
   PlacedShards<SharedWord<std::int64_t>> shards_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "sync/ring_layout.h"
+#include "strata/sync/ring_layout.h"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <bit>
 #include <cstring>
 
-#include "sync/mpmc_ring.h"
-#include "sync/spsc_ring.h"
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/spsc_ring.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kLineBytes = 64;
@@ -108,4 +108,4 @@ Result<RingGeometry> read_ring(std::span<std::byte> bytes, RingKind kind) {
   return *plan;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,8 +2,8 @@
 #include <map>
 #include <vector>
 
-#include "sync/mpmc_ring.h"
-#include "sync/spsc_ring.h"
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/spsc_ring.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
 

@@ -1,13 +1,13 @@
-#include "sync/robust_mutex.h"
+#include "strata/sync/robust_mutex.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "os/futex.h"
-#include "sync/wait.h"
+#include "strata/os/futex.h"
+#include "strata/sync/wait.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 using lock_word::is_of;
 using lock_word::is_possible;
@@ -183,4 +183,4 @@ Result<void> RobustMutex::check() const {
   return fail(Code::corrupt, fmt::format("lock: word {:#018x} is no state of a lock", word));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "sync/robust_mutex.h"
+#include "strata/sync/robust_mutex.h"
 
 #include <cstring>
 #include <thread>

@@ -1,10 +1,10 @@
-#include "sync/rw_lock.h"
+#include "strata/sync/rw_lock.h"
 
 #include <fmt/format.h>
 
 #include "sync/thread_hint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 std::uint32_t RwLock::take_seat(const SyncContext& context) {
   constexpr std::uint32_t kLines = kMaxReaders / 8;
@@ -150,4 +150,4 @@ Unexpected RwLock::writer_died(const SyncContext& context, std::uint32_t token) 
               "rw lock: " + who + " died while it wrote: lock exclusively and repair");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,9 +2,9 @@
 #include <cstring>
 #include <vector>
 
-#include "sync/barrier.h"
-#include "sync/rw_lock.h"
-#include "sync/semaphore.h"
+#include "strata/sync/barrier.h"
+#include "strata/sync/rw_lock.h"
+#include "strata/sync/semaphore.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
 

@@ -1,4 +1,4 @@
-#include "sync/semaphore.h"
+#include "strata/sync/semaphore.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "sync/thread_hint.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Seats beyond a hostile count are never touched: check() has refused it.
 std::uint32_t Semaphore::take_free(const SyncContext& context) {
@@ -85,4 +85,4 @@ Result<void> Semaphore::check() const {
               fmt::format("semaphore: {} permits, of 1 to {}", permits, kMaxPermits));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

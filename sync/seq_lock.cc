@@ -1,8 +1,8 @@
-#include "sync/seq_lock.h"
+#include "strata/sync/seq_lock.h"
 
-#include "sync/wait.h"
+#include "strata/sync/wait.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 Result<Acquired> SeqLock::begin_write(const SyncContext& context, Deadline deadline) {
   STRATA_ASSIGN(Acquired how, writer_.lock(context, deadline));
@@ -48,4 +48,4 @@ Unexpected SeqLock::kept_busy() const {
   return fail(Code::timed_out, "seqlock: writers came too often to read a whole value");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "sync/spsc_ring.h"
+#include "strata/sync/spsc_ring.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "os/fence.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint32_t kMostPauses = 16;  // well below the time that a sleep and a wake-up take
@@ -164,4 +164,4 @@ Unexpected SpscConsumer::nothing_received() const {
   return fail(Code::failed_precondition, "ring: release without a message received");
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,8 +1,8 @@
-#include "sync/sync_context.h"
+#include "strata/sync/sync_context.h"
 
 #include <fmt/format.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // About as long as a sleep and a wake-up take, so that spinning in vain costs twice at most.
@@ -27,4 +27,4 @@ bool SyncContext::is_dead(std::uint32_t token) const {
   return alive && !*alive;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

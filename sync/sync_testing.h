@@ -15,13 +15,13 @@
 #include <string>
 
 #include "base/check.h"
-#include "os/deadline.h"
-#include "os/fd.h"
 #include "os/os.h"
-#include "sync/sync_context.h"
+#include "strata/os/deadline.h"
+#include "strata/os/fd.h"
+#include "strata/sync/sync_context.h"
 #include "tests/child.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // The lock file of a pretended segment.
 class LockFile {
@@ -103,4 +103,4 @@ void wait_until(Done done) {
   }
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 inline std::uint32_t thread_hint(std::uint32_t token) {
   thread_local const char anchor = 0;
@@ -13,4 +13,4 @@ inline std::uint32_t thread_hint(std::uint32_t token) {
   return static_cast<std::uint32_t>(((place + token) * 0x9E3779B97F4A7C15) >> 40);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,6 +1,6 @@
-#include "sync/versioned_cell.h"
+#include "strata/sync/versioned_cell.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 bool VersionedCell::compare_exchange(Snapshot& expected, std::uint64_t desired) {
   STRATA_STEP("before cmpxchg16b");
@@ -25,4 +25,4 @@ bool VersionedCell::compare_exchange(Snapshot& expected, std::uint64_t desired) 
   return swapped;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -17,7 +17,7 @@
 
 // Catch2 3 writes that file itself where BAZEL_TEST is set, and has its own SKIP.
 #if !__has_include(<catch2/catch_all.hpp>)
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 struct CaseRecord {
@@ -98,7 +98,7 @@ CATCH_REGISTER_LISTENER(JUnitListener)
 
 void mark_skipped(const std::string& why) { current_skip_reason = why; }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test
 #endif
 
 int main(int argc, char** argv) {

@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Runs `body` in a forked child and returns its pid. The child exits with what `body` returns; with
 // 0 where that is nothing.
@@ -66,4 +66,4 @@ inline void stop_child(pid_t child) {
   waitpid(child, &status, WUNTRACED);
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

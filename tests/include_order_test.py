@@ -35,6 +35,8 @@ def source_files(root):
 
 
 def folder_of(path):
+    """Public headers are in include/strata/FOLDER, and are included as strata/FOLDER/x.h."""
+    path = re.sub("^(include/)?strata/", "", path)
     return path.split("/")[0] if "/" in path else "."
 
 
@@ -102,12 +104,19 @@ def test_a_planted_include_of_test_code_is_found_in_the_library_only(tmp_path):
     assert plant(tmp_path, "os/file.cc", "tests/catch.h") != []
 
 
+def test_a_planted_include_between_public_headers_is_found(tmp_path):
+    assert plant(tmp_path, "include/strata/sync/a.h", "strata/segment/segment.h") != []
+    assert plant(tmp_path, "include/strata/sync/b.h", "strata/strata.h") != []
+    assert plant(tmp_path, "sync/a.cc", "strata/segment/segment.h") != []
+
+
 def test_a_folder_without_a_place_is_found(tmp_path):
     assert plant(tmp_path, "misc/helper.h", "base/units.h") != []
 
 
 def test_downward_includes_are_fine(tmp_path):
     assert plant(tmp_path, "numa/policy.cc", "segment/segment.h") == []
-    assert plant(tmp_path, "strata.h", "pmem/pool.h") == []
+    assert plant(tmp_path, "include/strata/strata.h", "strata/pmem/pool.h") == []
+    assert plant(tmp_path, "segment/segment.cc", "strata/sync/sync_context.h") == []
     assert plant(tmp_path, "tools/main.cc", "strata.h") == []
     assert plant(tmp_path, "bench/attach.cc", "tools/table.h") == []

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // False where the kernel does not take the filter.
 inline bool forbid_processes() {
@@ -28,4 +28,4 @@ inline bool forbid_processes() {
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -11,12 +11,12 @@
 
 #include "tests/catch.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Marks the running case as skipped. Called by SKIP_TEST, which also leaves the case.
 void mark_skipped(const std::string& why);
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test
 
 #ifdef SKIP
 #define SKIP_TEST(why) SKIP(why)

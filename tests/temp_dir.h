@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 class TempDir {
  public:
@@ -33,4 +33,4 @@ class TempDir {
   std::string path_;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // report_verified(412, "kill points")
 inline void report_verified(std::uint64_t count, const std::string& what) {
@@ -13,4 +13,4 @@ inline void report_verified(std::uint64_t count, const std::string& what) {
   std::fflush(stdout);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

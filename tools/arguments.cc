@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& bytes,
@@ -122,4 +122,4 @@ Arguments Arguments::alternatives(const std::string& title) {
   return Arguments(*group);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

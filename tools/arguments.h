@@ -17,7 +17,7 @@ namespace CLI {
 class App;
 }
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 class Arguments {
  public:
@@ -59,4 +59,4 @@ class Arguments {
   CLI::App& app_;
 };
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

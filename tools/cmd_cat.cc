@@ -7,7 +7,7 @@
 #include "os/file_size_limit.h"
 #include "tools/commands.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::size_t kChunkBytes = 1 << 20;
@@ -57,4 +57,4 @@ void add_cat(Commands& commands) {
                            "MS");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include "pmem/checkpoint.h"
+#include "strata/pmem/checkpoint.h"
 #include "tools/commands.h"
 #include "tools/segment_check.h"
 #include "tools/verdict.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 // The checksums of a version in a pool: only pools know of them.
@@ -82,4 +82,4 @@ void add_check(Commands& commands) {
       .word("URI", *uri, "the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/create_flags.h"
 #include "tools/segment_view.h"
 #include "tools/stay.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -57,4 +57,4 @@ void add_create(Commands& commands) {
   options->flags.add_device(arguments);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -5,7 +5,7 @@
 #include "tools/machine_facts.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Group {
@@ -103,4 +103,4 @@ void add_doctor(Commands& commands) {
                "strata doctor\nstrata doctor --json", examine);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

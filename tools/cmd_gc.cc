@@ -1,8 +1,8 @@
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 Json decision_json(const ReclaimDecision& decision) {
@@ -84,4 +84,4 @@ void add_gc(Commands& commands) {
                 "look at this pool too, whoever used it; may be said several times", "PATH");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -3,14 +3,14 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
 #include "gpu/explain.h"
-#include "gpu/timeline.h"
+#include "strata/base/bytes.h"
+#include "strata/gpu/timeline.h"
 #include "tools/gpu_commands.h"
 #include "tools/gpu_view.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 // A device segment, and who keeps its memory from being freed.
@@ -281,4 +281,4 @@ void add_gpu(Commands& commands) {
   add_gpu_bench(gpu);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

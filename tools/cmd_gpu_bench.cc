@@ -10,12 +10,12 @@
 #include <array>
 #include <numeric>
 
-#include "base/bytes.h"
 #include "gpu/driver_calls.h"
+#include "strata/base/bytes.h"
 #include "tools/gpu_commands.h"
 #include "tools/gpu_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -209,4 +209,4 @@ void add_gpu_bench(Commands& gpu) {
       .option("--rounds", options->rounds, "how often each is done; default 100", "N");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -3,12 +3,12 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 
-#include "base/bytes.h"
 #include "gpu/holder.h"
+#include "strata/base/bytes.h"
 #include "tools/gpu_commands.h"
 #include "tools/gpu_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 using cuda::SegmentHolder;
@@ -76,4 +76,4 @@ void add_gpu_hold(Commands& gpu) {
       .word("URI", *uris, "the segments");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -47,4 +47,4 @@ void add_grow(Commands& commands) {
       .required_size("SIZE", options->bytes, "its new size");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

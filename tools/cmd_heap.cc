@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
-#include "heap/heap.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/heap.h"
 #include "tools/commands.h"
 #include "tools/heap_picture.h"
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::size_t kBarColumns = 20;
@@ -141,4 +141,4 @@ void add_objects(Commands& commands) {
       .word("URI", options->uri, "the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

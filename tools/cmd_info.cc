@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "segment/attachment.h"
 #include "segment/content_hash.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/gpu_view.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 // What only the header page of a readable segment tells.
@@ -170,4 +170,4 @@ void add_info(Commands& commands) {
       .word("URI", *uri, "the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

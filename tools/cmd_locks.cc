@@ -5,7 +5,7 @@
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 bool is_held(const LockReport& report, std::uint64_t generation) {
@@ -89,4 +89,4 @@ void add_locks(Commands& commands) {
       .word("URI", *uri, "the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

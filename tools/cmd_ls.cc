@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 // "mesh*" or "shm:mesh*" or "pmem:/data/run.pool#*": what to list, and what to show of it.
@@ -124,4 +124,4 @@ void add_ls(Commands& commands) {
       .optional_word("PATTERN", *pattern, "names to show, with * and ?; a scheme before them");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/page_map.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::size_t kTextCells = 512;
@@ -106,4 +106,4 @@ void add_map(Commands& commands) {
       .option("--svg", options->svg_path, "draw it into this file", "FILE");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/create_flags.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -71,4 +71,4 @@ void add_migrate(Commands& commands) {
                                 "how long to wait while another process changes the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "numa/plan.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/create_flags.h"
 #include "tools/segment_view.h"
 #include "tools/topology_flags.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::size_t kBarColumns = 24;
@@ -94,4 +94,4 @@ void add_plan(Commands& commands) {
   add_topology_flag(arguments, options->topology);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,16 +1,16 @@
 // `strata pool info|ls|check|repair`: what looks at a pool, and what mends it.
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/repair.h"
+#include "strata/base/bytes.h"
 #include "tools/pool_commands.h"
 #include "tools/pool_view.h"
 #include "tools/segment_check.h"
 #include "tools/verdict.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct InfoFlags {
@@ -202,4 +202,4 @@ void add_pool(Commands& commands) {
   add_pool_transfers(pool);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
-#include "pmem/checkpoint.h"
 #include "pmem/pmem_backend.h"
+#include "strata/base/bytes.h"
+#include "strata/pmem/checkpoint.h"
 #include "tools/heap_view.h"
 #include "tools/pool_commands.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::uint64_t kRowBytes = 16;
@@ -148,4 +148,4 @@ void add_pool_dump(Commands& pool) {
       .size("--bytes", flags->bytes, "how many, of each object; default 256");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,14 +1,14 @@
 // `strata pool create|grow|rm|snapshot|rollback`: what makes and changes pools.
 #include <fmt/format.h>
 
-#include "base/bytes.h"
-#include "pmem/pool.h"
 #include "pmem/pool_registry.h"
-#include "pmem/snapshot.h"
+#include "strata/base/bytes.h"
+#include "strata/pmem/pool.h"
+#include "strata/pmem/snapshot.h"
 #include "tools/create_flags.h"
 #include "tools/pool_commands.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct MakeFlags {
@@ -150,4 +150,4 @@ void add_pool_making(Commands& pool) {
       .option("--version", rolled->version, "default: the newest of the older ones");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,17 +1,17 @@
 // `strata pool import|export|backup|restore|checkpoint`: what goes into pools and comes out.
 #include <fmt/format.h>
 
-#include "base/bytes.h"
-#include "copy.h"
-#include "pmem/backup.h"
-#include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
 #include "pmem/pool_registry.h"
+#include "strata/base/bytes.h"
+#include "strata/copy.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
 #include "tools/create_flags.h"
 #include "tools/pool_commands.h"
 #include "tools/stay.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Flags {
@@ -245,4 +245,4 @@ void add_pool_transfers(Commands& pool) {
   }
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

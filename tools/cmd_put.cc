@@ -1,14 +1,14 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
-#include "copy.h"
+#include "strata/base/bytes.h"
+#include "strata/copy.h"
 #include "tools/commands.h"
 #include "tools/create_flags.h"
 #include "tools/gpu_view.h"
 #include "tools/segment_view.h"
 #include "tools/stay.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -163,4 +163,4 @@ void add_put(Commands& commands) {
   options->flags.add_device(arguments);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,7 +1,7 @@
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -40,4 +40,4 @@ void add_rm(Commands& commands) {
       .flag("--force", options->is_forced, "although processes are attached");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

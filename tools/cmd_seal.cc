@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "segment/content_hash.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 Result<ExitCode> report(Context& context, const Segment& segment, const char* verb) {
@@ -51,4 +51,4 @@ void add_verify(Commands& commands) {
       .word("URI", *uri, "the segment");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <map>
 
-#include "base/bytes.h"
-#include "heap/heap.h"
 #include "segment/attachment.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/heap.h"
 #include "tools/commands.h"
 #include "tools/gpu_view.h"
 #include "tools/heap_view.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr const char* kHomeAndClear = "\033[H\033[J";
@@ -176,4 +176,4 @@ void add_top(Commands& commands) {
       .option("--rounds", options->rounds, "how often to show; without a terminal once", "N");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

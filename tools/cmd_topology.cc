@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "numa/gpu_devices.h"
+#include "strata/base/bytes.h"
 #include "tools/commands.h"
 #include "tools/topology_flags.h"
 #include "tools/topology_picture.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 struct Options {
@@ -193,4 +193,4 @@ void add_topology(Commands& commands) {
   arguments.option("--svg", options->svg_path, "draw it into this file", "FILE");
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

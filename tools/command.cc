@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 bool asks_for_json(int argc, char** argv) {
@@ -92,4 +92,4 @@ int run(int argc, char** argv, void (*add_all)(Commands&)) {
   return static_cast<int>(finish(output, exit_code_of(result.error().code())));
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -18,14 +18,14 @@
 #include <optional>
 #include <string>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/catalog.h"
+#include "strata/base/result.h"
+#include "strata/segment/catalog.h"
 #include "tools/arguments.h"
 #include "tools/exit_code.h"
 #include "tools/output.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // What an action works with.
 class Context {
@@ -71,4 +71,4 @@ class Commands {
 // Parses the command line, runs what it asks for, and returns the process's exit status.
 int run(int argc, char** argv, void (*add_all)(Commands&));
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

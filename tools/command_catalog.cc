@@ -1,7 +1,7 @@
-#include "strata.h"
+#include "strata/strata.h"
 #include "tools/command.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 // What keeps device memory for those who come later is this same program.
@@ -21,4 +21,4 @@ Catalog& Context::catalog() {
   return *catalog_;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

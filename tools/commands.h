@@ -3,7 +3,7 @@
 
 #include "tools/command.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 void add_create(Commands& commands);
 void add_put(Commands& commands);
@@ -26,4 +26,4 @@ void add_locks(Commands& commands);
 void add_top(Commands& commands);
 void add_doctor(Commands& commands);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -8,7 +8,7 @@
 #include "numa/gpu_devices.h"
 #include "tools/topology_flags.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 template <typename T>
@@ -159,4 +159,4 @@ Result<CreateOptions> CreateFlags::to_options(Os& os, const std::string& topolog
   return options;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

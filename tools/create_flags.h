@@ -8,12 +8,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
-#include "segment/options.h"
+#include "strata/base/result.h"
+#include "strata/segment/options.h"
 #include "tools/arguments.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // Permission bits as the shell writes them: "0640". Errors: invalid_argument.
 Result<std::uint32_t> parse_mode(std::string_view text);
@@ -56,4 +56,4 @@ class CreateFlags {
   std::string mechanism_ = "auto";
 };
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

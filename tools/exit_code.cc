@@ -1,6 +1,6 @@
 #include "tools/exit_code.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 ExitCode exit_code_of(Code code) {
   switch (code) {
@@ -33,4 +33,4 @@ ExitCode exit_code_of(CheckOutcome verdict) {
   return ExitCode::unknown;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "base/check_outcome.h"
-#include "base/status.h"
+#include "strata/base/status.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 enum class ExitCode : int {
   done = 0,
@@ -21,4 +21,4 @@ ExitCode exit_code_of(Code code);
 // Of a check's verdict: done, failed where it is damaged, refused where it is busy, unknown.
 ExitCode exit_code_of(CheckOutcome verdict);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

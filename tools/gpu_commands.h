@@ -3,7 +3,7 @@
 
 #include "tools/command.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 void add_gpu(Commands& commands);
 
@@ -11,4 +11,4 @@ void add_gpu_looking(Commands& gpu);  // ls, info, explain
 void add_gpu_hold(Commands& gpu);
 void add_gpu_bench(Commands& gpu);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

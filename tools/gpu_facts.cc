@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "base/bytes.h"
 #include "gpu/mechanism.h"
+#include "strata/base/bytes.h"
 #include "tools/gpu_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 using cuda::Device;
@@ -140,4 +140,4 @@ std::vector<DoctorFact> gpu_facts(Context& context) {
   return facts;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -10,8 +10,8 @@
 #include "numa/doctor_facts.h"
 #include "tools/command.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 std::vector<DoctorFact> gpu_facts(Context& context);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

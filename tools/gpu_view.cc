@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
 #include "base/check.h"
+#include "strata/base/bytes.h"
 #include "tools/segment_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
@@ -147,4 +147,4 @@ Cell pinned_by(const Result<std::vector<cuda::Consumer>>& consumers) {
   return {cuda::describe(*consumers), Tone::plain};
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -9,12 +9,12 @@
 
 #include "gpu/cuda_backend.h"
 #include "gpu/descriptor_exchange.h"
-#include "gpu/device.h"
 #include "numa/gpu_devices.h"
+#include "strata/gpu/device.h"
 #include "tools/command.h"
 #include "tools/output.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 CudaBackend& cuda_backend(Context& context);
 // Errors: invalid_argument for what is no "cuda:NAME".
@@ -55,4 +55,4 @@ Json to_json(const std::vector<cuda::Consumer>& consumers);
 // "pid 4711 (trainer), holder pid 4712 (strata)", "nobody", or why that cannot be seen.
 Cell pinned_by(const Result<std::vector<cuda::Consumer>>& consumers);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr double kMargin = 24;
@@ -140,4 +140,4 @@ Svg draw_heap(const HeapUsage& usage, std::string_view uri) {
   return svg;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

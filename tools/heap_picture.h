@@ -3,11 +3,11 @@
 
 #include <string_view>
 
-#include "heap/heap_report.h"
+#include "strata/heap/heap_report.h"
 #include "tools/svg.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Svg draw_heap(const HeapUsage& usage, std::string_view uri);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -4,7 +4,7 @@
 
 #include "heap/layout.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 bool has_heap(const Segment& segment) {
   const auto bytes = segment.host_bytes();
@@ -33,4 +33,4 @@ Result<std::vector<NamedLock>> named_locks(const Heap& heap) {
   return locks;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "heap/heap.h"
-#include "sync/robust_mutex.h"
+#include "strata/heap/heap.h"
+#include "strata/sync/robust_mutex.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // A payload that begins otherwise is no heap, whatever else it is.
 bool has_heap(const Segment& segment);
@@ -23,4 +23,4 @@ struct NamedLock {
 // Objects of the type RobustMutex; other objects may hold locks that nobody can tell from data.
 Result<std::vector<NamedLock>> named_locks(const Heap& heap);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

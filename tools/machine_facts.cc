@@ -7,10 +7,10 @@
 #include <sstream>
 #include <string>
 
-#include "base/bytes.h"
 #include "pmem/pool_registry.h"
+#include "strata/base/bytes.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::array kLibraryDirectories = {"/usr/lib/x86_64-linux-gnu",
@@ -173,4 +173,4 @@ std::vector<DoctorFact> persistence_facts(Os& os) {
   };
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -10,9 +10,9 @@
 #include "numa/doctor_facts.h"
 #include "os/os.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 std::vector<DoctorFact> kernel_facts(Os& os);
 std::vector<DoctorFact> persistence_facts(Os& os);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "base/bytes.h"
 #include "base/printable.h"
-#include "os/deadline.h"
+#include "strata/base/bytes.h"
+#include "strata/os/deadline.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::uint64_t kRedrawNs = 80'000'000;
@@ -105,4 +105,4 @@ void Progress::draw(std::uint64_t done_bytes) {
                                format_bytes(total_bytes_), format_bytes(rate)));
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -13,10 +13,10 @@
 #include <string>
 #include <string_view>
 
-#include "base/status.h"
+#include "strata/base/status.h"
 #include "tools/table.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // Keys stay in the order in which they were written.
 using Json = nlohmann::ordered_json;
@@ -79,4 +79,4 @@ class Progress {
   std::atomic<std::uint64_t> drawn_ns_{0};
 };
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

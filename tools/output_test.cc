@@ -5,7 +5,7 @@
 #include "tools/svg.h"
 #include "tools/table.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 const Painter kPlain(false);
@@ -95,4 +95,4 @@ TEST_CASE("legend_wraps_at_its_width") {
 }
 
 }  // namespace
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr std::size_t kBatchPages = 4096;
@@ -126,4 +126,4 @@ std::string text_map(const PageMap& map, const Painter& painter) {
   return text;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

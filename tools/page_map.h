@@ -11,13 +11,13 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "numa/page_report.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 #include "tools/svg.h"
 #include "tools/table.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 inline constexpr std::uint64_t kMaxAskedPages = 1 << 20;
 
@@ -48,4 +48,4 @@ std::string text_map(const PageMap& map, const Painter& painter);
 
 Svg draw_page_map(const PageMap& map, std::string_view uri, std::string_view asked);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/page_map.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr double kMargin = 24;
@@ -151,4 +151,4 @@ Svg draw_page_map(const PageMap& map, std::string_view uri, std::string_view ask
   return svg;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

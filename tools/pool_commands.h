@@ -3,7 +3,7 @@
 
 #include "tools/command.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 void add_pool(Commands& commands);
 
@@ -12,4 +12,4 @@ void add_pool_dump(Commands& pool);       // dump
 void add_pool_making(Commands& pool);     // create, grow, rm, snapshot, rollback
 void add_pool_transfers(Commands& pool);  // import, export, backup, restore, checkpoint
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/pool_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr double kWidth = 1000;
@@ -98,4 +98,4 @@ Svg draw_pool(const PoolInfo& info) {
   return svg;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

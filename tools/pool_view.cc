@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 #include "tools/segment_view.h"
 #include "tools/verdict.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 Cell problem_or(const std::string& problem, const std::string& text) {
@@ -163,4 +163,4 @@ Table check_table(const CheckReport& report) {
   return table;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -7,7 +7,7 @@
 #include "tools/output.h"
 #include "tools/svg.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Json to_json(const PoolSegmentInfo& segment);
 Json to_json(const PoolInfo& info);
@@ -20,4 +20,4 @@ Table check_table(const CheckReport& report);
 // The pool's file from its first byte to its last, with what lies where.
 Svg draw_pool(const PoolInfo& info);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
-#include "heap/heap.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/heap.h"
 #include "tools/heap_view.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr int kLooks = 5;
@@ -135,4 +135,4 @@ SegmentCheck check_content(Os& os, Segment& segment) {
   return check;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -9,9 +9,9 @@
 
 #include "base/check_outcome.h"
 #include "os/os.h"
-#include "segment/segment.h"
+#include "strata/segment/segment.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 struct SegmentCheck {
   struct Finding {
@@ -34,4 +34,4 @@ std::string_view finding_word(const SegmentCheck::Finding& finding);
 // The segment may be attached read-only.
 SegmentCheck check_content(Os& os, Segment& segment);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
-#include "gpu/device.h"
-#include "os/deadline.h"
+#include "strata/base/bytes.h"
+#include "strata/gpu/device.h"
+#include "strata/os/deadline.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 std::string_view lifetime_name(Lifetime lifetime) {
   switch (lifetime) {
@@ -165,4 +165,4 @@ std::vector<Holder> other_holders(Os& os, LockRange range) {
   return holders;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "segment/backend.h"
-#include "segment/catalog.h"
 #include "segment/lease.h"
+#include "strata/segment/catalog.h"
 #include "tools/output.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // "until-removed", "2M": as the flags spell them.
 std::string_view lifetime_name(Lifetime lifetime);
@@ -50,4 +50,4 @@ Result<void> require(Catalog& catalog, const std::string& uri, Capability capabi
 // Everyone attached to the segment but this process.
 std::vector<Holder> other_holders(Os& os, LockRange range);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

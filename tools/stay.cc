@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <initializer_list>
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Stay::Stay(Lifetime lifetime)
     : is_needed_(lifetime == Lifetime::process || lifetime == Lifetime::last_detach) {
@@ -25,4 +25,4 @@ void Stay::until_interrupted(Output& output) {
   sigwait(&signals_, &received);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

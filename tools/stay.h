@@ -7,10 +7,10 @@
 
 #include <signal.h>
 
-#include "segment/options.h"
+#include "strata/segment/options.h"
 #include "tools/output.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 class Stay {
  public:
@@ -30,4 +30,4 @@ class Stay {
   sigset_t before_;
 };
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

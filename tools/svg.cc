@@ -8,7 +8,7 @@
 
 #include "tools/table.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 std::string escape(std::string_view text) {
@@ -129,4 +129,4 @@ Result<void> save_svg(Os& os, const std::string& path, const Svg& svg) {
   return {};
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

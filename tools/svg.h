@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
 #include "os/os.h"
+#include "strata/base/result.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 struct Point {
   double x;
@@ -85,4 +85,4 @@ double text_width(std::string_view text, double size);
 
 Result<void> save_svg(Os& os, const std::string& path, const Svg& svg);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 std::string_view escape_of(Tone tone) {
@@ -118,4 +118,4 @@ std::string bar(double share, std::size_t width) {
   return text;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

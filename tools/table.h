@@ -12,7 +12,7 @@
 
 #include "base/printable.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 // What a piece of text means; the Painter decides how that looks.
 enum class Tone { plain, dim, strong, good, warning, bad, accent };
@@ -78,4 +78,4 @@ std::size_t display_width(std::string_view text);
 // "███▌    " : `share` (0 to 1) of `width` columns.
 std::string bar(double share, std::size_t width);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

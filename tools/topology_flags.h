@@ -6,7 +6,7 @@
 #include "numa/topology.h"
 #include "tools/arguments.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 inline void add_topology_flag(Arguments& arguments, std::string& spec) {
   arguments.option("--topology", spec,
@@ -18,4 +18,4 @@ inline Result<Topology> load_topology(Os& os, const std::string& spec) {
   return spec.empty() ? Topology::from_machine(os) : Topology::load(os, spec);
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

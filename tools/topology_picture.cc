@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 namespace {
 
 constexpr double kMargin = 24;
@@ -296,4 +296,4 @@ Svg draw_topology(const Topology& topology, const std::vector<GpuDevice>& gpus,
   return svg;
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

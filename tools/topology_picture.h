@@ -9,7 +9,7 @@
 #include "numa/topology.h"
 #include "tools/svg.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Svg draw_topology(const Topology& topology, const std::vector<GpuDevice>& gpus,
                   std::string_view name);
@@ -20,4 +20,4 @@ std::string_view device_kind(const PciDevice& device);
 
 bool is_one_of(const std::vector<GpuDevice>& gpus, const PciDevice& device);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -1,6 +1,6 @@
 #include "tools/verdict.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Tone outcome_tone(CheckOutcome outcome) {
   switch (outcome) {
@@ -28,4 +28,4 @@ std::string_view verdict_advice(CheckOutcome verdict) {
   return "  not all could be checked; nothing that was is wrong\n";
 }
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -7,7 +7,7 @@
 #include "base/check_outcome.h"
 #include "tools/output.h"
 
-namespace strata::tools {
+namespace strata::inline v0_1::tools {
 
 Tone outcome_tone(CheckOutcome outcome);
 
@@ -17,4 +17,4 @@ std::string_view verdict_word(CheckOutcome verdict);
 // What the word means, where it is neither of the first two; else empty.
 std::string_view verdict_advice(CheckOutcome verdict);
 
-}  // namespace strata::tools
+}  // namespace strata::inline v0_1::tools

@@ -10,9 +10,9 @@
 #include <cstdlib>
 #include <utility>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class RecordScratch {
  public:
@@ -58,4 +58,4 @@ class RecordScratch {
   Thread* thread_ = nullptr;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

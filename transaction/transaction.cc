@@ -1,13 +1,13 @@
-#include "transaction/transaction.h"
+#include "strata/transaction/transaction.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/step.h"
+#include "strata/base/step.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // New blocks that together are no larger go into the record: that is cheaper than a drain.
@@ -444,4 +444,4 @@ Result<void> Transaction::commit() {
   return completed;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/step.h"
+#include "strata/base/step.h"
 #include "transaction/transaction_log.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRecoveryTimeoutMs = 60'000;
@@ -227,4 +227,4 @@ bool TransactionLog::has_unfinished(std::uint32_t token) const {
   return false;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 #include "base/crc32c.h"
 #include "transaction/transaction_record.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 class LogChecker {
@@ -130,4 +130,4 @@ LogReport check_transaction_log(std::span<const std::byte> payload, std::uint64_
   return LogChecker(payload, log_offset, *identity).run();
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

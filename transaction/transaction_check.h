@@ -10,11 +10,11 @@
 #include <span>
 #include <vector>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 #include "transaction/transaction_format.h"
 #include "transaction/transaction_log.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // What of the log survives a power failure: its head, its marks, and every record that an open
 // after that would repeat or undo, down to where each entry leads. Fills slots, records and
@@ -32,4 +32,4 @@ std::uint32_t log_identity_crc(const LogIdentity& identity);
 std::optional<LogMark> read_log_mark(const std::byte* log, const LogIdentity& identity,
                                      std::uint64_t parity, std::vector<std::uint64_t>& floors);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

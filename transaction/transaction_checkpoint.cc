@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/step.h"
 #include "base/stream_copy.h"
+#include "strata/base/step.h"
 #include "transaction/transaction_check.h"
 #include "transaction/transaction_log.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kUpkeepTimeoutMs = 60'000;
@@ -250,4 +250,4 @@ void TransactionLog::reset_live_words(const Mark& mark) {
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

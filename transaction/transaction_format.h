@@ -12,12 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/bytes.h"
-#include "sync/robust_mutex.h"
-#include "sync/shared_word.h"
-#include "sync/wake_word.h"
+#include "strata/base/bytes.h"
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/shared_word.h"
+#include "strata/sync/wake_word.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 inline constexpr std::array<char, 8> kLogMagic = {'S', 'T', 'R', 'A', 'T', 'L', 'O', 'G'};
 inline constexpr std::uint32_t kLogVersion = 1;
@@ -144,4 +144,4 @@ struct EntryHead {
 };
 static_assert(sizeof(EntryHead) == 16);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

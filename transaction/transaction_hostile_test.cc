@@ -6,7 +6,7 @@
 #include <optional>
 #include <random>
 
-#include "segment/durability.h"
+#include "strata/segment/durability.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/verified.h"

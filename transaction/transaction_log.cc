@@ -7,12 +7,12 @@
 #include <random>
 
 #include "base/check.h"
-#include "base/step.h"
-#include "os/futex.h"
-#include "sync/wait.h"
+#include "strata/base/step.h"
+#include "strata/os/futex.h"
+#include "strata/sync/wait.h"
 #include "transaction/transaction_check.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kOpenTimeoutMs = 60'000;
@@ -358,4 +358,4 @@ LogReport TransactionLog::report() const {
   return report;
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -24,15 +24,15 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
-#include "segment/durability.h"
-#include "sync/sync_context.h"
-#include "transaction/block_actions.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
+#include "strata/segment/durability.h"
+#include "strata/sync/sync_context.h"
+#include "strata/transaction/block_actions.h"
 #include "transaction/transaction_format.h"
 #include "transaction/transaction_record.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 struct TransactionLogOptions {
   std::uint32_t slot_count = 16;       // transactions that run at the same time
@@ -173,4 +173,4 @@ class TransactionLog {
   bool is_volatile_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

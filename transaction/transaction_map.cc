@@ -1,4 +1,4 @@
-#include "transaction/transaction_map.h"
+#include "strata/transaction/transaction_map.h"
 
 #include <bit>
 #include <cstring>
@@ -6,7 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 std::uint64_t hash_of(std::string_view key) { return XXH3_64bits(key.data(), key.size()); }
@@ -152,4 +152,4 @@ Result<void> TransactionMap::clear(Transaction& tx) {
   return tx.write(used_, 0);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -6,7 +6,7 @@
 
 #include "base/long_hash.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::size_t kLongBytes = 512;
@@ -78,4 +78,4 @@ std::uint64_t mark_check(const LogMark& mark, std::span<const std::uint64_t> flo
   return XXH3_64bits_withSeed(floors.data(), floors.size_bytes(), seed);
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

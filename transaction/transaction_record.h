@@ -10,10 +10,10 @@
 #include <optional>
 #include <span>
 
-#include "base/result.h"
+#include "strata/base/result.h"
 #include "transaction/transaction_format.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // What entries may name: the payload without the log that is in it.
 struct LogBounds {
@@ -116,4 +116,4 @@ std::uint64_t record_seed(std::uint64_t log_seed, std::uint64_t epoch);
 std::uint64_t mark_check(const LogMark& mark, std::span<const std::uint64_t> floors,
                          std::uint64_t log_seed);
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,4 +1,4 @@
-#include "transaction/transaction.h"
+#include "strata/transaction/transaction.h"
 
 #include <map>
 #include <random>

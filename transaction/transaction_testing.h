@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/step.h"
+#include "strata/base/step.h"
+#include "strata/transaction/transaction.h"
 #include "sync/sync_testing.h"
-#include "transaction/transaction.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline constexpr std::uint32_t kBlockCount = 512;
 inline constexpr std::uint64_t kBlockBytes = 256;
@@ -226,4 +226,4 @@ inline Result<void> pop_node(Transaction& tx, TestPayload& data) {
   return tx.free(Offset<TestNode>{first});
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

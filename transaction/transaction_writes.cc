@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/bytes.h"
+#include "strata/base/bytes.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 void PendingWrites::add(std::uint64_t offset, std::uint64_t bytes, std::byte* data) {
   writes_.push_back({offset, bytes, data});
@@ -90,4 +90,4 @@ void PendingWrites::overlay(std::byte* to, std::uint64_t offset, std::uint64_t b
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

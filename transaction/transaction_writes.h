@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class PendingWrites {
  public:
@@ -54,4 +54,4 @@ class PendingWrites {
   std::unique_ptr<Index> index_;
 };
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

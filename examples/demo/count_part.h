@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "examples/demo/story.h"
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "base/bytes.h"
 #include "examples/demo/process.h"
 #include "gpu/cuda_backend.h"
 #include "gpu/descriptor_exchange.h"
+#include "strata/base/bytes.h"
 
 namespace demo {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "examples/demo/count_part.h"
 #include "examples/demo/story.h"
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

@@ -11,7 +11,7 @@
 #include "examples/demo/process.h"
 #include "examples/demo/story.h"
 #include "examples/demo/word_map.h"
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

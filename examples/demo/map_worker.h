@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "os/deadline.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
 
 namespace demo {
 

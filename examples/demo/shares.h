@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "examples/demo/word_count.h"
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/status.h"
+#include "strata/base/status.h"
 #include "tools/table.h"
 
 namespace demo {

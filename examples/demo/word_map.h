@@ -15,9 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include "heap/heap.h"
-#include "strata.h"
-#include "transaction/transaction_map.h"
+#include "strata/heap/heap.h"
+#include "strata/strata.h"
+#include "strata/transaction/transaction_map.h"
 
 namespace demo {
 

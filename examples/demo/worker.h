@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace demo {
 

@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <string>
 
-#include "gpu/device.h"
 #include "gpu/kernels/kernels.h"
-#include "strata.h"
+#include "strata/gpu/device.h"
+#include "strata/strata.h"
 
 namespace {
 

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <string>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 namespace {
 

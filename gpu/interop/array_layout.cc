@@ -1,12 +1,12 @@
-#include "gpu/interop/array_layout.h"
+#include "strata/gpu/interop/array_layout.h"
 
 #include <fmt/format.h>
 
 #include <limits>
 
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 constexpr std::uint64_t kMostElements = std::numeric_limits<std::int64_t>::max();
@@ -185,4 +185,4 @@ Result<ArrayView> view_array(const Segment& segment, const ArrayLayout& layout, 
   return view;
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

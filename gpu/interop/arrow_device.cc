@@ -1,10 +1,10 @@
-#include "gpu/interop/arrow_device.h"
+#include "strata/gpu/interop/arrow_device.h"
 
 #include <fmt/format.h>
 
 #include <array>
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 // Arrow's letter for a type.
@@ -85,4 +85,4 @@ Result<ArrowExport> export_arrow(const Segment& segment, const ElementType& elem
   return exported;
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -1,10 +1,10 @@
-#include "gpu/interop/cuda_array_interface.h"
+#include "strata/gpu/interop/cuda_array_interface.h"
 
 #include <fmt/format.h>
 
 #include <bit>
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 // As NumPy spells a type: byte order, kind, bytes.
@@ -70,4 +70,4 @@ std::string CudaArrayInterface::to_json() const {
       stream ? fmt::format("{}", *stream) : "null");
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -1,10 +1,10 @@
-#include "gpu/interop/dlpack.h"
+#include "strata/gpu/interop/dlpack.h"
 
 #include <fmt/format.h>
 
 #include <optional>
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 constexpr int kMostDimensions = 64;  // as NumPy
@@ -167,4 +167,4 @@ Result<std::span<const std::byte>> ImportedTensor::host_bytes() const {
   return std::span(reinterpret_cast<const std::byte*>(view_.address), view_.extent_bytes);
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -4,9 +4,9 @@
 #include <numeric>
 #include <vector>
 
-#include "gpu/interop/arrow_device.h"
-#include "gpu/interop/dlpack.h"
 #include "segment/fake_backend.h"
+#include "strata/gpu/interop/arrow_device.h"
+#include "strata/gpu/interop/dlpack.h"
 
 namespace {
 

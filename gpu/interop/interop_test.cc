@@ -4,15 +4,15 @@
 #include <limits>
 
 #include "gpu/cuda_backend.h"
-#include "gpu/interop/arrow_device.h"
-#include "gpu/interop/cuda_array_interface.h"
-#include "gpu/interop/dlpack.h"
 #include "segment/fake_backend.h"
+#include "strata/gpu/interop/arrow_device.h"
+#include "strata/gpu/interop/cuda_array_interface.h"
+#include "strata/gpu/interop/dlpack.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
@@ -312,4 +312,4 @@ TEST_CASE("a_device_segment_is_an_arrow_column_with_the_event_that_orders_it") {
 }
 
 }  // namespace
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

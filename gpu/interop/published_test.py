@@ -24,7 +24,7 @@ SOURCE_TREE = pathlib.Path(os.path.realpath(__file__)).parents[2]
 LAYOUT = r"""
 #include <cstddef>
 #include <dlpack/dlpack.h>
-#include "gpu/interop/dlpack.h"
+#include "strata/gpu/interop/dlpack.h"
 namespace ours = strata::dlpack;
 #define SAME(a, b) static_assert(sizeof(a) == sizeof(b) && alignof(a) == alignof(b))
 #define AT(a, b, member) static_assert(offsetof(a, member) == offsetof(b, member))
@@ -65,7 +65,7 @@ static_assert(ours::kMajorVersion == DLPACK_MAJOR_VERSION);
 """
 
 RESOURCE = r"""
-#include "gpu/interop/memory_resource.h"
+#include "strata/gpu/interop/memory_resource.h"
 #if CCCL_VERSION >= 3002000  // before, references were experimental
 void* use(std::shared_ptr<strata::interop::SegmentPool> pool) {
   strata::interop::SegmentResource resource(std::move(pool));
@@ -89,7 +89,7 @@ def check_syntax(tmp_path, text, *folders):
     source = tmp_path / "all.cc"
     source.write_text(text)
     command = ["g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
-    command += ["-I", str(SOURCE_TREE)]
+    command += ["-I", str(SOURCE_TREE), "-I", str(SOURCE_TREE / "include")]
     for folder in folders:
         command += ["-isystem", str(folder)]
     return subprocess.run(

@@ -1,4 +1,4 @@
-#include "gpu/interop/region_allocator.h"
+#include "strata/gpu/interop/region_allocator.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 std::uint64_t rounded_up(std::uint64_t value, std::uint64_t unit) {
@@ -86,4 +86,4 @@ std::uint64_t RegionAllocator::largest_free_bytes() const {
   return by_size_.empty() ? 0 : by_size_.rbegin()->first;
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -1,10 +1,10 @@
-#include "gpu/interop/segment_pool.h"
+#include "strata/gpu/interop/segment_pool.h"
 
 #include <fmt/format.h>
 
 #include "base/check.h"
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 
 Result<std::shared_ptr<SegmentPool>> SegmentPool::over(const Segment& segment) {
   STRATA_ASSIGN(const DeviceSpan span, segment.device_bytes());
@@ -80,4 +80,4 @@ std::uint64_t SegmentPool::free_bytes() const {
   return allocator_.free_bytes();
 }
 
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -1,15 +1,15 @@
-#include "gpu/interop/segment_pool.h"
+#include "strata/gpu/interop/segment_pool.h"
 
 #include <random>
 
 #include "gpu/cuda_backend.h"
-#include "gpu/interop/region_allocator.h"
 #include "segment/fake_backend.h"
+#include "strata/gpu/interop/region_allocator.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
-namespace strata::interop {
+namespace strata::inline v0_1::interop {
 namespace {
 
 using Taken = std::map<std::uint64_t, std::uint64_t>;  // offset → bytes asked for
@@ -135,4 +135,4 @@ TEST_CASE("nothing_is_allocated_in_segments_that_may_only_be_read_or_are_host_me
 }
 
 }  // namespace
-}  // namespace strata::interop
+}  // namespace strata::inline v0_1::interop

@@ -11,7 +11,7 @@
 #include "gpu/kernels/ptx_text.h"
 #include "gpu/kernels/xxh3.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
@@ -272,4 +272,4 @@ void Kernels::free(const Scratch& scratch) {
   if (scratch.device) (void)driver_.call().cuMemFree(scratch.device);
 }
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -19,14 +19,14 @@
 #include <optional>
 #include <vector>
 
-#include "base/result.h"
-#include "gpu/device.h"
-#include "gpu/device_event.h"
-#include "os/deadline.h"
 #include "segment/content_hash.h"
-#include "segment/device_span.h"
+#include "strata/base/result.h"
+#include "strata/gpu/device.h"
+#include "strata/gpu/device_event.h"
+#include "strata/os/deadline.h"
+#include "strata/segment/device_span.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 class Kernels {
  public:
@@ -93,4 +93,4 @@ class Kernels {
   std::vector<Scratch> idle_;  // for the next launches
 };
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -10,7 +10,7 @@
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 Deadline in_two_minutes() { return Deadline::after_ms(120'000); }
@@ -196,4 +196,4 @@ TEST_CASE("a_forked_child_cannot_use_kernels_and_ends_quietly") {
 }
 
 }  // namespace
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

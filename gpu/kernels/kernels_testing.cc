@@ -143,7 +143,7 @@ const Kernel* find(std::string_view name) {
 
 }  // namespace
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 bool run_kernel_on_host(std::string_view name, KernelShape shape, void** parameters) {
   static std::mutex one_at_a_time;
@@ -165,4 +165,4 @@ bool run_kernel_on_host(std::string_view name, KernelShape shape, void** paramet
   return true;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 struct KernelShape {
   unsigned blocks = 1;
@@ -20,4 +20,4 @@ struct KernelShape {
 // with addresses of the host.
 bool run_kernel_on_host(std::string_view name, KernelShape shape, void** parameters);
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

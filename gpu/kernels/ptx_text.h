@@ -1,8 +1,8 @@
 // kernels.ptx, as a string that ends with a zero; made by a rule of BUILD.
 #pragma once
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 
 extern const char* const kKernelsPtx;
 
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

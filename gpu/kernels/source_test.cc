@@ -9,7 +9,7 @@
 #include "segment/content_hash.h"
 #include "tests/catch.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 using kernels::U64;
@@ -121,4 +121,4 @@ TEST_CASE("a_kernel_that_is_not_there_is_not_run") {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace strata::inline v0_1

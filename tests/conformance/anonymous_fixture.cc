@@ -9,7 +9,7 @@
 #include "shm/shm_backend.h"
 #include "tests/conformance/backend_fixture.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 class NamedAnonymous final : public Backend {
@@ -89,4 +89,4 @@ class AnonymousFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<AnonymousFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,7 +7,7 @@
 
 #include "segment/backend.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class BackendFixture {
  public:
@@ -26,4 +26,4 @@ class BackendFixture {
 // A fresh fixture with nothing in it; what it makes is gone with it.
 std::unique_ptr<BackendFixture> make_fixture();
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "segment/catalog.h"
+#include "strata/segment/catalog.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 class Borrowed final : public Backend {
  public:
@@ -57,4 +57,4 @@ inline Catalog catalog_of(Backend& backend) {
   return Catalog(std::move(backends));
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

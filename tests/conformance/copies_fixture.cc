@@ -1,7 +1,7 @@
 #include "segment/fake_backend.h"
 #include "tests/conformance/backend_fixture.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Memory that the host only reaches by read() and write(), as that of a device.
@@ -21,4 +21,4 @@ class CopiesFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<CopiesFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

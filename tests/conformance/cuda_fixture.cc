@@ -5,7 +5,7 @@
 #include "tests/gpu/driver_under_test.h"
 #include "tests/temp_dir.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 // Memory of a device that the fake driver plays, and then it proves nothing about hardware; or of
@@ -36,4 +36,4 @@ class CudaFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<CudaFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -1,7 +1,7 @@
 #include "segment/fake_backend.h"
 #include "tests/conformance/backend_fixture.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 class FakeFixture final : public BackendFixture {
@@ -20,4 +20,4 @@ class FakeFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<FakeFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -3,7 +3,7 @@
 #include "pmem/pool_testing.h"
 #include "tests/conformance/backend_fixture.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 class PmemFixture final : public BackendFixture {
@@ -29,4 +29,4 @@ class PmemFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<PmemFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

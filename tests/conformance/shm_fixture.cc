@@ -6,7 +6,7 @@
 #include "tests/conformance/backend_fixture.h"
 #include "tests/temp_dir.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 namespace {
 
 class ShmFixture final : public BackendFixture {
@@ -26,4 +26,4 @@ class ShmFixture final : public BackendFixture {
 
 std::unique_ptr<BackendFixture> make_fixture() { return std::make_unique<ShmFixture>(); }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 AddressSpace& address_space() {
   static auto& space = *new AddressSpace;
@@ -58,4 +58,4 @@ char* find_bytes(CuDevicePointer address, std::uint64_t bytes, int access, CuDev
   return reinterpret_cast<char*>(address);
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -9,7 +9,7 @@
 
 #include "tests/fake_cuda/memory.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 enum class Origin : std::uint8_t { vmm, allocated, ipc };
 
@@ -70,4 +70,4 @@ char* find_bytes(CuDevicePointer address, std::uint64_t bytes, int access, CuDev
 // Whether this is an address of a device, mapped or not.
 bool is_device_address(CuDevicePointer address);
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -7,7 +7,7 @@
 
 #include "gpu/driver_abi.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 #define STRATA_FAKE_CUDA_NAME(name, version, need, parameters) name,
 enum class CallName : std::size_t { STRATA_CUDA_CALLS(STRATA_FAKE_CUDA_NAME) count };
@@ -15,7 +15,7 @@ enum class CallName : std::size_t { STRATA_CUDA_CALLS(STRATA_FAKE_CUDA_NAME) cou
 
 inline constexpr std::size_t kCallCount = static_cast<std::size_t>(CallName::count);
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 // Calls whose symbol says that the interface has changed since the name was first used.
 #define STRATA_FAKE_CUDA_SECOND_VERSIONS(X) \
@@ -52,6 +52,6 @@ STRATA_CUDA_CALLS(STRATA_FAKE_CUDA_DECLARE)
 #undef STRATA_FAKE_CUDA_DECLARE
 }
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 using namespace strata::cuda;  // NOLINT: the whole of the fake speaks the driver's language
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

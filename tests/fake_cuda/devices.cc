@@ -8,7 +8,7 @@
 
 #include "tests/fake_cuda/settings.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 FakeDevice make_device(int number) {
@@ -132,7 +132,7 @@ CuResult check_context() {
 
 CuDevice current_device() { return current_contexts().back()->device; }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 #include "tests/fake_cuda/entry.h"
 

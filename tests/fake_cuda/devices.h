@@ -7,7 +7,7 @@
 
 #include "tests/fake_cuda/calls.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 struct FakeDevice {
   int number;  // on the machine: nvidiaN
@@ -29,7 +29,7 @@ CuResult check_context();
 // Requires success of check_context().
 CuDevice current_device();
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 #define FAKE_CUDA_NEED_CONTEXT()                                             \
   if (const strata::cuda::CuResult why = strata::fake_cuda::check_context(); \

@@ -15,7 +15,7 @@
 
 #include "tests/fake_cuda/settings.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 constexpr std::array<const char*, kCallCount> kNames = {
@@ -153,7 +153,7 @@ CuResult Entry::count_and_fail() {
   return what > 0 ? static_cast<CuResult>(what) : kSuccess;
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 // For tests in the same process, which find these by dlsym (fake_cuda.h).
 extern "C" {

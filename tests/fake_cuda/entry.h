@@ -8,7 +8,7 @@
 
 #include "tests/fake_cuda/calls.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 std::recursive_mutex& driver_mutex();
 
@@ -47,7 +47,7 @@ class Entry {
   CuResult result_;
 };
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 // The first line of a call.
 #define FAKE_CUDA_ENTER(name)                                        \

@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "gpu/driver_abi.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr const char* kPrefix = "STRATA_FAKE_CUDA_";
@@ -127,4 +127,4 @@ void kill_after_fake_call(const std::string& name, std::uint64_t nth) {
 }
 void forget_fake_failures() { plan(nullptr, 0, 0); }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -14,7 +14,7 @@
 
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // A file libcuda.so.1, from the runfiles of a test or a benchmark. Absolute.
 std::string fake_driver_path();
@@ -62,4 +62,4 @@ void kill_in_fake_call(const std::string& name, std::uint64_t nth);
 void kill_after_fake_call(const std::string& name, std::uint64_t nth);
 void forget_fake_failures();
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

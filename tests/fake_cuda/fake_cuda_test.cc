@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <functional>
 
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 using namespace strata::cuda;
@@ -266,4 +266,4 @@ TEST_CASE("streams_do_their_work_later") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "tests/fake_cuda/entry.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 // For tests of the fake itself: fills `bytes` at an address.
@@ -71,4 +71,4 @@ const Kernel* find_kernel(std::string_view name) {
   return nullptr;
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -8,7 +8,7 @@
 #include "gpu/kernels/kernels_testing.h"
 #include "tests/fake_cuda/address_space.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 class Launch {
  public:
@@ -54,4 +54,4 @@ struct Kernel {
 // Null: nothing stands for this kernel.
 const Kernel* find_kernel(std::string_view name);
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

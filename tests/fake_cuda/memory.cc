@@ -13,7 +13,7 @@
 #include "tests/fake_cuda/settings.h"
 #include "tests/fake_cuda/state_directory.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 constexpr char kMagic[] = "FAKECUDA";
@@ -107,4 +107,4 @@ void mark_lost(int fd) {
   (void)!::pwrite(fd, &trailer, sizeof trailer, static_cast<off_t>(trailer.bytes));
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -7,7 +7,7 @@
 
 #include "tests/fake_cuda/calls.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 inline constexpr std::uint64_t kGranularity = std::uint64_t{2} << 20;
 inline constexpr std::uint64_t kTrailerBytes = 4096;
@@ -57,4 +57,4 @@ class Memory {
 // The memory behind `fd` is gone, whoever keeps descriptors of it.
 void mark_lost(int fd);
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 std::string text_of(const char* variable) {
@@ -71,4 +71,4 @@ const Settings& settings() {
   return read;
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

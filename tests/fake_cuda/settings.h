@@ -26,7 +26,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 struct PlannedFailure {
   std::string name;
@@ -55,4 +55,4 @@ struct Settings {
 
 const Settings& settings();
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

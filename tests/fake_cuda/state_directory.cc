@@ -14,7 +14,7 @@
 #include "tests/fake_cuda/memory.h"
 #include "tests/fake_cuda/settings.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 std::string in_directory(const std::string& name) { return settings().directory + "/" + name; }
@@ -110,4 +110,4 @@ std::uint64_t count_used_bytes(int device) {
   return used;
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

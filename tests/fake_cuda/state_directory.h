@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 // Makes the folder and its files for `devices` devices. False where that fails.
 bool prepare_state_directory(int devices);
@@ -36,4 +36,4 @@ void open_device_file(int device);
 // Requires a MachineLock.
 std::uint64_t count_used_bytes(int device);
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

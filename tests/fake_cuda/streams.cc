@@ -10,7 +10,7 @@
 #include "tests/fake_cuda/entry.h"
 #include "tests/fake_cuda/settings.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 namespace {
 
 struct Streams {
@@ -106,7 +106,7 @@ void wait_for_all_streams() {
     stream->wait();
 }
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda
 
 using namespace strata::fake_cuda;
 

@@ -13,7 +13,7 @@
 
 #include "tests/fake_cuda/calls.h"
 
-namespace strata::fake_cuda {
+namespace strata::inline v0_1::fake_cuda {
 
 class Stream {
  public:
@@ -43,4 +43,4 @@ class Stream {
 std::shared_ptr<Stream> find_stream(CuStream handle);
 void wait_for_all_streams();
 
-}  // namespace strata::fake_cuda
+}  // namespace strata::inline v0_1::fake_cuda

@@ -12,7 +12,7 @@
 
 #include "tests/catch.h"
 
-namespace strata {
+namespace strata::inline v0_1 {
 
 // Compares, or with STRATA_WRITE_GOLDEN=FOLDER writes the file anew.
 inline void check_golden(std::span<const std::byte> bytes, const std::string& name) {
@@ -28,4 +28,4 @@ inline void check_golden(std::span<const std::byte> bytes, const std::string& na
   }
 }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -5,15 +5,10 @@
 #include <cstdint>
 #include <string_view>
 
-#include "heap/heap.h"
-// In the folder where the tree has it that this is compiled in.
-#if __has_include("transaction/transaction_map.h")
-#include "transaction/transaction_map.h"
-#else
-#include "heap/transaction_map.h"
-#endif
+#include "strata/heap/heap.h"
+#include "strata/transaction/transaction_map.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 // "the answer". Beside it and the "ledger" there is "a lock", a free RobustMutex.
 struct Answer {
@@ -42,7 +37,7 @@ struct Ledger {
 };
 static_assert(sizeof(Ledger) == 184);
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden
 
 template <>
 struct strata::TypeTraits<strata::golden::Answer> {

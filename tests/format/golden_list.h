@@ -7,11 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/bytes.h"
 #include "base/check.h"
-#include "heap/list.h"
+#include "strata/base/bytes.h"
+#include "strata/heap/list.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 inline constexpr std::array<std::int64_t, 3> kIntegers = {-1, 0, 0x0123456789abcdef};
 inline constexpr std::array<double, 3> kReals = {0.5, -2.0, 1e300};
@@ -42,4 +42,4 @@ inline std::vector<std::byte> make_lists() {
   return file;
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

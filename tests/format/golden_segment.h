@@ -12,7 +12,7 @@
 #include "shm/shm_backend.h"
 #include "tests/temp_dir.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 class GoldenSegments {
  public:
@@ -51,4 +51,4 @@ T number_at(std::span<const std::byte> bytes, std::uint64_t offset) {
   return value;
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

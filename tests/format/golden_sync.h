@@ -7,20 +7,20 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sync/barrier.h"
-#include "sync/condition.h"
-#include "sync/event.h"
-#include "sync/mpmc_ring.h"
-#include "sync/published.h"
-#include "sync/robust_mutex.h"
-#include "sync/rw_lock.h"
-#include "sync/semaphore.h"
-#include "sync/seq_lock.h"
-#include "sync/sharded.h"
-#include "sync/spsc_ring.h"
-#include "sync/versioned_cell.h"
+#include "strata/sync/barrier.h"
+#include "strata/sync/condition.h"
+#include "strata/sync/event.h"
+#include "strata/sync/mpmc_ring.h"
+#include "strata/sync/published.h"
+#include "strata/sync/robust_mutex.h"
+#include "strata/sync/rw_lock.h"
+#include "strata/sync/semaphore.h"
+#include "strata/sync/seq_lock.h"
+#include "strata/sync/sharded.h"
+#include "strata/sync/spsc_ring.h"
+#include "strata/sync/versioned_cell.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 // Tokens in the order in which the processes joined.
 inline constexpr std::uint32_t kMakerToken = 1;   // ended in good order
@@ -72,4 +72,4 @@ static_assert(offsetof(SyncWords, counter) == 5504 && offsetof(SyncWords, shards
 static_assert(offsetof(SyncWords, versioned) == 6016 && offsetof(SyncWords, spsc) == 6144);
 static_assert(offsetof(SyncWords, mpmc) == 7168 && sizeof(SyncWords) == 9216);
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

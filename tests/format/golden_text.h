@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 inline constexpr std::uint64_t kCreatedBytes = 5000;
 inline constexpr std::uint64_t kGrownBytes = 9000;
@@ -18,4 +18,4 @@ inline std::string golden_text(std::uint64_t bytes) {
   return text;
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "segment/handle.h"
 #include "segment/new_identity.h"
+#include "strata/segment/handle.h"
 #include "tests/catch.h"
 #include "tests/format/golden.h"
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/format/golden_heap.h"
 #include "tests/format/golden_segment.h"

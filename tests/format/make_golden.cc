@@ -13,7 +13,7 @@
 #include "tests/format/golden_list.h"
 #include "tests/format/golden_text.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 namespace {
 
 void keep(std::istream& from, const std::string& to) {
@@ -96,7 +96,7 @@ void keep_segment(const std::string& name, const std::string& to) {
   keep(file, to);
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden
 
 int main(int argc, char** argv) {
   using namespace strata;

@@ -3,9 +3,9 @@
 
 #include <string>
 
-#include "strata.h"
+#include "strata/strata.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 
 // A copy of the file of a shared segment, as it is now.
 void keep_segment(const std::string& name, const std::string& to);
@@ -17,4 +17,4 @@ void make_sync_file(Catalog& catalog, const std::string& folder);
 enum class Ending { closed, unfinished };
 void make_heap(Catalog& catalog, const std::string& uri, Ending ending);
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

@@ -13,7 +13,7 @@
 #include "tests/format/golden_heap.h"
 #include "tests/format/make_golden.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 namespace {
 
 // The segment in a process that uses it.
@@ -113,4 +113,4 @@ void make_heap(Catalog& catalog, const std::string& uri, Ending ending) {
   test::kill_child(beginner);
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

@@ -7,7 +7,7 @@
 #include "tests/format/golden_sync.h"
 #include "tests/format/make_golden.h"
 
-namespace strata::golden {
+namespace strata::inline v0_1::golden {
 namespace {
 
 constexpr const char* kUri = "shm:golden-sync";
@@ -168,4 +168,4 @@ void make_sync_file(Catalog& catalog, const std::string& folder) {
   STRATA_CHECK(catalog.remove(kUri, {.even_if_attached = true}));
 }
 
-}  // namespace strata::golden
+}  // namespace strata::inline v0_1::golden

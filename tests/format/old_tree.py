@@ -1,6 +1,7 @@
 """Programs of an earlier commit, built from the history beside this tree."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -41,11 +42,30 @@ def unpack(root, commit, folder):
     return folder
 
 
+def as_in(tree, text):
+    """The source in the words of that tree, in which headers may be elsewhere."""
+
+    def header(match):
+        if os.path.exists(os.path.join(tree, "include", match[1])):
+            return match[0]
+        beside = match[1].removeprefix("strata/")
+        if not os.path.exists(os.path.join(tree, beside)):
+            beside = "heap/" + os.path.basename(beside)  # where transaction_map.h was once
+        return f'"{beside}"'
+
+    if not os.path.exists(os.path.join(tree, "include/strata/version.h")):
+        text = text.replace("namespace strata::inline v0_1", "namespace strata")
+    return re.sub('"(strata/[^"]+[.]h)"', header, text)
+
+
 def add_generator(root, tree):
     target = os.path.join(tree, GENERATOR)
     for name in os.listdir(os.path.join(root, GENERATOR)):
         if name.startswith(("golden_", "make_golden")):
-            shutil.copy(os.path.join(root, GENERATOR, name), target)
+            with open(os.path.join(root, GENERATOR, name)) as file:
+                text = file.read()
+            with open(os.path.join(target, name), "w") as file:
+                file.write(as_in(tree, text))
     with open(os.path.join(target, "BUILD"), "w") as file:
         file.write(BUILD)
 

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/bytes.h"
 #include "base/check.h"
+#include "strata/base/bytes.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t data_bytes) {
   const std::string_view text(reinterpret_cast<const char*>(data), data_bytes);

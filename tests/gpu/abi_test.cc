@@ -8,7 +8,7 @@
 #include "gpu/driver_abi.h"
 #include "tests/catch.h"
 
-namespace strata::cuda {
+namespace strata::inline v0_1::cuda {
 namespace {
 
 template <typename T>
@@ -168,4 +168,4 @@ TEST_CASE("our_declarations_of_the_driver_are_those_of_the_toolkit") {
 }
 
 }  // namespace
-}  // namespace strata::cuda
+}  // namespace strata::inline v0_1::cuda

@@ -10,8 +10,8 @@
 #include <memory>
 #include <optional>
 
-#include "segment/catalog.h"
-#include "strata.h"
+#include "strata/segment/catalog.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/gpu/cuda_world.h"

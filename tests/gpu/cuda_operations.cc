@@ -4,10 +4,10 @@
 
 #include <cstdio>
 
-#include "segment/catalog.h"
+#include "strata/segment/catalog.h"
 #include "tests/conformance/borrowed_backend.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 std::unique_ptr<Keeper> nothing(CudaWorld&) { return nullptr; }
@@ -120,4 +120,4 @@ std::vector<CudaOperation> cuda_operations() {
   };
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

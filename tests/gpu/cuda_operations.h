@@ -9,7 +9,7 @@
 #include "segment/backend.h"
 #include "tests/gpu/cuda_world.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // What somebody holds all the time, and what the operations are about.
 inline const SegmentUri kLive{"cuda", {}, "live"};
@@ -28,4 +28,4 @@ struct CudaOperation {
 
 std::vector<CudaOperation> cuda_operations();
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <random>
 
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 #include "tests/catch.h"
 #include "tests/gpu/told_by_child.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 CudaOptions without_driver(const std::string& directory) {
@@ -134,4 +134,4 @@ std::map<std::string, std::uint64_t> driver_calls() {
   return counts;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "gpu/cuda_backend.h"
-#include "gpu/cuda_options.h"
 #include "os/os.h"
+#include "strata/gpu/cuda_options.h"
 #include "tests/fake_cuda/fake_cuda.h"
 #include "tests/gpu/driver_under_test.h"
 #include "tests/gpu/keeper.h"
 #include "tests/temp_dir.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline constexpr std::uint64_t kTestBytes = 100'000;
 
@@ -84,4 +84,4 @@ Result<Segment> create_filled(Backend& backend, const SegmentUri& uri, CreateOpt
 // How often this process has called each function of the fake driver; without those never called.
 std::map<std::string, std::uint64_t> driver_calls();
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

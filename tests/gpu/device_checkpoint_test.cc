@@ -3,10 +3,10 @@
 #include <atomic>
 #include <vector>
 
-#include "copy.h"
 #include "gpu/cuda_backend.h"
-#include "pmem/pool.h"
-#include "strata.h"
+#include "strata/copy.h"
+#include "strata/pmem/pool.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"

@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-#include "gpu/device.h"
+#include "strata/gpu/device.h"
 
 using namespace strata;
 

@@ -8,7 +8,7 @@
 
 #include "tests/fake_cuda/fake_cuda.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline bool is_driver_fake() {
   const char* const which = std::getenv("STRATA_TEST_DRIVER");
@@ -20,4 +20,4 @@ inline std::string driver_under_test() {
   return is_driver_fake() ? fake_driver_path() : std::string();
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

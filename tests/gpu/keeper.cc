@@ -18,7 +18,7 @@
 #include "base/check.h"
 #include "tests/child.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 // A keeper that its test has left behind ends by itself.
@@ -164,4 +164,4 @@ void Keeper::reap() {
   pid_ = 0;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "segment/segment.h"
+#include "strata/segment/segment.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // The bytes that the suites put into their segments.
 std::vector<std::byte> pattern(std::size_t count);
@@ -60,4 +60,4 @@ class Keeper {
   std::string failure_;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "gpu/cuda_backend.h"
-#include "gpu/device_copy.h"
-#include "gpu/map_to_device.h"
 #include "shm/shm_backend.h"
+#include "strata/gpu/device_copy.h"
+#include "strata/gpu/map_to_device.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"

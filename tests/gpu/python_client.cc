@@ -7,7 +7,7 @@
 #include <cstring>
 #include <memory>
 
-#include "strata.h"
+#include "strata/strata.h"
 
 using namespace strata;
 

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "tests/child.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // The text that `body` returned in a forked child, and how the child ended where it did not end
 // well: empty for a child with nothing to say.
@@ -45,4 +45,4 @@ std::string told_by_child(Body body) {
   return text;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

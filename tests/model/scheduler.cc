@@ -7,12 +7,12 @@
 #include <memory>
 
 #include "base/check.h"
-#include "base/step.h"
-#include "os/deadline.h"
-#include "os/futex.h"
-#include "sync/owner.h"
+#include "strata/base/step.h"
+#include "strata/os/deadline.h"
+#include "strata/os/futex.h"
+#include "strata/sync/owner.h"
 
-namespace strata::model {
+namespace strata::inline v0_1::model {
 namespace {
 
 constexpr std::size_t kStackBytes = 128 * 1024;
@@ -267,10 +267,10 @@ void require(bool ok, const char* what) {
 
 bool was_killed(std::uint32_t token) { return current != nullptr && current->was_killed(token); }
 
-}  // namespace strata::model
+}  // namespace strata::inline v0_1::model
 
 // What the real ones are replaced by.
-namespace strata {
+namespace strata::inline v0_1 {
 
 using model::current;
 
@@ -301,4 +301,4 @@ std::uint64_t Deadline::remaining_ns() const {
 Deadline Deadline::slice(std::uint64_t) const { return *this; }
 timespec Deadline::absolute() const { return {}; }
 
-}  // namespace strata
+}  // namespace strata::inline v0_1

@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "sync/sync_context.h"
+#include "strata/sync/sync_context.h"
 
-namespace strata::model {
+namespace strata::inline v0_1::model {
 
 inline constexpr unsigned kUnbounded = ~0u;
 
@@ -53,4 +53,4 @@ Report explore(const Bounds& bounds, const std::function<Scenario()>& make);
 void require(bool ok, const char* what);
 bool was_killed(std::uint32_t token);
 
-}  // namespace strata::model
+}  // namespace strata::inline v0_1::model

@@ -1,5 +1,5 @@
 // What a user without Bazel writes; package_test.py builds it against the tarball.
-#include <strata.h>
+#include <strata/strata.h>
 
 #include <cstdio>
 #include <cstring>

@@ -9,9 +9,9 @@
 #include <optional>
 #include <vector>
 
-#include "heap/heap.h"
-#include "pmem/pool.h"
-#include "strata.h"
+#include "strata/heap/heap.h"
+#include "strata/pmem/pool.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"

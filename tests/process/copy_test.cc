@@ -1,7 +1,7 @@
 // copy(): what it brings over, from and into memory that the host cannot address, and what is left
 // when it fails or its process is killed.
 
-#include "copy.h"
+#include "strata/copy.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -15,7 +15,7 @@
 #include "os/fault_os.h"
 #include "pmem/pmem_backend.h"
 #include "segment/fake_backend.h"
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 bool plant_from_name(const std::string& name, Plant& plant) {
   const std::pair<const char*, Plant> names[] = {
       {"none", Plant::kNone},
@@ -102,4 +102,4 @@ void Bank::transfer(int process, const std::function<void(uint64_t)>& acknowledg
   if (plant_ != Plant::kEarlyAcknowledgement) acknowledge(done.transfers);
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -17,7 +17,7 @@
 #include "tests/vm/medium.h"
 #include "tests/vm/transfers.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Bugs that the rig must find.
 enum class Plant {
@@ -89,4 +89,4 @@ class Bank {
   const Plant plant_;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -23,7 +23,7 @@
 
 #include "tests/vm/bank.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 int fail(const char* what, const std::string& on) {
@@ -87,7 +87,7 @@ int run(Medium& medium, const char* label, Plant plant) {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test
 
 int main(int argc, char** argv) {
   using namespace strata::test;

@@ -11,7 +11,7 @@
 #include "tests/catch.h"
 #include "tests/vm/medium.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::size_t kFileBytes = 8u << 20;
@@ -63,4 +63,4 @@ TEST_CASE("statx_says_which_file_is_mapped_past_the_page_cache") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

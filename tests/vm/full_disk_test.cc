@@ -8,22 +8,22 @@
 #include <filesystem>
 #include <fstream>
 
-#include "copy.h"
 #include "os/run_apart.h"
-#include "pmem/backup.h"
-#include "pmem/checkpoint.h"
 #include "pmem/export_file.h"
-#include "pmem/persistent.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
-#include "pmem/snapshot.h"
-#include "strata.h"
+#include "strata/copy.h"
+#include "strata/pmem/backup.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/persistent.h"
+#include "strata/pmem/snapshot.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
 #include "tests/vm/shared_bank.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::uint64_t kPoolBytes = MiB(12);
@@ -313,4 +313,4 @@ TEST_CASE("a_pool_with_holes_is_filled_or_refused_before_it_is_written_to") {
   CHECK(outcome_of(put, dir) == "done");
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr size_t kHugePageBytes = 2u << 20;
@@ -76,4 +76,4 @@ void GuestMemory::touch() {
   }
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -9,7 +9,7 @@
 
 #include <cstddef>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 enum class MemorySort { kAnonymous, kTmpfs, kMemfd, kHugetlb, kTransparentHuge };
 
@@ -41,4 +41,4 @@ class GuestMemory {
   int fd_ = -1;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

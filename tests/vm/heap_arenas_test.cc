@@ -5,13 +5,13 @@
 #include <cstdio>
 #include <cstring>
 
-#include "heap/heap_nodes.h"
 #include "os/os.h"
-#include "strata.h"
+#include "strata/heap/heap_nodes.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/vm/pages.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr const char* kUri = "shm:vm_arenas";
@@ -108,4 +108,4 @@ TEST_CASE("a_heap_over_interleaved_pages_has_no_parts") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

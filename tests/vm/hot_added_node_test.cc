@@ -5,12 +5,12 @@
 #include <string>
 
 #include "os/os.h"
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/vm/guest_memory.h"
 #include "tests/vm/pages.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr int kHotNode = 4;
@@ -68,4 +68,4 @@ TEST_CASE("memory_binds_to_the_hot_added_node") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -12,13 +12,13 @@
 #include "numa/page_report.h"
 #include "numa/place.h"
 #include "os/os.h"
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/vm/guest_memory.h"
 #include "tests/vm/pages.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::uint64_t kPayloadBytes = 8u << 20;
@@ -280,4 +280,4 @@ TEST_CASE("a_preferred_node_that_is_nearly_full_falls_back_and_the_report_says_s
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

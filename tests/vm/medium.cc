@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr size_t kPageBytes = 4096;
@@ -65,4 +65,4 @@ void FileMedium::drain() {
   unsynced_.clear();
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

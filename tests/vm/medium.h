@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 class Medium {
  public:
@@ -45,4 +45,4 @@ class FileMedium : public Medium {
   std::vector<std::pair<size_t, size_t>> unsynced_;  // first byte, end; whole pages
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 // A limit on one call, so that a large range does not hold the address space's lock for long.
@@ -73,4 +73,4 @@ bool run_on_node(int node) {
   return any;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

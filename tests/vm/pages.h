@@ -9,7 +9,7 @@
 #include <map>
 #include <string>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 // Pages per node. Pages that are nowhere yet are counted under kNotPresent.
 using NodeHistogram = std::map<int, size_t>;
@@ -32,4 +32,4 @@ void count_verified_placements(size_t pages);
 // Runs this process on the CPUs of one node from now on. False when the node has none.
 bool run_on_node(int node);
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -4,11 +4,11 @@
 
 #include "numa/page_report.h"
 #include "os/os.h"
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/vm/pages.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::uint64_t kPayloadBytes = 8u << 20;
@@ -154,4 +154,4 @@ TEST_CASE("a_node_that_does_not_exist_is_refused_by_name") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr size_t kPageBytes = 4096;
@@ -68,4 +68,4 @@ void ShadowImage::drain() {
   pending_.clear();
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

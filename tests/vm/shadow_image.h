@@ -18,7 +18,7 @@
 
 #include "tests/vm/medium.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 struct ShadowOptions {
   // Of a thousand 8-byte words that differ, and of a thousand lines that are flushed and not yet
@@ -65,4 +65,4 @@ class ShadowImage : public Medium {
   std::vector<std::string> failures_;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

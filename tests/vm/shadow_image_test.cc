@@ -10,7 +10,7 @@
 #include "tests/catch.h"
 #include "tests/vm/bank.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr int kTransfers = 120;
@@ -113,4 +113,4 @@ TEST_CASE("a_wrong_order_is_found_only_with_evicted_lines") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

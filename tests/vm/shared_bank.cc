@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 // Receipts of many sizes, of which each may be the only one in its span of 64 KiB.
@@ -169,4 +169,4 @@ Result<void> SharedBank::check() {
   return {};
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -13,12 +13,12 @@
 #include <string>
 #include <vector>
 
-#include "heap/heap.h"
 #include "os/os.h"
 #include "pmem/pmem_backend.h"
+#include "strata/heap/heap.h"
 #include "tests/vm/transfers.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline constexpr std::uint64_t kBankPoolBytes = MiB(48);
 inline constexpr int kGroups = 8;  // of accounts, each with a lock
@@ -78,4 +78,4 @@ class SharedBank {
   SharedBankData* data_ = nullptr;
 };
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -16,12 +16,12 @@
 #include <string>
 #include <vector>
 
-#include "pmem/checkpoint.h"
-#include "pmem/pool.h"
 #include "pmem/pool_check.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/pmem/pool.h"
 #include "tests/vm/shared_bank.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = KiB(4);
@@ -139,7 +139,7 @@ Result<void> check_label(const std::string& path, const char* label) {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test
 
 int main(int argc, char** argv) {
   using namespace strata::test;

@@ -10,11 +10,11 @@
 #include <string>
 
 #include "os/os.h"
-#include "strata.h"
+#include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/vm/pages.h"
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 using Json = nlohmann::json;
@@ -220,4 +220,4 @@ TEST_CASE("create_refuses_what_a_node_cannot_hold") {
 }
 
 }  // namespace
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 namespace {
 
 // splitmix64, from https://prng.di.unimi.it/splitmix64.c: any input gives a well mixed output.
@@ -72,4 +72,4 @@ int tell_broken(const char* label, std::string why) {
   return 1;
 }
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::test {
+namespace strata::inline v0_1::test {
 
 inline constexpr int kBankProcesses = 3;
 inline constexpr int kAccounts = 256;
@@ -33,4 +33,4 @@ void acknowledge(const char* label, int process, uint64_t number);
 void tell_done(const char* label, std::span<const uint64_t> done);
 int tell_broken(const char* label, std::string why);  // returns the exit status
 
-}  // namespace strata::test
+}  // namespace strata::inline v0_1::test

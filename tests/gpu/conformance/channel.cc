@@ -8,7 +8,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr int kPatienceMs = 60'000;
@@ -73,4 +73,4 @@ void Channel::stay() {
   ::_exit(0);
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -14,7 +14,7 @@
 
 #include "tests/gpu/conformance/runner.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 const char* text_of(Where where) {
@@ -168,7 +168,7 @@ int run(const Options& options) {
 }
 
 }  // namespace
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance
 
 int main(int count, char** words) {
   strata::conformance::Options options;

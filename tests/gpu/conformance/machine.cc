@@ -6,7 +6,7 @@
 
 #include <array>
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr const char* kStoreKernel = R"(
@@ -177,4 +177,4 @@ std::uint64_t* shared_words() {
   return static_cast<std::uint64_t*>(memory);
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -12,7 +12,7 @@
 
 #include "tests/gpu/conformance/row.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 
 // Where a driver and the device files are.
 struct Place {
@@ -123,4 +123,4 @@ class Channel {
   pid_t other_;
 };
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -7,7 +7,7 @@
 
 #include "gpu/driver_abi.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 
 using namespace strata::cuda;  // NOLINT: rows are made of the driver's calls
 
@@ -68,4 +68,4 @@ std::vector<Row> rows_of_host_memory();
 std::vector<Row> rows_of_streams();
 std::vector<Row> rows_that_nobody_asks();
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -3,7 +3,7 @@
 
 #include "tests/gpu/conformance/row.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 
 Answer not_asked(std::string why) { return {std::move(why), false}; }
 Answer said(std::string text) { return {std::move(text), true}; }
@@ -78,4 +78,4 @@ std::vector<Row> all_rows() {
   return all;
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

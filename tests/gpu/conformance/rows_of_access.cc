@@ -1,7 +1,7 @@
 // Rights at mapped addresses.
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 Answer ask_access_arguments(Machine& machine) {
@@ -113,4 +113,4 @@ std::vector<Row> rows_of_access() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -4,7 +4,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 CuResult reserve(Machine& machine, std::size_t bytes, std::size_t alignment = 0) {
@@ -245,4 +245,4 @@ std::vector<Row> rows_of_addresses() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

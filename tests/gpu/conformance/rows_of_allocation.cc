@@ -1,7 +1,7 @@
 // cuMemCreate and what it gives.
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 Answer ask_granularity_arguments(Machine& machine) {
@@ -178,4 +178,4 @@ std::vector<Row> rows_of_allocation() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -5,7 +5,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 CuResult export_as(Machine& machine, CuAllocation allocation, int type,
@@ -143,4 +143,4 @@ std::vector<Row> rows_of_descriptors() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

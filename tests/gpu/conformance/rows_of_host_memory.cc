@@ -3,7 +3,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr std::size_t kPage = 4096;
@@ -92,4 +92,4 @@ std::vector<Row> rows_of_host_memory() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

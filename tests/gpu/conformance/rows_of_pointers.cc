@@ -1,7 +1,7 @@
 // What the driver says of addresses.
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 int on_the_host = 0;
@@ -54,4 +54,4 @@ std::vector<Row> rows_of_pointers() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

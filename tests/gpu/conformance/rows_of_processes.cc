@@ -7,7 +7,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr std::uint64_t kWord = 0x57A7A;
@@ -133,4 +133,4 @@ std::vector<Row> rows_of_processes() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -6,7 +6,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr int kUntouched = 4711;
@@ -171,4 +171,4 @@ std::vector<Row> rows_of_start() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -1,7 +1,7 @@
 // Streams that wait for words, and contexts that end.
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 constexpr std::uint64_t kWord = 0x57A7A;
@@ -234,4 +234,4 @@ std::vector<Row> rows_of_streams() {
   };
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <functional>
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 namespace {
 
 // A row that takes longer has hung.
@@ -183,4 +183,4 @@ DriverFacts read_facts(const Place& place) {
   return facts;
 }
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

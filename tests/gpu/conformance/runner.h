@@ -8,7 +8,7 @@
 
 #include "tests/gpu/conformance/machine.h"
 
-namespace strata::conformance {
+namespace strata::inline v0_1::conformance {
 
 // By number. Rows that cannot be asked are answered with the reason.
 std::map<int, Answer> ask_all(const std::vector<Row>& rows, const Place& place);
@@ -22,4 +22,4 @@ struct DriverFacts {
 };
 DriverFacts read_facts(const Place& place);
 
-}  // namespace strata::conformance
+}  // namespace strata::inline v0_1::conformance

@@ -1,0 +1,74 @@
+// Where copy() takes bytes from: files, streams, segments, versions in a pool. Bytes in memory are
+// a SpanSource (strata/base/byte_source.h).
+//
+//     STRATA_ASSIGN(auto file, open_source(os, "mesh.bin"));
+//     STRATA_TRY(copy(catalog, *file, "shm:mesh"));
+//
+//   Threads:  as ByteSource.
+//   Lifetime: the Os must outlive them. A segment and a version stay attached while they live.
+//   Errors:   as ByteSource, and as each function says.
+// A stream is what can be read once: a pipe, a socket, a terminal, a device. Its end is all that it
+// tells: whether its writer had finished or died, nobody can say.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "os/os.h"
+#include "strata/base/byte_source.h"
+#include "strata/pmem/checkpoint.h"
+#include "strata/segment/segment.h"
+
+namespace strata::inline v0_1 {
+
+// A file, from where it stands in a regular one that is open; "-" is standard input.
+// `bytes`: how long a stream is, so that it need not be kept before it is copied. It must then end
+// there. Errors: invalid_argument for a folder, for what is empty, and for a regular file that has
+// another length.
+Result<std::unique_ptr<ByteSource>> open_source(Os& os, const std::string& path,
+                                                std::optional<std::uint64_t> bytes = {});
+// The same of an open descriptor.
+Result<std::unique_ptr<ByteSource>> open_source(Os& os, Fd fd, const std::string& name,
+                                                std::optional<std::uint64_t> bytes = {});
+
+// The payload of any segment, as long as it is now.
+class SegmentSource final : public ByteSource {
+ public:
+  explicit SegmentSource(const Segment& segment);
+  std::string name() const override { return segment_.uri().to_string(); }
+  std::optional<std::uint64_t> bytes() const override { return bytes_; }
+  Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
+  std::uint64_t granule_bytes() const override { return device_ ? device_->granule_bytes() : 1; }
+  std::span<const std::byte> view(std::uint64_t offset_bytes, std::uint64_t bytes) const override;
+  Result<LentBytes> lend(std::uint64_t offset_bytes, std::uint64_t bytes) override;
+
+ private:
+  Segment segment_;
+  std::uint64_t bytes_;
+  std::span<const std::byte> host_;
+  std::unique_ptr<ByteSource> device_;  // where it is in the memory of one
+};
+
+// A version in a pool (0: the current one), each block compared with its checksum as it is read.
+class VersionSource final : public ByteSource {
+ public:
+  // Errors: not_found; failed_precondition for a version without checksums, unless it is wanted
+  // `even_if_unverified`.
+  static Result<VersionSource> open(const Pool& pool, const std::string& name,
+                                    std::uint64_t version, const RestoreOptions& options = {});
+  std::string name() const override { return reader_.what(); }
+  std::optional<std::uint64_t> bytes() const override { return reader_.bytes(); }
+  std::uint64_t granule_bytes() const override { return reader_.block_bytes(); }
+  Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
+  std::uint64_t blocks_verified() const override {
+    return reader_.has_checksums() ? reader_.block_count() : 0;
+  }
+  std::uint64_t version() const { return reader_.version(); }
+
+ private:
+  explicit VersionSource(VerifiedReader reader) : reader_(std::move(reader)) {}
+  VerifiedReader reader_;
+};
+
+}  // namespace strata::inline v0_1

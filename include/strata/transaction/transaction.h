@@ -1,0 +1,210 @@
+// A Transaction makes many updates, allocations and frees happen all or not at all: when it
+// returns an error, when an exception passes, when the process is killed at any instruction, and
+// on a durable segment when the power fails.
+//
+//     STRATA_TRY(transact(log, accounts.lock, [&](Transaction& tx) -> Result<void> {
+//       STRATA_TRY(tx.write(from.balance, tx.read(from.balance) - amount));
+//       return tx.write(to.balance, tx.read(to.balance) + amount);
+//     }));
+//
+// What write() writes is seen by read() of the same transaction at once, and by everybody,
+// also through plain loads of its own, only after the commit. To change bytes in place instead
+// (through methods of their own, say), take a snapshot() of them first.
+//   Threads:  of one thread. What it touches must be guarded by the locks that it takes.
+//   Lifetime: within transact(). Nested calls join the outer transaction: they take their lock
+//             in addition, all locks are released at the outer end, and an error of the inner
+//             one, even if the outer one goes on, leaves nothing of either.
+//   Errors:   exhausted where the slot's buffer or the heap is full, timed_out for a lock or a
+//             slot; each leaves nothing changed, even if the function returns success after it.
+//   Cost:     on volatile memory two copies of the bytes; on durable memory three, and one drain at
+//             commit, one more for each snapshot() call, for large new blocks and on cache
+//             lines for writes of a kilobyte and more.
+//   Persists: when transact() returns success on a durable segment, it is durable.
+#pragma once
+
+#include <boost/container/small_vector.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "strata/base/result.h"
+#include "strata/segment/offset.h"
+#include "strata/sync/robust_mutex.h"
+#include "transaction/record_scratch.h"
+#include "transaction/transaction_log.h"
+#include "transaction/transaction_writes.h"
+
+#pragma GCC visibility push(default)
+namespace strata::inline v0_1 {
+
+struct TransactOptions {
+  std::uint64_t timeout_ms = 10'000;  // for all locks, and for a slot of the log
+};
+
+class Transaction {
+ public:
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  // `target` lies in the payload. At commit it becomes `value`; at once where it is in a block
+  // of allocate() or under a snapshot(). Errors: invalid_argument outside the payload; exhausted.
+  template <typename T>
+  Result<void> write(T& target, const std::type_identity_t<T>& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return write_bytes(&target, &value, sizeof(T));
+  }
+  Result<void> write_bytes(void* target, const void* value, std::uint64_t bytes);
+
+  // What `source` is for this transaction: with what it has written.
+  template <typename T>
+  T read(const T& source) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value;
+    read_bytes(&value, &source, sizeof(T));
+    return value;
+  }
+  void read_bytes(void* to, const void* source, std::uint64_t bytes) const;
+
+  // Keeps the old bytes, so that they may be changed in place from now on until the transaction
+  // ends. On durable memory give all ranges at once: each call is a drain.
+  // Errors: as write; failed_precondition where write() has written to the range before.
+  Result<void> snapshot_bytes(std::span<const std::span<std::byte>> ranges);
+  template <typename... T>
+  Result<void> snapshot(T&... objects) {
+    const std::span<std::byte> ranges[] = {
+        std::as_writable_bytes(std::span<T>(std::addressof(objects), 1))...};
+    return snapshot_bytes(ranges);
+  }
+
+  // A block of at least `bytes`, uninitialised, to be filled in place. It exists for others
+  // once the transaction has committed. Errors: exhausted; invalid_argument for the alignment.
+  Result<Offset<std::byte>> allocate(std::uint64_t bytes, std::uint64_t align = 16);
+  template <typename T>
+  Result<Offset<T>> allocate(std::uint64_t count = 1) {
+    static_assert(std::is_trivially_destructible_v<T>);
+    if (count > ~std::uint64_t{0} / sizeof(T)) return fail(Code::exhausted, "count too large");
+    STRATA_ASSIGN(const Offset<std::byte> block, allocate(count * sizeof(T), alignof(T)));
+    return Offset<T>{block.bytes};
+  }
+  // Frees the block at commit; until then it can be read. Errors: invalid_argument where no
+  // block starts there; failed_precondition where it is free, or was freed here before.
+  Result<void> free(Offset<std::byte> block);
+  template <typename T>
+  requires(!std::is_same_v<T, std::byte>) Result<void> free(Offset<T> block) {
+    return free(Offset<std::byte>{block.bytes});
+  }
+
+  // The `count` objects at `offset`; null where they are not wholly inside, or not aligned.
+  template <typename T>
+  T* get(Offset<T> offset, std::uint64_t count = 1) const {
+    return resolve(std::span(base_, bounds_.payload_bytes), offset, count);
+  }
+
+  // For transact().
+  static Transaction* current(const TransactionLog& log);
+  explicit Transaction(TransactionLog& log);
+  ~Transaction();
+  Result<void> begin(std::span<RobustMutex* const> locks, const TransactOptions& options);
+  Result<void> join(std::span<RobustMutex* const> locks, const TransactOptions& options);
+  Result<void> finish(Result<void> result);
+  void abort();
+  void fail_with(const Status& status);
+
+ private:
+  struct Range {
+    std::uint64_t offset;
+    std::uint64_t bytes;
+    bool contains(std::uint64_t at, std::uint64_t count) const {
+      return at >= offset && count <= bytes && at - offset <= bytes - count;
+    }
+    bool overlaps(std::uint64_t at, std::uint64_t count) const {
+      return at < offset + bytes && offset < at + count;
+    }
+  };
+  using Ranges = boost::container::small_vector<Range, 4>;
+  enum class InPlace : std::uint8_t { no, yes, partly };
+
+  Result<void> take(RobustMutex& lock, std::uint64_t timeout_ms);
+  Result<void> open_slot(const TransactOptions& options);
+  void close_slot();
+  void unlock_all();
+  Result<void> check_range(std::uint64_t offset, std::uint64_t bytes);
+  Result<void> refuse(Status status);
+  Unexpected no_room(std::uint64_t bytes);
+  InPlace in_place(std::uint64_t offset, std::uint64_t bytes) const;
+  bool has_room(std::uint64_t data_bytes) const;
+  void put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes);
+  void publish();
+  void open_record();
+  std::byte* record() const { return records_ + (used_bytes_ - records_at_bytes_); }
+  Result<void> seal(RecordKind kind);
+  Result<void> log_old_bytes(std::uint64_t offset, std::uint64_t bytes);
+  Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t align);
+  Result<void> commit();
+  Result<void> prepare_record();
+  void set_state(SlotState state);
+
+  TransactionLog& log_;
+  TransactionLog::Slot slot_{};
+  std::byte* base_ = nullptr;
+  LogBounds bounds_;
+  Transaction* outer_;            // another log's, of this thread
+  std::uint64_t used_bytes_ = 0;  // start of the open record
+  std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
+  // On durable memory: what of it an heir can see in the log.
+  std::uint64_t published_bytes_ = 0;
+  RecordScratch scratch_;         // of durable memory only
+  std::byte* records_ = nullptr;  // where the record of records_at_bytes_ is built
+  std::uint64_t records_at_bytes_ = 0;
+  bool has_slot_ = false;
+  bool has_parts_ = false;
+  boost::container::small_vector<RobustMutex*, 4> locks_;
+  PendingWrites writes_;
+  Ranges snapshots_;
+  Ranges fresh_;                                            // blocks allocated here, sorted
+  boost::container::small_vector<std::uint64_t, 4> freed_;  // sorted
+  std::optional<Status> failed_;
+};
+
+// Runs `function(tx)` as a transaction that holds `locks` (up to kMaxTransactionLocks, of the
+// payload), taken in the order of their addresses, whatever order they are given in. Returns what
+// the function returned, or why it could not be done. An exception rolls back and passes on.
+template <typename Function>
+Result<void> transact(TransactionLog& log, std::span<RobustMutex* const> locks, Function&& function,
+                      const TransactOptions& options = {}) {
+  if (Transaction* const outer = Transaction::current(log)) {
+    STRATA_TRY(outer->join(locks, options));
+    try {
+      Result<void> result = std::forward<Function>(function)(*outer);
+      if (!result) outer->fail_with(result.error());
+      return result;
+    } catch (...) {
+      outer->fail_with(Status(Code::failed_precondition, "an exception left a nested call"));
+      throw;
+    }
+  }
+  Transaction tx(log);
+  STRATA_TRY(tx.begin(locks, options));
+  try {
+    return tx.finish(std::forward<Function>(function)(tx));
+  } catch (...) {
+    tx.abort();
+    throw;
+  }
+}
+
+template <typename Function>
+Result<void> transact(TransactionLog& log, RobustMutex& lock, Function&& function,
+                      const TransactOptions& options = {}) {
+  RobustMutex* const locks[] = {&lock};
+  return transact(log, std::span<RobustMutex* const>(locks), std::forward<Function>(function),
+                  options);
+}
+
+}  // namespace strata::inline v0_1
+#pragma GCC visibility pop
