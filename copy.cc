@@ -11,6 +11,7 @@
 #include "pmem/parallel.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/reclaim.h"
+#include "version_source.h"
 
 namespace strata::inline v0_1 {
 namespace {

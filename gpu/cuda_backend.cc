@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/driver.h"
 #include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
 #include "gpu/mechanism.h"

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "heap/heap_core_inline.h"
+#include "os/os.h"
 
 namespace strata::inline v0_1 {
 

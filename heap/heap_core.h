@@ -32,7 +32,7 @@
 #include "strata/heap/type_tag.h"
 #include "strata/segment/offset.h"
 #include "strata/sync/sync_context.h"
-#include "strata/transaction/block_actions.h"
+#include "transaction/block_actions.h"
 #include "transaction/transaction_log.h"
 
 namespace strata::inline v0_1 {

@@ -11,6 +11,8 @@
 #include "base/stream_copy.h"
 #include "pmem/fill.h"
 #include "pmem/parallel.h"
+#include "pmem/pool_access.h"
+#include "pmem/verified_reader.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -56,7 +58,7 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
 
 Result<VerifiedReader> VerifiedReader::open(const Pool& pool, const std::string& name,
                                             std::uint64_t version, Deadline deadline) {
-  STRATA_ASSIGN(Pool::Located located, pool.locate(name, version, Access::read_only, deadline));
+  STRATA_ASSIGN(LocatedSegment located, pool.locate(name, version, Access::read_only, deadline));
   VerifiedReader reader;
   reader.entry_ = located.found.entry;
   reader.file_ = std::move(located.file);

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "pmem/pool_testing.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/pmem/persistent.h"
 #include "tests/catch.h"

@@ -4,6 +4,7 @@
 
 #include "pmem/new_file.h"
 #include "pmem/parallel.h"
+#include "pmem/verified_reader.h"
 
 namespace strata::inline v0_1 {
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "pmem/directory_change.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_internal.h"
 #include "segment/attachment.h"
 #include "segment/new_identity.h"

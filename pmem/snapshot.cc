@@ -10,8 +10,10 @@
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/parallel.h"
-#include "segment/content_hash.h"
+#include "pmem/pool_access.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
+#include "strata/segment/content_hash.h"
 
 namespace strata::inline v0_1 {
 namespace {

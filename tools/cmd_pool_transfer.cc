@@ -117,9 +117,8 @@ struct LoadFlags : Flags {
 // A new segment of the version's size, which nobody can attach before all of it is there.
 Result<Segment> create_for(Context& context, const Pool& pool, const LoadFlags& flags,
                            CreateOptions how) {
-  STRATA_ASSIGN(const VersionSource version,
-                VersionSource::open(pool, flags.name, flags.version, {}));
-  how.payload_bytes = *version.bytes();
+  STRATA_ASSIGN(const auto version, open_version(pool, flags.name, flags.version, {}));
+  how.payload_bytes = *version->bytes();
   how.publish = Publish::by_creator;
   return context.catalog().create(flags.uri, how);
 }

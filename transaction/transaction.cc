@@ -1,11 +1,10 @@
-#include "strata/transaction/transaction.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/check.h"
 #include "strata/base/step.h"
+#include "transaction/running_transaction.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -13,35 +12,35 @@ namespace {
 // New blocks that together are no larger go into the record: that is cheaper than a drain.
 constexpr std::uint64_t kMaxInlineFreshBytes = 1024;
 
-Transaction*& innermost() {
-  static thread_local Transaction* transaction = nullptr;
+RunningTransaction*& innermost() {
+  static thread_local RunningTransaction* transaction = nullptr;
   return transaction;
 }
 
 }  // namespace
 
-Transaction* Transaction::current(const TransactionLog& log) {
-  for (Transaction* tx = innermost(); tx != nullptr; tx = tx->outer_)
+RunningTransaction* RunningTransaction::current(const TransactionLog& log) {
+  for (RunningTransaction* tx = innermost(); tx != nullptr; tx = tx->outer_)
     if (&tx->log_ == &log) return tx;
   return nullptr;
 }
 
-Transaction::Transaction(TransactionLog& log) : log_(log), outer_(innermost()) {
+RunningTransaction::RunningTransaction(TransactionLog& log) : log_(log), outer_(innermost()) {
   innermost() = this;
 }
 
-Transaction::~Transaction() {
+RunningTransaction::~RunningTransaction() {
   if (has_slot_) abort();
   unlock_all();
   innermost() = outer_;
 }
 
-void Transaction::set_state(SlotState state) {
+void RunningTransaction::set_state(SlotState state) {
   slot_.head->state.store(static_cast<std::uint32_t>(state), std::memory_order_release);
 }
 
-Result<void> Transaction::begin(std::span<RobustMutex* const> locks,
-                                const TransactOptions& options) {
+Result<void> RunningTransaction::begin(std::span<RobustMutex* const> locks,
+                                       const TransactOptions& options) {
   boost::container::small_vector<RobustMutex*, 4> sorted(locks.begin(), locks.end());
   if (sorted.size() > 1) {
     std::sort(sorted.begin(), sorted.end());
@@ -60,7 +59,7 @@ Result<void> Transaction::begin(std::span<RobustMutex* const> locks,
   return open_slot(options);
 }
 
-Result<void> Transaction::take(RobustMutex& lock, std::uint64_t timeout_ms) {
+Result<void> RunningTransaction::take(RobustMutex& lock, std::uint64_t timeout_ms) {
   const auto offset = static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&lock) - base_);
   STRATA_TRY(check_range(offset, sizeof(lock)));
   if (locks_.size() == kMaxTransactionLocks) {
@@ -75,7 +74,7 @@ Result<void> Transaction::take(RobustMutex& lock, std::uint64_t timeout_ms) {
   return lock.mark_repaired(log_.context_);
 }
 
-Result<void> Transaction::open_slot(const TransactOptions& options) {
+Result<void> RunningTransaction::open_slot(const TransactOptions& options) {
   // On volatile memory records are built where they stay. On durable memory they are built apart,
   // and copied at once when they are whole: past the caches that is faster than to build them in
   // the log and to flush it, and they can be applied from a place that is near.
@@ -114,10 +113,10 @@ Result<void> Transaction::open_slot(const TransactOptions& options) {
   return {};
 }
 
-void Transaction::open_record() { open_bytes_ = published_bytes_ = sizeof(RecordHead); }
+void RunningTransaction::open_record() { open_bytes_ = published_bytes_ = sizeof(RecordHead); }
 
-Result<void> Transaction::join(std::span<RobustMutex* const> locks,
-                               const TransactOptions& options) {
+Result<void> RunningTransaction::join(std::span<RobustMutex* const> locks,
+                                      const TransactOptions& options) {
   boost::container::small_vector<RobustMutex*, 4> sorted(locks.begin(), locks.end());
   std::sort(sorted.begin(), sorted.end());
   for (RobustMutex* lock : sorted) {
@@ -134,20 +133,20 @@ Result<void> Transaction::join(std::span<RobustMutex* const> locks,
   return {};
 }
 
-void Transaction::unlock_all() {
+void RunningTransaction::unlock_all() {
   while (!locks_.empty()) {
     (void)locks_.back()->unlock(log_.context_);
     locks_.pop_back();
   }
 }
 
-void Transaction::close_slot() {
+void RunningTransaction::close_slot() {
   has_slot_ = false;
   unlock_all();
   slot_.head->owner.store(0, std::memory_order_release);
 }
 
-Result<void> Transaction::check_range(std::uint64_t offset, std::uint64_t bytes) {
+Result<void> RunningTransaction::check_range(std::uint64_t offset, std::uint64_t bytes) {
   if (bounds_.contains(offset, bytes)) return {};
   log_.refresh_payload();  // the segment may have grown
   bounds_ = log_.bounds();
@@ -158,16 +157,16 @@ Result<void> Transaction::check_range(std::uint64_t offset, std::uint64_t bytes)
                           bytes, offset, bounds_.payload_bytes));
 }
 
-void Transaction::fail_with(const Status& status) {
+void RunningTransaction::fail_with(const Status& status) {
   if (!failed_) failed_ = status;
 }
 
-Result<void> Transaction::refuse(Status status) {
+Result<void> RunningTransaction::refuse(Status status) {
   fail_with(status);
   return unexpected(std::move(status));
 }
 
-Unexpected Transaction::no_room(std::uint64_t bytes) {
+Unexpected RunningTransaction::no_room(std::uint64_t bytes) {
   Status status(Code::exhausted,
                 fmt::format("transaction: {} bytes more do not fit: {} of the {} bytes of its log "
                             "are used; make the log larger, or the transaction smaller",
@@ -176,20 +175,21 @@ Unexpected Transaction::no_room(std::uint64_t bytes) {
   return unexpected(std::move(status));
 }
 
-bool Transaction::has_room(std::uint64_t data_bytes) const {
+bool RunningTransaction::has_room(std::uint64_t data_bytes) const {
   const std::uint64_t left = log_.identity_.slot_bytes - used_bytes_;
   return data_bytes < GiB(1) && open_bytes_ <= left &&
          entry_bytes(data_bytes) <= left - open_bytes_;
 }
 
-void Transaction::put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes) {
+void RunningTransaction::put(EntryKind kind, std::uint64_t offset, const void* data,
+                             std::uint64_t bytes) {
   STRATA_STEP("log an entry");
   put_entry(record() + open_bytes_, kind, offset, data, bytes);
   open_bytes_ += entry_bytes(bytes);
 }
 
 // Lets an heir see the entries so far: before anything is changed that they undo.
-void Transaction::publish() {
+void RunningTransaction::publish() {
   // A buffer that is full to its end has no open record.
   const std::uint64_t open = std::min(open_bytes_, log_.identity_.slot_bytes - used_bytes_);
   if (!log_.is_volatile_ && open > published_bytes_) {
@@ -202,7 +202,8 @@ void Transaction::publish() {
       std::memory_order_release);
 }
 
-Transaction::InPlace Transaction::in_place(std::uint64_t offset, std::uint64_t bytes) const {
+RunningTransaction::InPlace RunningTransaction::in_place(std::uint64_t offset,
+                                                         std::uint64_t bytes) const {
   bool partly = false;
   if (!fresh_.empty()) {
     auto after =
@@ -222,7 +223,7 @@ Transaction::InPlace Transaction::in_place(std::uint64_t offset, std::uint64_t b
   return partly ? InPlace::partly : InPlace::no;
 }
 
-Result<void> Transaction::write_bytes(void* target, const void* value, std::uint64_t bytes) {
+Result<void> RunningTransaction::write_bytes(void* target, const void* value, std::uint64_t bytes) {
   const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(target) - base_);
   if (!bounds_.contains(offset, bytes)) {
     if (auto checked = check_range(offset, bytes); !checked) return refuse(checked.error());
@@ -256,20 +257,20 @@ Result<void> Transaction::write_bytes(void* target, const void* value, std::uint
   return {};
 }
 
-void Transaction::read_bytes(void* to, const void* source, std::uint64_t bytes) const {
+void RunningTransaction::read_bytes(void* to, const void* source, std::uint64_t bytes) const {
   const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(source) - base_);
   std::memcpy(to, source, bytes);
   writes_.overlay(static_cast<std::byte*>(to), offset, bytes);
 }
 
-Result<void> Transaction::log_old_bytes(std::uint64_t offset, std::uint64_t bytes) {
+Result<void> RunningTransaction::log_old_bytes(std::uint64_t offset, std::uint64_t bytes) {
   if (!has_room(bytes)) return no_room(bytes);
   put(EntryKind::undo, offset, base_ + offset, bytes);
   snapshots_.push_back({offset, bytes});
   return {};
 }
 
-Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> ranges) {
+Result<void> RunningTransaction::snapshot_bytes(std::span<const std::span<std::byte>> ranges) {
   const std::size_t known = snapshots_.size();
   for (const std::span<std::byte> range : ranges) {
     const auto offset = static_cast<std::uint64_t>(range.data() - base_);
@@ -298,7 +299,7 @@ Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> r
 }
 
 // Seals the open record, durably, and opens the next.
-Result<void> Transaction::seal(RecordKind kind) {
+Result<void> RunningTransaction::seal(RecordKind kind) {
   const std::uint64_t sealed = align_up(open_bytes_, kCacheLineBytes);
   std::memset(record() + open_bytes_, 0, sealed - open_bytes_);
   STRATA_TRY(log_.seal(slot_, used_bytes_, kind, {record(), open_bytes_}));
@@ -308,7 +309,7 @@ Result<void> Transaction::seal(RecordKind kind) {
   return log_.is_by_pages() ? log_.make_durable(slot_) : Result<void>();
 }
 
-Result<std::uint64_t> Transaction::reserve(std::uint64_t bytes, std::uint64_t align) {
+Result<std::uint64_t> RunningTransaction::reserve(std::uint64_t bytes, std::uint64_t align) {
   Result<std::uint64_t> block = log_.blocks_.reserve(bytes, align);
   if (block || block.error().code() != Code::exhausted || log_.is_volatile_) return block;
   // What committed transactions have freed is handed out again after a checkpoint.
@@ -316,7 +317,7 @@ Result<std::uint64_t> Transaction::reserve(std::uint64_t bytes, std::uint64_t al
   return log_.blocks_.reserve(bytes, align);
 }
 
-Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64_t align) {
+Result<Offset<std::byte>> RunningTransaction::allocate(std::uint64_t bytes, std::uint64_t align) {
   if (!has_room(0)) return no_room(0);
   const Result<std::uint64_t> block = reserve(bytes, align);
   if (!block) {
@@ -343,7 +344,7 @@ Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64
   return Offset<std::byte>{*block};
 }
 
-Result<void> Transaction::free(Offset<std::byte> block) {
+Result<void> RunningTransaction::free(Offset<std::byte> block) {
   if (auto checked = check_range(block.bytes, 1); !checked) return refuse(checked.error());
   const Result<BlockState> state = log_.blocks_.state(block.bytes);
   if (!state) return refuse(state.error());
@@ -364,7 +365,7 @@ Result<void> Transaction::free(Offset<std::byte> block) {
   return {};
 }
 
-Result<void> Transaction::finish(Result<void> result) {
+Result<void> RunningTransaction::finish(Result<void> result) {
   if (result && failed_) result = unexpected(*failed_);
   if (!result) {
     abort();
@@ -373,7 +374,7 @@ Result<void> Transaction::finish(Result<void> result) {
   return commit();
 }
 
-void Transaction::abort() {
+void RunningTransaction::abort() {
   publish();
   // Where this fails, the log is damaged or the medium refuses: the slot stays as it is, and
   // whoever opens the segment next is told.
@@ -386,7 +387,7 @@ void Transaction::abort() {
 }
 
 // What else the record needs on durable memory, which keeps nothing but records.
-Result<void> Transaction::prepare_record() {
+Result<void> RunningTransaction::prepare_record() {
   std::uint64_t fresh_bytes = 0;
   for (const Range& range : fresh_)
     fresh_bytes += entry_bytes(range.bytes);
@@ -408,7 +409,7 @@ Result<void> Transaction::prepare_record() {
   return {};
 }
 
-Result<void> Transaction::commit() {
+Result<void> RunningTransaction::commit() {
   if (open_bytes_ == sizeof(RecordHead) && !has_parts_) {
     set_state(SlotState::idle);
     close_slot();
@@ -442,6 +443,60 @@ Result<void> Transaction::commit() {
     unlock_all();
   }
   return completed;
+}
+
+namespace {
+
+// Whoever has a Transaction has one that runs.
+RunningTransaction& running(Transaction& tx) { return static_cast<RunningTransaction&>(tx); }
+const RunningTransaction& running(const Transaction& tx) {
+  return static_cast<const RunningTransaction&>(tx);
+}
+
+}  // namespace
+
+Result<void> Transaction::write_bytes(void* target, const void* value, std::uint64_t bytes) {
+  return running(*this).write_bytes(target, value, bytes);
+}
+
+void Transaction::read_bytes(void* to, const void* source, std::uint64_t bytes) const {
+  running(*this).read_bytes(to, source, bytes);
+}
+
+Result<void> Transaction::snapshot_bytes(std::span<const std::span<std::byte>> ranges) {
+  return running(*this).snapshot_bytes(ranges);
+}
+
+Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64_t align) {
+  return running(*this).allocate(bytes, align);
+}
+
+Result<void> Transaction::free(Offset<std::byte> block) { return running(*this).free(block); }
+
+std::span<std::byte> Transaction::payload() const { return running(*this).payload(); }
+
+Result<void> detail::run_transaction(TransactionLog& log, std::span<RobustMutex* const> locks,
+                                     Result<void> (*call)(void* function, Transaction& tx),
+                                     void* function, const TransactOptions& options) {
+  if (RunningTransaction* const outer = RunningTransaction::current(log)) {
+    STRATA_TRY(outer->join(locks, options));
+    try {
+      Result<void> result = call(function, *outer);
+      if (!result) outer->fail_with(result.error());
+      return result;
+    } catch (...) {
+      outer->fail_with(Status(Code::failed_precondition, "an exception left a nested call"));
+      throw;
+    }
+  }
+  RunningTransaction tx(log);
+  STRATA_TRY(tx.begin(locks, options));
+  try {
+    return tx.finish(call(function, tx));
+  } catch (...) {
+    tx.abort();
+    throw;
+  }
 }
 
 }  // namespace strata::inline v0_1

@@ -28,17 +28,12 @@
 #include "strata/os/deadline.h"
 #include "strata/segment/durability.h"
 #include "strata/sync/sync_context.h"
-#include "strata/transaction/block_actions.h"
+#include "strata/transaction/transaction.h"
+#include "transaction/block_actions.h"
 #include "transaction/transaction_format.h"
 #include "transaction/transaction_record.h"
 
 namespace strata::inline v0_1 {
-
-struct TransactionLogOptions {
-  std::uint32_t slot_count = 16;       // transactions that run at the same time
-  std::uint64_t slot_bytes = KiB(64);  // a multiple of 4 KiB; a transaction has at least half
-  std::uint64_t log_bytes() const;     // what the log needs
-};
 
 // What the log found and did at open and since; for people and tests.
 struct LogReport {
@@ -82,7 +77,7 @@ class TransactionLog {
   LogReport report() const;
 
  private:
-  friend class Transaction;
+  friend class RunningTransaction;
 
   static constexpr std::uint64_t kAppliedDurablyFromBytes = 1024;
 

@@ -1,7 +1,7 @@
 // copy() is the one way to bring bytes into a segment: of a file, a stream, memory, another segment
 // or a version in a pool, into memory of any kind or into a pool.
 //
-//     STRATA_ASSIGN(auto file, open_source(os, "mesh.bin"));
+//     STRATA_ASSIGN(auto file, open_source("mesh.bin"));
 //     STRATA_TRY(copy(catalog, *file, "pmem:/data/run.pool#mesh", {.finish = CopyFinish::seal}));
 //
 //   Threads:  any; the copying is done by several threads where source and target allow it.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/driver.h"
 #include "strata/copy.h"
 #include "strata/pmem/pool.h"
 #include "strata/strata.h"

@@ -14,12 +14,14 @@
 
 #include "os/fault_os.h"
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "segment/fake_backend.h"
 #include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"
 #include "tests/verified.h"
+#include "version_source.h"
 
 using namespace strata;
 
