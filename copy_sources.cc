@@ -204,7 +204,7 @@ Result<LentBytes> SegmentSource::lend(std::uint64_t offset_bytes, std::uint64_t 
 }
 
 Result<VersionSource> VersionSource::open(const Pool& pool, const std::string& name,
-                                          std::uint64_t version, const RestoreOptions& options) {
+                                          std::uint64_t version, const LoadOptions& options) {
   STRATA_ASSIGN(VerifiedReader reader, VerifiedReader::open(pool, name, version, options.deadline));
   if (!reader.has_checksums() && !options.even_if_unverified) {
     return fail(
@@ -226,7 +226,7 @@ Result<void> VersionSource::read(std::uint64_t offset_bytes, std::span<std::byte
 
 Result<std::unique_ptr<ByteSource>> open_version(const Pool& pool, const std::string& name,
                                                  std::uint64_t version,
-                                                 const RestoreOptions& options) {
+                                                 const LoadOptions& options) {
   STRATA_ASSIGN(VersionSource source, VersionSource::open(pool, name, version, options));
   return std::make_unique<VersionSource>(std::move(source));
 }

@@ -19,7 +19,7 @@ class VersionSource final : public ByteSource {
   // Errors: not_found; failed_precondition for a version without checksums, unless it is wanted
   // `even_if_unverified`.
   static Result<VersionSource> open(const Pool& pool, const std::string& name,
-                                    std::uint64_t version, const RestoreOptions& options = {});
+                                    std::uint64_t version, const LoadOptions& options = {});
   std::string name() const override { return reader_.what(); }
   std::optional<std::uint64_t> bytes() const override { return reader_.bytes(); }
   std::uint64_t granule_bytes() const override { return reader_.block_bytes(); }

@@ -71,7 +71,7 @@ Result<void> run(const std::string& path) {
   STRATA_ASSIGN(strata::Segment memory, catalog.create("shm:example-" + std::to_string(getpid()),
                                                        {.payload_bytes = segment.payload_bytes(),
                                                         .lifetime = strata::Lifetime::process}));
-  STRATA_ASSIGN(const auto restored, strata::restore(pool, "saved", saved.version, memory));
+  STRATA_ASSIGN(const auto restored, strata::load_version(pool, "saved", saved.version, memory));
   STRATA_ASSIGN(const std::uint64_t same, hits_in(memory));
   std::printf("restored into shared memory, %lu blocks verified: %lu hits\n",
               restored.blocks_verified, same);

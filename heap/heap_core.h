@@ -257,7 +257,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   void hint(std::uint64_t unit, unsigned size_class);
   void unhint(std::uint64_t unit, unsigned size_class);
   bool has_other_hint(std::uint64_t unit, unsigned size_class) const;
-  void settle_unowned(const Span& span, std::uint32_t slot_number);
+  void take_back_unowned(const Span& span, std::uint32_t slot_number);
   bool retire_if_empty(std::uint64_t unit, std::uint32_t slot_number);
   std::uint64_t retire_all_empty(std::uint32_t slot_number);
   static bool is_empty(const Span& span);
@@ -290,9 +290,9 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
                                    Word* destination);
 
   // publish.cc
-  Result<void> check_place(const char* what, const Word& place) const;
-  Result<void> settle_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
-  void publish_block(ThreadCache& cache, const BlockPlace& place, Word& destination);
+  Result<void> check_destination(const char* what, const Word& place) const;
+  Result<void> finish_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
+  void store_offset_of(ThreadCache& cache, const BlockPlace& place, Word& destination);
   void begin_intent(heap_layout::Slot& slot, std::uint64_t offset_bytes,
                     heap_layout::SlotIntent intent, const Word& place);
   void end_intent(heap_layout::Slot& slot);
@@ -319,7 +319,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> lock_names(ThreadCache& cache);
   void unlock_names(ThreadCache& cache);
   Result<void> repair_names(ThreadCache& cache);
-  Result<void> settle_intents_on(ThreadCache& cache, const Word& place);
+  Result<void> finish_intents_on(ThreadCache& cache, const Word& place);
   Result<void> ensure_room();
   bool is_published(std::uint64_t record_offset) const;
   void let_go_elsewhere(const ThreadCache& mine, std::uint64_t record);

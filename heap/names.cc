@@ -306,8 +306,8 @@ Result<void> HeapCore::repair_names(ThreadCache& cache) {
   NamesBlock& names = header().names;
   const std::uint64_t root_at = names.root.load() & kOffsetMask & ~std::uint64_t{63};
   // The dead writer's slot may still be about to free one of these tables.
-  STRATA_TRY(settle_intents_on(cache, names.next));
-  STRATA_TRY(settle_intents_on(cache, names.old));
+  STRATA_TRY(finish_intents_on(cache, names.next));
+  STRATA_TRY(finish_intents_on(cache, names.old));
   if (const std::uint64_t next = names.next.load(); next != 0 && next == root_at) {
     names.next.store(0);  // published
     flush(&names.next, sizeof(Word));
@@ -336,7 +336,7 @@ Result<void> HeapCore::repair_names(ThreadCache& cache) {
 
 // Finishes what the dead had begun with `place`: until then the block that it holds, or held, is in
 // nobody's hands.
-Result<void> HeapCore::settle_intents_on(ThreadCache& cache, const Word& place) {
+Result<void> HeapCore::finish_intents_on(ThreadCache& cache, const Word& place) {
   const auto place_bytes =
       static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&place) - base_);
   const auto high = std::min<std::uint64_t>(header().slot_high.load(), kSlotCount);
@@ -344,7 +344,7 @@ Result<void> HeapCore::settle_intents_on(ThreadCache& cache, const Word& place) 
     const std::uint64_t intent = slot(number).intent.load();
     if (intent == 0 || slot(number).place.load() != place_bytes) continue;
     STRATA_ASSIGN(const bool dead, is_slot_dead(slot(number).owner.load()));
-    if (dead) STRATA_TRY(settle_dead_intent(cache, number, intent));
+    if (dead) STRATA_TRY(finish_dead_intent(cache, number, intent));
   }
   return {};
 }

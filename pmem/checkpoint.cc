@@ -186,8 +186,8 @@ Result<void> VerifiedReader::read(std::uint64_t offset_bytes, std::span<std::byt
   return {};
 }
 
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              std::span<std::byte> to, const RestoreOptions& options) {
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                std::span<std::byte> to, const LoadOptions& options) {
   STRATA_ASSIGN(const VerifiedReader reader,
                 VerifiedReader::open(pool, name, version, options.deadline));
   if (to.size() < reader.bytes()) {
@@ -208,8 +208,8 @@ Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::ui
     return {};
   };
   STRATA_TRY(for_pieces(reader.block_count(), blocks_in_piece(block_bytes), options.threads, copy));
-  return RestoreReport{reader.version(), reader.bytes(),
-                       reader.has_checksums() ? reader.block_count() : 0};
+  return LoadReport{reader.version(), reader.bytes(),
+                    reader.has_checksums() ? reader.block_count() : 0};
 }
 
 Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,

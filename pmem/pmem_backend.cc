@@ -64,7 +64,7 @@ Result<PmemBackend::Mapped> PmemBackend::map(const SegmentUri& uri, PoolFile fil
 
 Result<Segment> PmemBackend::attach_version(const SegmentUri& uri, std::uint64_t version,
                                             const AttachOptions& options) {
-  auto attached = settle_in(attach_one(uri, version, options));
+  auto attached = keep_world_in(attach_one(uri, version, options));
   if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
   return attached;
 }

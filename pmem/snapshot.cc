@@ -203,8 +203,8 @@ Result<void> clone_segment(const Pool& pool, const std::string& from, std::uint6
                             .zeroed = false,
                             .deadline = deadline});
   if (!staged) return context(staged.error());
-  auto copied = restore(pool, from, reader->version(), staged->payload(),
-                        {.even_if_unverified = true, .deadline = deadline});
+  auto copied = load_version(pool, from, reader->version(), staged->payload(),
+                             {.even_if_unverified = true, .deadline = deadline});
   if (!copied) return context(copied.error());
   staged->header().live.generation.value = reader->header().live.generation.value.load() + 1;
   if (auto done = pool.publish(std::span(&*staged, 1), deadline); !done) {

@@ -74,7 +74,7 @@ class Backend {
   virtual Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                            const AttachOptions& options);
   // What every attachment goes through on its way to the user.
-  Result<Segment> settle_in(Result<Segment> made) const;
+  Result<Segment> keep_world_in(Result<Segment> made) const;
 
  private:
   std::weak_ptr<const void> world_;

@@ -64,10 +64,10 @@ class RunningTransaction final : public Transaction {
   InPlace in_place(std::uint64_t offset, std::uint64_t bytes) const;
   bool has_room(std::uint64_t data_bytes) const;
   void put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes);
-  void publish();
+  void show_to_heirs();
   void open_record();
   std::byte* record() const { return records_ + (used_bytes_ - records_at_bytes_); }
-  Result<void> seal(RecordKind kind);
+  Result<void> close_record(RecordKind kind);
   Result<void> log_old_bytes(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t align);
   Result<void> commit();
@@ -82,7 +82,7 @@ class RunningTransaction final : public Transaction {
   std::uint64_t used_bytes_ = 0;  // start of the open record
   std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
   // On durable memory: what of it an heir can see in the log.
-  std::uint64_t published_bytes_ = 0;
+  std::uint64_t shown_bytes_ = 0;
   RecordScratch scratch_;         // of durable memory only
   std::byte* records_ = nullptr;  // where the record of records_at_bytes_ is built
   std::uint64_t records_at_bytes_ = 0;

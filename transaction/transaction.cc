@@ -99,7 +99,7 @@ Result<void> RunningTransaction::open_slot(const TransactOptions& options) {
   records_ = log_.is_volatile_ ? slot_.buffer.data() + used_bytes_ : scratch_.bytes();
   records_at_bytes_ = used_bytes_;
   open_record();
-  publish();
+  show_to_heirs();
   head.first_bytes.store(used_bytes_, std::memory_order_relaxed);
   head.low_sequence.store(0, std::memory_order_relaxed);
   for (std::size_t i = 0; i < locks_.size(); ++i) {
@@ -113,7 +113,7 @@ Result<void> RunningTransaction::open_slot(const TransactOptions& options) {
   return {};
 }
 
-void RunningTransaction::open_record() { open_bytes_ = published_bytes_ = sizeof(RecordHead); }
+void RunningTransaction::open_record() { open_bytes_ = shown_bytes_ = sizeof(RecordHead); }
 
 Result<void> RunningTransaction::join(std::span<RobustMutex* const> locks,
                                       const TransactOptions& options) {
@@ -189,13 +189,13 @@ void RunningTransaction::put(EntryKind kind, std::uint64_t offset, const void* d
 }
 
 // Lets an heir see the entries so far: before anything is changed that they undo.
-void RunningTransaction::publish() {
+void RunningTransaction::show_to_heirs() {
   // A buffer that is full to its end has no open record.
   const std::uint64_t open = std::min(open_bytes_, log_.identity_.slot_bytes - used_bytes_);
-  if (!log_.is_volatile_ && open > published_bytes_) {
-    std::memcpy(slot_.buffer.data() + used_bytes_ + published_bytes_, record() + published_bytes_,
-                open - published_bytes_);
-    published_bytes_ = open;
+  if (!log_.is_volatile_ && open > shown_bytes_) {
+    std::memcpy(slot_.buffer.data() + used_bytes_ + shown_bytes_, record() + shown_bytes_,
+                open - shown_bytes_);
+    shown_bytes_ = open;
   }
   slot_.head->extent.store(
       Extent{static_cast<std::uint32_t>(used_bytes_), static_cast<std::uint32_t>(open)}.word(),
@@ -286,12 +286,12 @@ Result<void> RunningTransaction::snapshot_bytes(std::span<const std::span<std::b
   }
   if (snapshots_.size() == known) return {};
   if (log_.is_volatile_) {
-    publish();
+    show_to_heirs();
     return {};
   }
   // The old bytes must be durable before the new ones can reach the medium.
   has_parts_ = true;
-  if (auto durable = seal(RecordKind::part); !durable) {
+  if (auto durable = close_record(RecordKind::part); !durable) {
     return refuse(durable.error().in("snapshot of a transaction"));
   }
   if (used_bytes_ + open_bytes_ > log_.identity_.slot_bytes) return no_room(sizeof(RecordHead));
@@ -299,10 +299,10 @@ Result<void> RunningTransaction::snapshot_bytes(std::span<const std::span<std::b
 }
 
 // Seals the open record, durably, and opens the next.
-Result<void> RunningTransaction::seal(RecordKind kind) {
+Result<void> RunningTransaction::close_record(RecordKind kind) {
   const std::uint64_t sealed = align_up(open_bytes_, kCacheLineBytes);
   std::memset(record() + open_bytes_, 0, sealed - open_bytes_);
-  STRATA_TRY(log_.seal(slot_, used_bytes_, kind, {record(), open_bytes_}));
+  STRATA_TRY(log_.close_record(slot_, used_bytes_, kind, {record(), open_bytes_}));
   if (kind == RecordKind::commit) set_state(SlotState::committed);
   used_bytes_ += sealed;
   open_record();
@@ -325,7 +325,7 @@ Result<Offset<std::byte>> RunningTransaction::allocate(std::uint64_t bytes, std:
     return unexpected(block.error());
   }
   put(EntryKind::allocate, *block, nullptr, 0);
-  publish();
+  show_to_heirs();
   const Result<bool> taken = log_.blocks_.change(*block, BlockState::free, BlockState::tentative);
   if (!taken || !*taken) {
     Status status = taken ? Status(Code::corrupt, fmt::format("block at offset {} was reserved "
@@ -375,7 +375,7 @@ Result<void> RunningTransaction::finish(Result<void> result) {
 }
 
 void RunningTransaction::abort() {
-  publish();
+  show_to_heirs();
   // Where this fails, the log is damaged or the medium refuses: the slot stays as it is, and
   // whoever opens the segment next is told.
   if (log_.roll_back(slot_)) {
@@ -417,7 +417,7 @@ Result<void> RunningTransaction::commit() {
   }
   std::span<const std::byte> own_entries;
   if (log_.is_volatile_) {
-    publish();
+    show_to_heirs();
     set_state(SlotState::committed);
   } else {
     if (auto prepared = prepare_record(); !prepared) {
@@ -426,7 +426,7 @@ Result<void> RunningTransaction::commit() {
     }
     const std::span<const std::byte> entries(record() + sizeof(RecordHead),
                                              open_bytes_ - sizeof(RecordHead));
-    if (auto durable = seal(RecordKind::commit); !durable) {
+    if (auto durable = close_record(RecordKind::commit); !durable) {
       // Nothing is changed yet. Whether the record reached the medium is not known: it is made
       // void, and where the medium refuses that too, a power failure may bring it back.
       set_state(SlotState::active);

@@ -116,8 +116,8 @@ class TransactionLog {
   // Life of a slot (transaction_log.cc).
   Result<std::uint32_t> claim(std::uint64_t timeout_ms);
   void make_room(const Slot& slot);
-  Result<void> seal(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
-                    std::span<std::byte> record);
+  Result<void> close_record(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
+                            std::span<std::byte> record);
   Result<void> make_durable(const Slot& slot);
   Result<void> sync_group(const Slot& slot);
   Result<void> lead_group(const Slot& slot);
@@ -148,7 +148,7 @@ class TransactionLog {
   std::optional<Mark> read_mark(std::uint64_t turn_parity) const;
   Result<Mark> newest_mark() const;
   Result<void> write_mark(const Mark& mark);
-  std::vector<std::uint64_t> settled_sequences() const;
+  std::vector<std::uint64_t> finished_sequences() const;
   Result<void> flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
                              std::vector<std::uint64_t>& freed);
   Result<void> recover_after_power_loss();

@@ -59,6 +59,6 @@ class SegmentSource final : public ByteSource {
 // `even_if_unverified`.
 Result<std::unique_ptr<ByteSource>> open_version(const Pool& pool, const std::string& name,
                                                  std::uint64_t version,
-                                                 const RestoreOptions& options = {});
+                                                 const LoadOptions& options = {});
 
 }  // namespace strata::inline v0_1

@@ -97,21 +97,6 @@ def test_the_packaged_command_lists_segments_as_json(prefix):
     assert isinstance(json.loads(run(f"{prefix}/bin/strata", "ls", "--json")), (dict, list))
 
 
-def test_every_installed_header_compiles_without_the_source_tree(prefix, tmp_path):
-    include = f"{prefix}/include"
-    headers = [
-        os.path.relpath(os.path.join(directory, name), include)
-        for directory, _, names in os.walk(include)
-        for name in names
-    ]
-    assert "strata/strata.h" in headers
-    headers.remove("strata/gpu/interop/memory_resource.h")  # it needs CCCL: //gpu/interop:published_test
-    source = tmp_path / "all.cc"
-    source.write_text("".join(f'#include "{header}"\n' for header in sorted(headers)))
-    cflags = pkg_config(prefix, "--cflags", "strata")
-    run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(source), *cflags)
-
-
 def test_the_libraries_name_no_directory_of_the_build(prefix):
     names = run("readelf", "-d", f"{prefix}/lib/libstrata.so")
     assert "RUNPATH" not in names and "RPATH" not in names

@@ -139,9 +139,9 @@ TEST_CASE_METHOD(World, "bytes_go_through_every_kind_of_source_and_target_unchan
   CHECK(hash(b) == hash(sealed));
 
   Segment c = catalog.create("fake:c", {.payload_bytes = kBytes + 1}).value();
-  CHECK(restore(pool, "version", 0, c).value().bytes == kBytes);
+  CHECK(load_version(pool, "version", 0, c).value().bytes == kBytes);
   Segment small = catalog.create("fake:small", {.payload_bytes = kBytes - 1}).value();
-  CHECK(restore(pool, "version", 0, small).error().code() == Code::invalid_argument);
+  CHECK(load_version(pool, "version", 0, small).error().code() == Code::invalid_argument);
 }
 
 TEST_CASE_METHOD(World, "a_stream_comes_over_whether_or_not_its_length_is_told") {

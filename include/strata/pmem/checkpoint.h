@@ -3,7 +3,7 @@
 // silently. Those of segments are in copy.h.
 //
 //     STRATA_ASSIGN(auto report, checkpoint(bytes, pool, "model", {.keep_versions = 3}));
-//     STRATA_TRY(restore(pool, "model", 0, fresh, {}));
+//     STRATA_TRY(load_version(pool, "model", 0, fresh, {}));
 //
 //   Threads:  any; the work itself is done by several threads.
 //   Lifetime: readers of the version before keep it.
@@ -57,7 +57,7 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options = {});
 
-struct RestoreOptions {
+struct LoadOptions {
   unsigned threads = 0;
   ProgressFn progress = {};
   // A version that was not checkpointed has no checksums: copy it all the same.
@@ -65,7 +65,7 @@ struct RestoreOptions {
   Deadline deadline = Deadline::after_ms(10'000);
 };
 
-struct RestoreReport {
+struct LoadReport {
   std::uint64_t version = 0;
   std::uint64_t bytes = 0;
   std::uint64_t blocks_verified = 0;
@@ -73,8 +73,8 @@ struct RestoreReport {
 
 // Copies a version (0: the current one) into the first bytes of `to`. On failure those are
 // unspecified.
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              std::span<std::byte> to, const RestoreOptions& options = {});
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                std::span<std::byte> to, const LoadOptions& options = {});
 
 struct BadBlock {
   std::uint64_t block = 0;
