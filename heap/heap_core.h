@@ -5,8 +5,9 @@
 //             to the bitmap; free of another's block is one compare-and-swap there. Locks are taken
 //             once per span, not per block.
 // Which part is where: thread_cache.cc (slots), blocks.cc (allocate, free), spans.cc (who owns
-// which span), units.cc (runs of units, growth), publish.cc (allocate_to, free_from),
-// recover.cc (dead owners), names.cc, check.cc, inspect.cc, open.cc (create, open).
+// which span), units.cc (runs of units, growth), allocate_to.cc (and free_from),
+// recover.cc (dead owners), names.cc and find_names.cc, heap_check.cc, heap_usage.cc,
+// open_heaps.cc.
 //
 // Lock order: recovery_lock, names.lock, units_lock. Nothing else is held while one is taken.
 #pragma once
@@ -289,7 +290,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<std::uint64_t> take_large(ThreadCache& cache, std::uint64_t bytes, Taking taking,
                                    Word* destination);
 
-  // publish.cc
+  // allocate_to.cc
   Result<void> check_destination(const char* what, const Word& place) const;
   Result<void> finish_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
   void store_offset_of(ThreadCache& cache, const BlockPlace& place, Word& destination);
