@@ -12,6 +12,7 @@
 
 #include "base/crc32c.h"
 #include "heap/heap_core_inline.h"
+#include "strata/heap/heap.h"
 
 namespace strata::inline v0_1 {
 
@@ -400,7 +401,7 @@ Result<void> HeapCore::ensure_room() {
   return {};
 }
 
-Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
+Result<ObjectInHand> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
   if (slot.record.load(std::memory_order_relaxed) != 0) {
@@ -437,12 +438,24 @@ Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type)
   flush(base_ + record, sizeof(NameRecord) + align_up(name.size(), 8));
   flush(base_ + record + type_name_at, type_name.size());
   STRATA_STEP("make: record written");
-  return base_ + record + object_at;
+  mine->object_serial = object_serials_.fetch_add(1, std::memory_order_relaxed) + 1;
+  return ObjectInHand{base_ + record + object_at, mine->object_serial};
+}
+
+// That of the thread, which must be the one that has the object in hand.
+Result<ThreadCache*> HeapCore::cache_with(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache());
+  if (mine->slot->record.load(std::memory_order_relaxed) != 0 &&
+      mine->object_serial == object.serial) {
+    return mine;
+  }
+  return fail(Code::failed_precondition,
+              "this thread is not making that object: another thread began it, or it is done with");
 }
 
 // What begin_object made gets its name.
-Result<void> HeapCore::publish_object() {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
+Result<void> HeapCore::publish_object(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache_with(object));
   Slot& slot = *mine->slot;
   const std::uint64_t record = slot.record.load(std::memory_order_relaxed);
   NameCopy copy, other;
@@ -518,7 +531,7 @@ void HeapCore::let_go_elsewhere(const ThreadCache& mine, std::uint64_t record) {
 }
 
 // Takes the name away; its block belongs to the slot then.
-Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
+Result<ObjectInHand> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
   if (slot.record.load(std::memory_order_relaxed) != 0) {
@@ -533,7 +546,7 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
                                      : Result<void*>(unexpected(search_error(how, name)));
   if (!object) {
     unlock_names(*mine);
-    return object;
+    return unexpected(object.error());
   }
   let_go_elsewhere(*mine, found.offset);
   slot.record.store(found.offset);
@@ -546,15 +559,19 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
   STRATA_STEP("withdraw: withdrawn");
   header().names.live.fetch_sub(1);
   unlock_names(*mine);
-  return object;
+  mine->object_serial = object_serials_.fetch_add(1, std::memory_order_relaxed) + 1;
+  return ObjectInHand{*object, mine->object_serial};
 }
 
 // Frees what begin_object made, or withdraw_object took.
-Result<void> HeapCore::discard_object() {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
-  Slot& slot = *mine->slot;
-  if (slot.record.load() != 0) STRATA_TRY(free_from(slot.record));
-  return {};
+Result<void> HeapCore::discard_object(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache_with(object));
+  return free_from(mine->slot->record);
+}
+
+void HeapCore::discard_any_object() {
+  const auto mine = cache();
+  if (mine && (*mine)->slot->record.load() != 0) (void)free_from((*mine)->slot->record);
 }
 
 bool HeapCore::is_published(std::uint64_t record_offset) const {

@@ -105,10 +105,17 @@ class Transaction {
     return resolve(std::span(base_, bounds_.payload_bytes), offset, count);
   }
 
-  // For transact().
+  // For transact(): nested calls of the thread join it. For OpenTransaction: it stands alone.
+  enum class Nesting : std::uint8_t { joined, alone };
   static Transaction* current(const TransactionLog& log);
-  explicit Transaction(TransactionLog& log);
+  explicit Transaction(TransactionLog& log, Nesting nesting = Nesting::joined);
+  // Aborts what is open, but for a forked child's copy: that is its parent's.
   ~Transaction();
+  // False in a forked child, which must not touch it.
+  bool is_of_this_process() const;
+  // The `bytes` at `address` are in the payload, as it is now.
+  // Errors: invalid_argument, also where they are in the log itself.
+  Result<void> check_address(const void* address, std::uint64_t bytes);
   Result<void> begin(std::span<RobustMutex* const> locks, const TransactOptions& options);
   Result<void> join(std::span<RobustMutex* const> locks, const TransactOptions& options);
   Result<void> finish(Result<void> result);
@@ -150,10 +157,12 @@ class Transaction {
   void set_state(SlotState state);
 
   TransactionLog& log_;
+  Nesting nesting_;
+  std::uint32_t token_ = 0;  // of the process that began it
   TransactionLog::Slot slot_{};
   std::byte* base_ = nullptr;
   LogBounds bounds_;
-  Transaction* outer_;            // another log's, of this thread
+  Transaction* outer_ = nullptr;  // another log's, of this thread
   std::uint64_t used_bytes_ = 0;  // start of the open record
   std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
   // On durable memory: what of it an heir can see in the log.
