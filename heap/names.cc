@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "base/printable.h"
 #include "heap/heap_core_inline.h"
 #include "strata/heap/heap.h"
 
@@ -60,6 +61,20 @@ std::uint32_t record_crc(NameRecord head, std::string_view name, std::string_vie
 }
 
 std::uint64_t type_at(const NameRecord& head) { return align_up(head.object + head.bytes, 8); }
+
+// Tags of other languages are made at run time.
+Result<void> check_tag(const TypeTag& type, std::uint64_t most_bytes) {
+  if (!std::has_single_bit(type.align_bytes) || type.align_bytes > kPageBytes) {
+    return fail(Code::invalid_argument,
+                fmt::format("type {}: an alignment of {} bytes: a power of two up to {} is allowed",
+                            printable(type.name), type.align_bytes, kPageBytes));
+  }
+  if (type.bytes > most_bytes) {
+    return fail(Code::exhausted, fmt::format("type {}: {} bytes, and the heap has {}",
+                                             printable(type.name), type.bytes, most_bytes));
+  }
+  return {};
+}
 
 Result<void> check_object_name(std::string_view name) {
   if (name.empty() || name.size() > kMaxObjectNameBytes) {
@@ -402,6 +417,7 @@ Result<void> HeapCore::ensure_room() {
 }
 
 Result<ObjectInHand> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
+  STRATA_TRY(check_tag(type, memory_->max_bytes()));
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
   if (slot.record.load(std::memory_order_relaxed) != 0) {

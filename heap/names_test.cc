@@ -248,3 +248,17 @@ TEST_CASE("a_draft_belongs_to_the_thread_that_began_it_and_ends_with_it") {
   REQUIRE(heap.remove("next"));
   CHECK(heap.check().value().allocated_blocks == blocks);
 }
+
+TEST_CASE("a_tag_of_a_type_that_cannot_be_is_refused") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  const auto begin = [&](std::uint64_t bytes, std::uint32_t align_bytes) {
+    return heap.begin_object("x", make_type_tag("test.Type", bytes, align_bytes, 1)).error().code();
+  };
+  CHECK(begin(8, 0) == Code::invalid_argument);
+  CHECK(begin(8, 3) == Code::invalid_argument);
+  CHECK(begin(8, 8192) == Code::invalid_argument);
+  for (const std::uint64_t bytes : {~std::uint64_t{0}, ~std::uint64_t{0} - 200, MiB(5)})
+    CHECK(begin(bytes, 8) == Code::exhausted);
+  CHECK(heap.check().value().is_clean());
+}
