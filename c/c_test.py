@@ -27,6 +27,10 @@ def pytest_generate_tests(metafunc):
     )
 
 
-def test_c(program, case):
+def test_c(program, case, capsys):
     run = subprocess.run([program, case], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+    for line in run.stdout.splitlines():
+        if line.startswith("verified: "):
+            with capsys.disabled():
+                print(f"\n{line}")
