@@ -15,6 +15,8 @@ from tests.package.using import (
     EXPECTED_OUTPUT,
     HERE,
     SEGMENT,
+    build_c_with_cmake,
+    build_c_with_pkg_config,
     build_with_cmake,
     defined_symbols,
     exported_symbols,
@@ -105,6 +107,15 @@ def test_programs_find_it_with_pkg_config(prefix, tmp_path):
     flags = pkg_config(prefix, "--cflags", "--libs", "strata")
     run("g++", "-Wall", "-Werror", f"{HERE}/consumer.cc", "-o", program, *flags)
     assert run(program, SEGMENT, env=with_libraries_of(prefix)) == EXPECTED_OUTPUT
+
+
+def test_a_program_in_c_builds_with_pkg_config(prefix, tmp_path):
+    program = build_c_with_pkg_config(prefix, tmp_path)
+    assert run(program, SEGMENT, env=with_libraries_of(prefix)) == EXPECTED_OUTPUT
+
+
+def test_a_program_in_c_builds_with_cmake(prefix, tmp_path):
+    assert run(build_c_with_cmake(prefix, tmp_path), SEGMENT) == EXPECTED_OUTPUT
 
 
 def test_a_static_build_alone_serves_the_same_target(build, tmp_path):

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.package.using import EXPECTED_OUTPUT, HERE, run, source_root
+from tests.package.using import EXPECTED_OUTPUT, HERE, need_c_api, run, source_root
 
 BINARY_PACKAGES = {"libstrata0.1", "libstrata-dev", "strata"}
 
@@ -132,7 +132,7 @@ def debian_fixture(packages, tmp_path_factory):
     for name in BINARY_PACKAGES:
         shutil.copy(package_file(packages, name), f"{root}/packages")
     os.mkdir(f"{root}/consumer")
-    for name in ("CMakeLists.txt", "consumer.cc"):
+    for name in ("CMakeLists.txt", "consumer.c", "consumer.cc"):
         shutil.copy(f"{HERE}/{name}", f"{root}/consumer")
     shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
     debian = NewDebian(root)
@@ -165,6 +165,14 @@ def test_programs_are_built_with_the_development_package(debian):
     assert flags == ["-std=c++20", "-lstrata"]
     debian.run("cmake -S /consumer -B /build && cmake --build /build --target consumer_shared")
     assert debian.run("/build/consumer_shared shm:with_cmake") == EXPECTED_OUTPUT
+
+
+def test_programs_in_c_are_built_with_the_development_package(debian):
+    need_c_api(f"{debian.root}/usr")
+    debian.run(
+        "gcc -std=c99 /consumer/consumer.c -o /in_c $(pkg-config --cflags --libs strata-c)"
+    )
+    assert debian.run("/in_c shm:in_c") == EXPECTED_OUTPUT
 
 
 def test_the_static_library_links_with_what_is_recommended(debian):

@@ -13,6 +13,8 @@ from tests.package.using import (
     EXPECTED_OUTPUT,
     HERE,
     SEGMENT,
+    build_c_with_cmake,
+    build_c_with_pkg_config,
     build_with_cmake,
     exported_symbols,
     files_below,
@@ -78,6 +80,17 @@ def test_a_program_builds_with_cmake(prefix, tmp_path):
     assert run(f"{build}/consumer_static", SEGMENT) == EXPECTED_OUTPUT
     assert links_libstrata(f"{build}/consumer_shared")
     assert not links_libstrata(f"{build}/consumer_static")
+
+
+def test_a_program_in_c_builds_with_pkg_config(prefix, tmp_path):
+    program = build_c_with_pkg_config(prefix, tmp_path)
+    assert run(program, SEGMENT, env=with_libraries_of(prefix)) == EXPECTED_OUTPUT
+
+
+def test_a_program_in_c_builds_with_cmake(prefix, tmp_path):
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed")
+    assert run(build_c_with_cmake(prefix, tmp_path), SEGMENT) == EXPECTED_OUTPUT
 
 
 def test_cmake_refuses_another_minor_version(prefix, tmp_path):

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+import pytest
+
 HERE = "tests/package"
 EXPECTED_OUTPUT = "hello from another mapping\n"
 SEGMENT = f"shm:package_test_{os.getpid()}"
@@ -65,6 +67,40 @@ def files_below(folder):
         for directory, _, names in os.walk(folder)
         for name in names
     }
+
+
+def need_c_api(prefix):
+    if not os.path.exists(f"{prefix}/include/strata/c.h"):
+        pytest.skip("this Strata has no <strata/c.h>")
+
+
+C_PROJECT = """
+cmake_minimum_required(VERSION 3.18)
+project(consumer C)
+find_package(strata 0.1 REQUIRED)
+add_executable(consumer consumer.c)
+target_link_libraries(consumer strata::strata)
+"""
+
+
+def build_c_with_cmake(prefix, tmp_path):
+    """The consumer in C, of a project that knows no C++."""
+    need_c_api(prefix)
+    shutil.copy(f"{HERE}/consumer.c", tmp_path)
+    (tmp_path / "CMakeLists.txt").write_text(C_PROJECT)
+    build = f"{tmp_path}/build"
+    run("cmake", "-S", str(tmp_path), "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    return f"{build}/consumer"
+
+
+def build_c_with_pkg_config(prefix, tmp_path):
+    need_c_api(prefix)
+    program = str(tmp_path / "consumer_c")
+    flags = pkg_config(prefix, "--cflags", "--libs", "strata-c")
+    strict = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    run("gcc", *strict, f"{HERE}/consumer.c", "-o", program, *flags)
+    return program
 
 
 def build_with_cmake(prefix, tmp_path):
