@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/driver.h"
 #include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
 #include "gpu/mechanism.h"
@@ -237,8 +238,8 @@ Result<Segment> CudaBackend::adopt(const SegmentUri& uri, cuda::CuDevicePointer 
     STRATA_TRY(check_create_options(options));
     STRATA_ASSIGN(const auto all, devices());
     STRATA_ASSIGN(cuda::Device* const device, cuda::device_of(*all, address));
-    return settle_in(create_with(uri, options, *device,
-                                 [&] { return cuda::adopt_legacy(*device, address, bytes); }));
+    return keep_world_in(create_with(uri, options, *device,
+                                     [&] { return cuda::adopt_legacy(*device, address, bytes); }));
   }();
   if (!adopted) return unexpected(adopted.error().in("adopt as " + uri.to_string()));
   return adopted;

@@ -8,6 +8,7 @@
 
 #include "gpu/cuda_payload.h"
 #include "gpu/device_source.h"
+#include "gpu/driver.h"
 #include "gpu/staging.h"
 #include "strata/gpu/host_registration.h"
 

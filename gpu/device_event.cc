@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gpu/driver.h"
 #include "gpu/poll.h"
 #include "os/os.h"
 

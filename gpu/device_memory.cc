@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/driver.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {

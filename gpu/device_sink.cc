@@ -1,5 +1,7 @@
 #include "gpu/device_sink.h"
 
+#include "gpu/driver.h"
+
 namespace strata::inline v0_1::cuda {
 
 Result<void> DeviceSink::put(std::uint64_t offset_bytes, std::uint64_t bytes, const FillFn& fill) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <map>
 
+#include "gpu/driver.h"
 #include "segment/attachment.h"
 
 #ifndef MADV_POPULATE_READ  // glibc before 2.35

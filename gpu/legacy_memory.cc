@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "gpu/driver.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {

@@ -6,6 +6,8 @@
 #include <map>
 #include <mutex>
 
+#include "gpu/driver.h"
+
 namespace strata::inline v0_1::cuda {
 namespace {
 

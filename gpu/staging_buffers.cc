@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "gpu/driver.h"
+
 namespace strata::inline v0_1::cuda {
 namespace {
 

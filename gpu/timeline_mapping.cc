@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "gpu/driver.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {

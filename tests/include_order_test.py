@@ -37,6 +37,8 @@ def source_files(root):
 def folder_of(path):
     """Public headers are in include/strata/FOLDER, and are included as strata/FOLDER/x.h."""
     path = re.sub("^(include/)?strata/", "", path)
+    if path == "version.h":
+        return "base"  # all of them say which version they are of
     return path.split("/")[0] if "/" in path else "."
 
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "tools/commands.h"
 #include "tools/segment_check.h"

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include "segment/attachment.h"
-#include "segment/content_hash.h"
 #include "strata/base/bytes.h"
+#include "strata/segment/content_hash.h"
 #include "tools/commands.h"
 #include "tools/gpu_view.h"
 #include "tools/segment_view.h"

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gpu/driver.h"
 #include "gpu/mechanism.h"
 #include "strata/base/bytes.h"
 #include "tools/gpu_view.h"

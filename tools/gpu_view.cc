@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "gpu/driver.h"
 #include "strata/base/bytes.h"
 #include "tools/segment_view.h"
 

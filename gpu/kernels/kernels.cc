@@ -1,4 +1,4 @@
-#include "gpu/kernels/kernels.h"
+#include "strata/gpu/kernels.h"
 
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/long_hash.h"
+#include "gpu/driver.h"
 #include "gpu/kernels/ptx_text.h"
 #include "gpu/kernels/xxh3.h"
 

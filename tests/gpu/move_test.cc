@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/driver.h"
 #include "shm/shm_backend.h"
 #include "strata/gpu/device_copy.h"
 #include "strata/gpu/map_to_device.h"

@@ -20,8 +20,8 @@
 #include <string>
 #include <string_view>
 
-#include "gpu/driver_abi.h"
 #include "strata/base/result.h"
+#include "strata/gpu/cuda_types.h"
 #include "strata/segment/segment.h"
 
 #pragma GCC visibility push(default)

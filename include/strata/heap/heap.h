@@ -37,12 +37,12 @@
 #include "strata/heap/type_tag.h"
 #include "strata/segment/offset.h"
 #include "strata/segment/segment.h"
-#include "strata/transaction/block_actions.h"
 #include "strata/transaction/transaction.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
+class BlockActions;
 class HeapCore;
 
 struct HeapOptions {

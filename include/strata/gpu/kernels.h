@@ -19,13 +19,14 @@
 #include <optional>
 #include <vector>
 
-#include "segment/content_hash.h"
 #include "strata/base/result.h"
 #include "strata/gpu/device.h"
 #include "strata/gpu/device_event.h"
 #include "strata/os/deadline.h"
+#include "strata/segment/content_hash.h"
 #include "strata/segment/device_span.h"
 
+#pragma GCC visibility push(default)
 namespace strata::inline v0_1::cuda {
 
 class Kernels {
@@ -94,3 +95,4 @@ class Kernels {
 };
 
 }  // namespace strata::inline v0_1::cuda
+#pragma GCC visibility pop
