@@ -51,8 +51,8 @@ foreach(library
   endif()
 endforeach()
 
-# Libraries that are headers alone: a header, what it belongs to, the Debian package. Boost is
-# included by Strata's own headers too.
+# Libraries that are headers alone: a header, what it belongs to, the Debian package, and who
+# includes it. strata/heap/containers.h of the installed headers includes Boost too.
 foreach(library
     "boost/unordered_map.hpp=Boost=libboost-dev=STRATA_INCLUDE_DIRS"
     "CLI/CLI.hpp=CLI11=libcli11-dev=STRATA_COMMAND_INCLUDE_DIRS"

@@ -39,7 +39,7 @@ class Strata(CMakePackage):
     depends_on("hwloc@2.9:")
     depends_on("fmt@9.1:")
     depends_on("xxhash@0.8.1:")
-    # Strata's own headers include some of Boost's: those who build with Strata need them too.
+    # One of the installed headers, strata/heap/containers.h, includes some of Boost's.
     depends_on("boost@1.74: +container", type=("build", "link", "run"))
     depends_on("cli11@2.1.2:", type="build", when="+command")
     depends_on("nlohmann-json@3.11.2:", type="build", when="+command")
