@@ -902,7 +902,7 @@ STRATA_C_API int strata_segment_copy(const strata_segment* from, strata_segment*
                                      strata_copy_report* report);
 
 /* A timeline orders the work of several processes on one device segment: 64 slots, each with one
- * owner who signals 1, 2, 3, …, and any number of followers who wait for that, each from the host
+ * owner who signals 1, 2, 3, ... and any number of followers who wait for that, each from the host
  * or from a stream. Where an owner dies, waits for it end with failed_precondition. Handles hold
  * the segment. Threads:  a handle each. */
 STRATA_C_API int strata_timeline_open(strata_segment* segment, strata_timeline** timeline);
