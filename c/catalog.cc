@@ -31,6 +31,7 @@ Catalog::Fill fill_of(strata_fill fill, void* user) {
   if (fill == nullptr) return {};
   return [fill, user](Segment& segment) -> Result<void> {
     strata_segment handle(segment.share());
+    handle.is_lent = true;
     const int code = fill(&handle, user);
     if (code == STRATA_OK) return {};
     const bool is_last = code == strata_error_code();

@@ -158,6 +158,7 @@ static_assert(static_cast<int>(Code::wrong_device) + 1 == STRATA_WRONG_DEVICE);
 using namespace strata::c;
 
 const char* strata_version(void) { return STRATA_VERSION_STRING; }
+int strata_c_api_version(void) { return STRATA_C_API_VERSION; }
 
 const char* strata_code_name(int code) {
   if (code == STRATA_OK) return "ok";

@@ -25,6 +25,8 @@ struct strata_segment : strata::c::HandleBase<strata::c::magic_of("Ssegment")> {
       : segment(std::move(of)), uri(segment.uri().to_string()) {}
   strata::Segment segment;
   const std::string uri;
+  // It was lent to a callback, which cannot close it.
+  bool is_lent = false;
 };
 
 struct strata_sync_context : strata::c::HandleBase<strata::c::magic_of("Ssynctxt")> {

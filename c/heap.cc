@@ -1,5 +1,9 @@
 // Blocks in a heap, and the heap itself.
+#include <algorithm>
+
 #include "c/handles.h"
+#include "segment/attachment.h"
+#include "strata/heap/heap_nodes.h"
 
 using namespace strata;
 using namespace strata::c;
@@ -11,6 +15,10 @@ int strata_heap_create(strata_segment* segment, const strata_heap_options* optio
     STRATA_TRY(check_pointer(heap, "heap"));
     STRATA_ASSIGN(const strata_heap_options from, read_options(options, "options"));
     HeapOptions checked;
+    if (from.is_by_node != 0) {
+      Os& os = attachment_of(segment->segment).plane->os();
+      STRATA_ASSIGN(checked, heap_options_for(os, segment->segment));
+    }
     checked.region_bytes = from.region_bytes;
     STRATA_ASSIGN(Heap made, Heap::create(segment->segment, checked));
     *heap = new strata_heap(std::move(made));

@@ -21,12 +21,13 @@ typedef struct bank {
 } bank;
 
 static bank open_bank(void) {
+  static const strata_heap_options by_node = {.size = sizeof by_node, .is_by_node = 1};
   static const account initial = {{{0}}, 100, 0, 0};
   bank self;
   void* made = NULL;
   self.catalog = open_test_catalog();
   self.segment = make_test_segment(self.catalog, test_uri("shm:c-heap"), 4u << 20);
-  MUST(strata_heap_create(self.segment, NULL, &self.heap));
+  MUST(strata_heap_create(self.segment, &by_node, &self.heap));
   MUST(strata_heap_make(self.heap, "accounts", &account_type, &initial, &made));
   self.accounts = made;
   return self;

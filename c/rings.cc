@@ -29,7 +29,7 @@ Result<std::span<std::byte>> place_for(const strata_sync_context* context, void*
 }
 
 MpmcRing::Loan loan_of(const strata_loan& loan) {
-  return {.bytes = std::span(static_cast<std::byte*>(loan.bytes), loan.max_bytes),
+  return {.bytes = std::span(static_cast<std::byte*>(loan.data), loan.max_bytes),
           .slot = static_cast<std::uint32_t>(loan.reserved[0]),
           .word = loan.reserved[1]};
 }
@@ -225,7 +225,7 @@ int strata_mpmc_ring_release(strata_mpmc_ring* ring, strata_message* message) {
     STRATA_TRY(check_handle(ring, "ring"));
     STRATA_TRY(check_pointer(message, "message"));
     MpmcRing::Message held = {
-        .bytes = std::span(static_cast<const std::byte*>(message->bytes), message->size),
+        .bytes = std::span(static_cast<const std::byte*>(message->data), message->bytes),
         .slot = static_cast<std::uint32_t>(message->reserved[0]),
         .word = message->reserved[1]};
     *message = {nullptr, 0, {kNoSlot, 0}};

@@ -31,7 +31,10 @@ static_assert(static_cast<int>(SegmentState::retired) == STRATA_STATE_RETIRED);
 
 }  // namespace
 
-void strata_segment_close(strata_segment* segment) { close_handle(segment); }
+void strata_segment_close(strata_segment* segment) {
+  if (check_handle(segment, "") && segment->is_lent) return;
+  close_handle(segment);
+}
 
 int strata_segment_share(const strata_segment* segment, strata_segment** shared) {
   return guarded(__func__, [&]() -> Result<void> {

@@ -55,6 +55,7 @@ static void errors_carry_code_words_and_errno_and_success_leaves_them(void) {
   CHECK(strcmp(strata_code_name(STRATA_WRONG_DEVICE), "wrong_device") == 0);
   CHECK(strcmp(strata_code_name(15), "unknown") == 0 &&
         strcmp(strata_code_name(-1), "unknown") == 0);
+  CHECK(strata_c_api_version() == STRATA_C_API_VERSION);
   CHECK(strata_version()[0] >= '0' && strata_version()[0] <= '9');
   strata_catalog_close(catalog);
 }
@@ -119,6 +120,7 @@ static void growth_is_seen_after_a_refresh_and_addresses_stay(void) {
 static int fill_with_42(strata_segment* segment, void* calls) {
   const unsigned char value = 42;
   ++*(int*)calls;
+  strata_segment_close(segment); /* it is not the callback's to close */
   return strata_segment_write(segment, 0, &value, 1);
 }
 

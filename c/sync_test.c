@@ -395,11 +395,11 @@ static void a_ring_of_many_ends_hands_each_message_to_one(void) {
     children[i] = start_child(produce_into_the_ring_of_many, uri_of(&self));
   for (i = 0; i < 200; ++i) {
     MUST(strata_mpmc_ring_receive(ring, SOON_MS, &message));
-    CHECK(message.size == sizeof number);
-    memcpy(&number, message.bytes, sizeof number);
+    CHECK(message.bytes == sizeof number);
+    memcpy(&number, message.data, sizeof number);
     sum += number;
     MUST(strata_mpmc_ring_release(ring, &message));
-    CHECK(message.bytes == NULL);
+    CHECK(message.data == NULL);
   }
   CHECK(sum == 2 * 5050);
   for (i = 0; i < 2; ++i)

@@ -11,20 +11,23 @@
  *     strata_segment_close(mesh);
  *
  *   Errors:   a function that can fail returns a strata_code: STRATA_OK, which is 0, or why not.
- * What the thread failed at last, strata_error_message() tells in words. On failure nothing is
- * changed, and out arguments keep what they had. No C++ exception leaves a function. An argument
- * that must not be NULL, or a handle that is none, is STRATA_INVALID_ARGUMENT with the argument's
- * name. Lifetime: what a function makes is closed by the _close of its type, which takes NULL too.
- * Handles are closed in any order: each holds what it needs of the others. A pointer into a segment
- * is valid as long as one handle of that segment, or of something that was made from it, is open. A
- * handle that was closed is recognised as long as its memory is not used for something else: that
- * helps to find a fault, and is no protection. Threads:  handles may be used by any thread; by
- * several at once where the section says so. Close a handle when no other thread uses it. Options:
- * structs that begin with their `size`. NULL, and a struct of zeros but for `size`, ask for the
- * defaults. A library that is older than the program refuses what it does not know. Structs that
- * are filled in have their `size` set by the caller likewise. Waits:    `timeout_ms` 0 looks once
- * and does not wait. ABI:      sizes, values and names stay as they are within
- * STRATA_C_API_VERSION.
+ *             strata_error_message() tells in words what failed last in this thread. On failure
+ *             nothing is changed, and out arguments keep what they had. No C++ exception leaves
+ *             a function. NULL where there must be something, and a handle that is none, are
+ *             STRATA_INVALID_ARGUMENT with the argument's name.
+ *   Lifetime: what a function makes is closed by the _close of its type, which takes NULL too.
+ *             Handles are closed in any order: each holds what it needs of the others. A pointer
+ *             into a segment is valid as long as one handle of that segment is open, or one of
+ *             what was made from it. A closed handle is recognised as long as its memory is not
+ *             used for something else: that helps to find a fault, and is no protection.
+ *   Threads:  any thread may use a handle; several at once where the section says so. Close it
+ *             when nobody else uses it.
+ *   Options:  structs that begin with their `size`. NULL, and zeros but for `size`, ask for the
+ *             defaults. A library that is older than the program refuses what it does not know.
+ *             Structs that are filled in have their `size` set by the caller likewise.
+ *   Waits:    `timeout_ms` 0 looks once and does not wait.
+ *   ABI:      names, values and sizes stay as they are within STRATA_C_API_VERSION; structs with
+ *             a `size` may get more at their end.
  */
 #ifndef STRATA_C_H_
 #define STRATA_C_H_
@@ -60,8 +63,9 @@ typedef enum strata_code {
   STRATA_WRONG_DEVICE = 14         /* the memory is of a device that cannot be reached */
 } strata_code;
 
-/* The version of the library, "0.1.0". */
+/* The version of the library, "0.1.0", and its STRATA_C_API_VERSION. */
 STRATA_C_API const char* strata_version(void);
+STRATA_C_API int strata_c_api_version(void);
 /* "not_found"; "unknown" for what is no code. */
 STRATA_C_API const char* strata_code_name(int code);
 /* Of the last call that failed in this thread: its code, and what was asked, on what, and why not.
@@ -223,7 +227,7 @@ STRATA_C_API int strata_catalog_attach(strata_catalog* catalog, const char* uri,
                                        strata_segment** segment);
 
 /* Puts the first content into a segment that nobody else sees yet. It returns STRATA_OK, or the
- * code of what failed; then the segment is gone again. It leaves the handle open. */
+ * code of what failed; then the segment is gone again. The handle is the caller's. */
 typedef int (*strata_fill)(strata_segment* segment, void* user);
 /* Attaches, or creates, fills and publishes where nothing is there. Of any number of processes that
  * do this at once one creates, and the others wait for it. `fill` and `was_created` may be NULL. */
@@ -374,7 +378,7 @@ STRATA_C_API int strata_catalog_attach_handle(strata_catalog* catalog, const voi
  * Closing the last handle of a segment, and of all that was made from it, detaches: that removes
  * nothing, unless the lifetime says so.
  *   Threads:  functions with a const segment any, at once; the others one at a time, over all
- * handles of the segment in this process. */
+ *             handles of the segment in this process. */
 
 typedef struct strata_segment_info {
   size_t size;
@@ -449,11 +453,12 @@ STRATA_C_API int strata_segment_persist(strata_segment* segment, uint64_t offset
  * event that is not set; semaphores and barriers are initialised once. They are never copied.
  *   Threads:  any, of any attached process, each process with a context of its own.
  *   Errors:   invalid_argument where the struct does not lie in the payload of the context's
- * segment, aligned to 8 bytes; timed_out, naming the holder; corrupt for bytes that no operation
- *             makes; failed_precondition in a forked child, which opens a context anew.
- *   Death:    who dies with a lock leaves what it guards half changed. The next one gets the lock
- * and STRATA_OWNER_DIED, repairs, and calls mark_repaired; unlocked without, the one after is told
- * again. */
+ *             segment, aligned to 8 bytes; timed_out, naming the holder; corrupt for bytes that
+ *             no operation makes; failed_precondition in a forked child, which opens a context
+ *             anew.
+ *   Death:    who dies with a lock leaves what it guards half changed. The next one gets the
+ *             lock and STRATA_OWNER_DIED, repairs, and calls mark_repaired; where it unlocks
+ *             without, the one after is told again. */
 
 typedef struct strata_mutex {
   uint64_t reserved[8];
@@ -519,8 +524,7 @@ STRATA_C_API int strata_event_wait(strata_sync_context* context, strata_event* e
                                    uint64_t timeout_ms);
 
 /* 1 to 62 participants, each with a seat, wait for each other, phase after phase. Where one of them
- * dies before it arrives, the others get failed_precondition, naming it; another may take its seat.
- */
+ * dies before it arrives, the others get failed_precondition, naming it; another takes its seat. */
 typedef struct strata_arrival {
   uint32_t seat;
   uint32_t phase;
@@ -586,13 +590,13 @@ STRATA_C_API int strata_spsc_consumer_release(strata_spsc_consumer* consumer);
 /* Between any number of producers and consumers. A message is received once at most. Give back each
  * loan and each message: they are the process's until then. */
 typedef struct strata_loan {
-  void* bytes;
+  void* data;
   size_t max_bytes;
   uint64_t reserved[2];
 } strata_loan;
 typedef struct strata_message {
-  const void* bytes;
-  size_t size; /* of the message */
+  const void* data;
+  size_t bytes;
   uint64_t reserved[2];
 } strata_message;
 STRATA_C_API int strata_mpmc_ring_bytes(const strata_ring_options* options, uint64_t* bytes);
@@ -614,11 +618,14 @@ STRATA_C_API int strata_mpmc_ring_release(strata_mpmc_ring* ring, strata_message
 
 /* ---- The heap: objects in a segment -----------------------------------------------------------
  * Shared structures hold offsets, never pointers, since every process maps a segment elsewhere; 0
- * is nowhere. A forked child opens the heap anew. Threads:  any, at once. */
+ * is nowhere. A forked child opens the heap anew.
+ *   Threads:  any, at once. */
 
 typedef struct strata_heap_options {
   size_t size;
   uint64_t region_bytes; /* the most that one object takes; 0: the whole segment, or 64 MiB */
+  /* Threads take memory of their own node first, in a segment that is split over several. */
+  int is_by_node;
 } strata_heap_options;
 
 /* What an object is: two programs agree where name, bytes, alignment and version do. C++ says the
@@ -703,10 +710,12 @@ STRATA_C_API int strata_heap_check(const strata_heap* heap);
 /* ---- Transactions -----------------------------------------------------------------------------
  * Many updates happen all or not at all: when the process is killed at any instruction, and on a
  * pool when the power fails. Whoever gets a lock that a killed transaction held finishes or
- * discards it. Threads:  one at a time. Lifetime: it holds its heap. Closed open, it aborts. In a
- * forked child it is its parent's. Errors:   after an error in the middle commit returns it, and
- * changes nothing. failed_precondition once it has ended. A transaction that begins while the
- * thread has another is independent of it, and waits for its locks. */
+ * discards it.
+ *   Threads:  one at a time.
+ *   Lifetime: it holds its heap. Closed open, it aborts. In a forked child it is its parent's.
+ *   Errors:   after an error in the middle commit returns it, and changes nothing;
+ *             failed_precondition once it has ended. One that begins while its thread has another
+ *             is independent of that, and waits for its locks. */
 
 typedef struct strata_range {
   void* address;
@@ -740,7 +749,7 @@ STRATA_C_API int strata_transaction_allocate(strata_transaction* transaction, ui
                                              uint64_t align_bytes, uint64_t* offset);
 /* Frees the block at commit. */
 STRATA_C_API int strata_transaction_free(strata_transaction* transaction, uint64_t offset);
-/* Where it fails the transaction has ended too, and nothing of it has happened. */
+/* Where it fails, the transaction has ended too. */
 STRATA_C_API int strata_transaction_commit(strata_transaction* transaction);
 STRATA_C_API int strata_transaction_abort(strata_transaction* transaction);
 STRATA_C_API void strata_transaction_close(strata_transaction* transaction);
@@ -823,8 +832,7 @@ STRATA_C_API int strata_pool_checkpoint_bytes(const strata_pool* pool, const cha
 typedef struct strata_load_options {
   size_t size;
   uint64_t version;       /* 0: the current one */
-  int even_if_unverified; /* a version that was not checkpointed has no checksums: take it as it is
-                           */
+  int even_if_unverified; /* also a version without checksums, which was not checkpointed */
   uint32_t threads;
 } strata_load_options;
 
@@ -843,7 +851,7 @@ STRATA_C_API int strata_pool_load_bytes(const strata_pool* pool, const char* nam
                                         uint64_t capacity_bytes, const strata_load_options* options,
                                         strata_load_report* report);
 /* Compares every block of a version (0: the current one) with its checksum: corrupt where one
- * differs, with how many and the first. */
+ * differs, with how many and the first. `blocks_verified` may be NULL. */
 STRATA_C_API int strata_pool_verify(const strata_pool* pool, const char* name, uint64_t version,
                                     uint64_t* blocks_verified);
 
@@ -902,9 +910,9 @@ STRATA_C_API int strata_segment_copy(const strata_segment* from, strata_segment*
                                      strata_copy_report* report);
 
 /* A timeline orders the work of several processes on one device segment: 64 slots, each with one
- * owner who signals 1, 2, 3, …, and any number of followers who wait for that, each from the host
- * or from a stream. Where an owner dies, waits for it end with failed_precondition. Handles hold
- * the segment. Threads:  a handle each. */
+ * owner who signals 1, 2, 3, ... and any number of followers who wait for that, from the host or in
+ * a stream. Where an owner dies, waits for it end with failed_precondition. Handles hold the
+ * segment, and each is of one thread at a time. */
 STRATA_C_API int strata_timeline_open(strata_segment* segment, strata_timeline** timeline);
 STRATA_C_API void strata_timeline_close(strata_timeline* timeline);
 STRATA_C_API int strata_timeline_claim(strata_timeline* timeline, uint32_t slot,
