@@ -1,7 +1,8 @@
 // The `strata` command.
-#include "tools/commands.h"
-#include "tools/gpu_commands.h"
-#include "tools/pool_commands.h"
+#include "tools/gpu/gpu_commands.h"
+#include "tools/machine/machine_commands.h"
+#include "tools/pool/pool_commands.h"
+#include "tools/segment/segment_commands.h"
 
 namespace {
 
