@@ -251,23 +251,34 @@ Result<ExitCode> explain(Context& context, const ExplainOptions& options) {
 }  // namespace
 
 void add_gpu_looking(Commands& gpu) {
-  gpu.add("ls",
-          "The GPUs of this machine, and the device segments on each with who pins their memory. "
-          "Needs no driver.",
-          "strata gpu ls\nstrata gpu ls --json", ls);
+  gpu.add({.name = "ls",
+           .summary = "list GPUs, and the segments in their memory",
+           .description = "With who pins the memory of each segment. Needs no driver; with one it "
+                          "also tells how CUDA counts the devices and how much memory they have.",
+           .examples = "strata gpu ls\n"
+                       "strata gpu ls --json",
+           .other_names = {"list"}},
+          ls);
   {
     const auto uri = std::make_shared<std::string>();
-    gpu.add("info",
-            "All facts of a device segment: how it is shared, on which device, who pins it, what "
-            "its timeline says. Needs no driver.",
-            "strata gpu info cuda:weights", [uri](Context& context) { return info(context, *uri); })
+    gpu.add({.name = "info",
+             .summary = "show all facts of a device segment",
+             .description =
+                 "How it is shared, on which device it is, who pins its memory, and what its "
+                 "timeline says. Needs no driver.",
+             .examples = "strata gpu info cuda:weights",
+             .other_names = {"stat", "show"}},
+            [uri](Context& context) { return info(context, *uri); })
         .word("URI", *uri, "the segment");
   }
   const auto options = std::make_shared<ExplainOptions>();
-  gpu.add("explain",
-          "The way in which device memory is shared, and the ways that are not taken, with "
-          "the reasons: of a segment, or of one that would be made.",
-          "strata gpu explain cuda:weights\nstrata gpu explain --device 1",
+  gpu.add({.name = "explain",
+           .summary = "say in which way device memory is shared, and why",
+           .description =
+               "The way that is taken, and those that are not, with the reasons: of a "
+               "segment, or without a URI of one that would be made, which needs a driver.",
+           .examples = "strata gpu explain cuda:weights\n"
+                       "strata gpu explain --device 1"},
           [options](Context& context) { return explain(context, *options); })
       .optional_word("URI", options->uri, "the segment")
       .option("--device", options->device, "without a URI: what could be made on this GPU",
@@ -275,7 +286,12 @@ void add_gpu_looking(Commands& gpu) {
 }
 
 void add_gpu(Commands& commands) {
-  Commands gpu = commands.add_group("gpu", "Memory of GPUs that processes share.");
+  Commands gpu = commands.add_group(
+      {.name = "gpu",
+       .summary = "look at memory of GPUs that processes share",
+       .description =
+           "Segments in the memory of a GPU are made, filled and removed by the same commands as "
+           "others, by cuda:NAME. These show what is special to them."});
   add_gpu_looking(gpu);
   add_gpu_hold(gpu);
   add_gpu_bench(gpu);

@@ -200,14 +200,19 @@ Result<ExitCode> bench(Context& context, const Options& options) {
 
 void add_gpu_bench(Commands& gpu) {
   const auto options = std::make_shared<Options>();
-  gpu.add("bench",
-          "What sharing memory of a GPU costs here: calls of the driver, times, rates. On a FAKE "
-          "driver no rates.",
-          "strata gpu bench\nstrata gpu bench --size 1G --rounds 20 --json",
+  gpu.add({.name = "bench",
+           .summary = "measure what sharing memory of a GPU costs",
+           .description =
+               "Calls of the driver, times and rates of each operation. On the FAKE driver "
+               "of the tests no rates, since they would say nothing of a GPU. Needs a "
+               "driver.",
+           .examples = "strata gpu bench\n"
+                       "strata gpu bench --size 1G --rounds 20 --json",
+           .other_names = {"benchmark"}},
           [options](Context& context) { return bench(context, *options); })
       .option("--device", options->device, "this GPU; without it the first", "N|UUID")
-      .size("--size", options->bytes, "of the segment; default 64M")
-      .option("--rounds", options->rounds, "how often each is done; default 100", "N");
+      .size("--size", options->bytes, "of the segment (default 64M)")
+      .option("--rounds", options->rounds, "how often each is done (default 100)", "N");
 }
 
 }  // namespace strata::inline v0_1::tools

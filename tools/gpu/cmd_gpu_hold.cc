@@ -69,10 +69,16 @@ Result<ExitCode> hold(Context& context, const std::vector<std::string>& uris) {
 
 void add_gpu_hold(Commands& gpu) {
   const auto uris = std::make_shared<std::vector<std::string>>();
-  gpu.add("hold",
-          "Keep the memory of device segments although nobody is attached, until they are removed, "
-          "or Ctrl-C. Needs no driver and makes no call of one.",
-          "strata gpu hold cuda:weights", [uris](Context& context) { return hold(context, *uris); })
+  gpu.add({.name = "hold",
+           .summary = "keep the memory of device segments while nobody is attached",
+           .description =
+               "Until they are removed, or until Ctrl-C. Memory of a GPU is gone with the "
+               "last process that has it; a segment that was made to stay has such a "
+               "holder already. Needs no driver and makes no call of one.",
+           .examples = "strata gpu hold cuda:weights\n"
+                       "strata gpu hold cuda:weights cuda:mesh",
+           .other_names = {"keep"}},
+          [uris](Context& context) { return hold(context, *uris); })
       .word("URI", *uris, "the segments");
 }
 

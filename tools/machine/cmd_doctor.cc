@@ -99,8 +99,17 @@ Result<ExitCode> examine(Context& context) {
 }  // namespace
 
 void add_doctor(Commands& commands) {
-  commands.add("doctor", "What this machine can do, and how to fix what is missing.",
-               "strata doctor\nstrata doctor --json", examine);
+  commands.add(
+      {.name = "doctor",
+       .summary = "show what shared memory can do on this machine",
+       .description = "Memory, kernel, persistent memory and GPUs, each fact tried where it can "
+                      "be tried, with an arrow to what would help where something is in the way. "
+                      "Also what can be asked of each kind of memory. Exit status 0 whatever it "
+                      "finds.",
+       .examples = "strata doctor\n"
+                   "strata doctor --json",
+       .other_names = {"diagnose"}},
+      examine);
 }
 
 }  // namespace strata::inline v0_1::tools

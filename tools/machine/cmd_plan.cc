@@ -84,9 +84,13 @@ Result<ExitCode> plan(Context& context, const Options& options) {
 void add_plan(Commands& commands) {
   const auto options = std::make_shared<Options>();
   Arguments arguments = commands.add(
-      "plan", "Which nodes and pages a segment would get, and why; creates nothing.",
-      "strata plan shm:mesh --size 64M --interleave 0,1 --topology 'node:2 core:4 pu:1'\n"
-      "strata plan shm:mesh --size 64G --tier bandwidth --topology machine.xml",
+      {.name = "plan",
+       .summary = "say which nodes and pages a segment would get, and why",
+       .description = "Creates nothing. It asks what `strata create` would ask, on this machine "
+                      "or on any that `strata topology` can show.",
+       .examples =
+           "strata plan shm:mesh --size 64M --interleave 0,1 --topology 'node:2 core:4 pu:1'\n"
+           "strata plan shm:mesh --size 64G --tier bandwidth --topology machine.xml"},
       [options](Context& context) { return plan(context, *options); });
   arguments.word("URI", options->uri, "the segment to be");
   arguments.required_size("--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G");

@@ -183,12 +183,17 @@ Result<ExitCode> show(Context& context, const Options& options) {
 
 void add_topology(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  Arguments arguments =
-      commands.add("topology", "The memory nodes of a machine and what is near to them.",
-                   "strata topology\n"
+  Arguments arguments = commands.add(
+      {.name = "topology",
+       .summary = "show the memory nodes of a machine, and what is near to them",
+       .description = "Of this machine, of another one that hwloc has written down, or of one "
+                      "that is made up. Names the GPUs as --near takes them. Inside a cpuset it "
+                      "shows the nodes that may be used and names the others.",
+       .examples = "strata topology\n"
                    "strata topology --topology 'node:4 core:8 pu:2' --svg machine.svg\n"
                    "lstopo big.xml; strata topology --topology big.xml",
-                   [options](Context& context) { return show(context, *options); });
+       .other_names = {"nodes", "numa"}},
+      [options](Context& context) { return show(context, *options); });
   add_topology_flag(arguments, options->spec);
   arguments.option("--svg", options->svg_path, "draw it into this file", "FILE");
 }

@@ -8,5 +8,6 @@ namespace strata::inline v0_1::tools {
 void add_doctor(Commands& commands);
 void add_topology(Commands& commands);
 void add_plan(Commands& commands);
+void add_version(Commands& commands);
 
 }  // namespace strata::inline v0_1::tools

@@ -159,22 +159,49 @@ Result<ExitCode> repair(Context& context, const std::string& path, const RepairO
 
 void add_pool_looking(Commands& pool) {
   const auto info_flags = std::make_shared<InfoFlags>();
-  pool.add("info", "Say what a pool is and what is in it; knows other PMDK pools too.",
-           "strata pool info run.pool\nstrata pool info run.pool --svg run.svg",
+  pool.add({.name = "info",
+            .summary = "say what a pool is and what is in it",
+            .description =
+                "Knows the pools of other programs with PMDK too, and says whose they are. "
+                "With --svg it draws what lies where in the file.",
+            .examples = "strata pool info run.pool\n"
+                        "strata pool info run.pool --svg run.svg",
+            .other_names = {"stat", "show"}},
            [info_flags](Context& context) { return info(context, *info_flags); })
       .word("PATH", info_flags->path, "the pool's file")
       .option("--svg", info_flags->svg, "draw what lies where in its file", "FILE");
 
   const auto list_path = std::make_shared<std::string>();
-  pool.add("ls", "List all versions of all segments.", "strata pool ls run.pool",
-           [list_path](Context& context) { return list(context, *list_path); })
+  pool.add(
+          {.name = "ls",
+           .summary = "list all versions of all segments in a pool",
+           .description = "The current one of each, and the older ones that `strata pool rollback` "
+                          "can bring back.",
+           .examples = "strata pool ls run.pool\n"
+                       "strata pool ls run.pool --json",
+           .other_names = {"list"}},
+          [list_path](Context& context) { return list(context, *list_path); })
       .word("PATH", *list_path, "the pool's file");
 
   const auto check_flags = std::make_shared<CheckFlags>();
-  pool.add("check",
-           "Check header, heap, directory, segments and checksums; changes nothing. Exit status: "
-           "0 sound, 1 damaged, 4 busy, 5 not all could be checked.",
-           "strata pool check run.pool",
+  pool.add({.name = "check",
+            .summary = "look whether a pool is as it must be",
+            .description =
+                "Header, heap and directory, and in each version of each segment its "
+                "header, blocks, heap, objects and transaction log; changes nothing. It "
+                "waits for a pool that others hold (--timeout-ms). What follows should ask "
+                "for the status that it means.",
+            .examples = "strata pool check run.pool\n"
+                        "strata pool check run.pool; [ $? -eq 1 ] && strata pool repair run.pool",
+            .exit_status =
+                "0  sound: every part was looked at, and is as it must be\n"
+                "1  damaged: some part is proved to be wrong; also a file that is the pool of "
+                "another program\n"
+                "2  usage: the command line cannot mean anything\n"
+                "3  not found: no such file\n"
+                "4  busy: others hold or change it, so that not all was checked; try again\n"
+                "5  unknown: some part could not be looked at; nothing that was is wrong",
+            .other_names = {"fsck", "verify"}},
            [check_flags](Context& context) { return check(context, *check_flags); })
       .word("PATH", check_flags->path, "the pool's file")
       .flag("--quick", check_flags->is_quick, "do not read the blocks")
@@ -183,11 +210,23 @@ void add_pool_looking(Commands& pool) {
 
   const auto repair_path = std::make_shared<std::string>();
   const auto repair_options = std::make_shared<RepairOptions>();
-  pool.add("repair", "Write a sound copy of what can be read, and prove that it opens.",
-           "strata pool repair run.pool\nstrata pool repair run.pool --in-place",
+  pool.add({.name = "repair",
+            .summary = "write a sound copy of what can be read of a pool",
+            .description =
+                "The copy is opened and checked before the command says that it is sound. "
+                "The damaged pool is never changed: with --in-place the copy takes its name "
+                "and the damaged file is kept beside it.\n\n"
+                "A pool with objects that are no segments, such as a typed root, is "
+                "refused, since they would be left behind; --drop-objects says that they "
+                "may be. Exit status 1 where the heap could not be walked to look for such "
+                "objects.",
+            .examples = "strata pool repair run.pool\n"
+                        "strata pool repair run.pool --to sound.pool\n"
+                        "strata pool repair run.pool --in-place",
+            .other_names = {"fix", "recover", "salvage"}},
            [=](Context& context) { return repair(context, *repair_path, *repair_options); })
       .word("PATH", *repair_path, "the pool's file")
-      .option("--to", repair_options->to, "the copy; default PATH.repaired", "FILE")
+      .option("--to", repair_options->to, "the copy (default PATH.repaired)", "FILE")
       .flag("--in-place", repair_options->in_place,
             "put it in the place of the damaged one, which is kept")
       .flag("--drop-objects", repair_options->drop_objects,
@@ -195,7 +234,13 @@ void add_pool_looking(Commands& pool) {
 }
 
 void add_pool(Commands& commands) {
-  Commands pool = commands.add_group("pool", "Pools: files of segments that survive.");
+  Commands pool = commands.add_group(
+      {.name = "pool",
+       .summary = "make and look after pools: files of segments that survive",
+       .description =
+           "A pool is a file of named segments that survive restarts, kills and power failures. "
+           "It is a standard libpmemobj pool. The other commands work on its segments too, by "
+           "pmem:PATH#NAME; quote that, since # means something to a shell."});
   add_pool_looking(pool);
   add_pool_dump(pool);
   add_pool_making(pool);

@@ -134,18 +134,22 @@ Result<ExitCode> dump(Context& context, const DumpFlags& flags) {
 
 void add_pool_dump(Commands& pool) {
   const auto flags = std::make_shared<DumpFlags>();
-  pool.add("dump",
-           "Print the objects in a segment with their types, or bytes; verified where possible.",
-           "strata pool dump run.pool words\n"
-           "strata pool dump run.pool words --object words.map\n"
-           "strata pool dump run.pool mesh --offset 4096 --bytes 64",
-           [flags](Context& context) { return dump(context, *flags); })
+  pool.add(
+          {.name = "dump",
+           .summary = "print the objects in a segment of a pool, with their types",
+           .description = "In hex, verified with the checksums where there are such. With --offset "
+                          "any bytes, whatever they are.",
+           .examples = "strata pool dump run.pool words\n"
+                       "strata pool dump run.pool words --object words.map\n"
+                       "strata pool dump run.pool mesh --offset 4096 --bytes 64",
+           .other_names = {"hexdump"}},
+          [flags](Context& context) { return dump(context, *flags); })
       .word("PATH", flags->path, "the pool's file")
       .word("NAME", flags->name, "the segment")
       .option("--object", flags->object, "only this one of its heap", "NAME")
       .option("--version", flags->version, "an older version")
       .size("--offset", flags->offset_bytes, "bytes from here on, whatever they are")
-      .size("--bytes", flags->bytes, "how many, of each object; default 256");
+      .size("--bytes", flags->bytes, "how many, of each object (default 256)");
 }
 
 }  // namespace strata::inline v0_1::tools

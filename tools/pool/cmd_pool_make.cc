@@ -109,41 +109,69 @@ Result<ExitCode> rollback(Context& context, const RollbackFlags& flags) {
 
 void add_pool_making(Commands& pool) {
   const auto created = std::make_shared<MakeFlags>();
-  pool.add("create", "Make a pool.", "strata pool create run.pool --size 4G",
+  pool.add({.name = "create",
+            .summary = "make a pool",
+            .description =
+                "A standard libpmemobj pool file of that size, in which segments survive "
+                "restarts, kills and power failures. It is made under no name and gets its "
+                "own when it is whole.",
+            .examples = "strata pool create run.pool --size 4G\n"
+                        "strata pool create shared.pool --size 4G --mode 0660",
+            .other_names = {"new", "make"}},
            [created](Context& context) { return create(context, *created); })
       .word("PATH", created->path, "the pool's file")
       .required_size("--size", created->options.bytes, "of the file, at least 8M")
       .option("--slots", created->options.slots,
-              "segments and old versions it can hold; default 2944")
+              "segments and old versions that it can hold (default 2944)")
       .option_with_default("--mode", created->mode, "permission bits, octal", "MODE");
 
   const auto grown = std::make_shared<GrowFlags>();
-  pool.add("grow", "Put a larger pool with the same content in its place.",
-           "strata pool grow run.pool --size 8G",
+  pool.add({.name = "grow",
+            .summary = "put a larger pool with the same content in its place",
+            .description =
+                "Refused (exit status 4) while others use the pool. It needs room for both "
+                "files while it runs.",
+            .examples = "strata pool grow run.pool --size 8G",
+            .other_names = {"resize", "extend"}},
            [grown](Context& context) { return grow(context, *grown); })
       .word("PATH", grown->path, "the pool's file")
       .required_size("--size", grown->bytes, "of the file from then on");
 
   const auto removed = std::make_shared<RemoveFlags>();
-  pool.add("rm", "Remove a segment with all its versions; refused (4) while it is in use.",
-           "strata pool rm run.pool mesh",
-           [removed](Context& context) { return remove(context, *removed); })
+  pool.add(
+          {.name = "rm",
+           .summary = "remove a segment with all its versions from a pool",
+           .description = "Refused (exit status 4) while it is in use; with --force its users keep "
+                          "their memory until they let go. The pool itself is a file: remove it as "
+                          "any other.",
+           .examples = "strata pool rm run.pool mesh",
+           .other_names = {"remove", "delete", "del"}},
+          [removed](Context& context) { return remove(context, *removed); })
       .word("PATH", removed->path, "the pool's file")
       .word("NAME", removed->name, "the segment")
       .flag("--force", removed->even_if_attached,
             "although it is in use: its users keep their memory");
 
   const auto copied = std::make_shared<SnapshotFlags>();
-  pool.add("snapshot", "Copy a pool, by reflink where the file system can.",
-           "strata pool snapshot run.pool before.pool",
+  pool.add({.name = "snapshot",
+            .summary = "copy a pool as it is at one moment",
+            .description = "By reflink where the file system can, which takes no time and no room; "
+                           "else byte by byte.",
+            .examples = "strata pool snapshot run.pool before.pool",
+            .other_names = {"clone", "copy"}},
            [copied](Context& context) { return snapshot(context, *copied); })
       .word("PATH", copied->path, "the pool's file")
       .word("TO", copied->to, "the copy")
       .flag("--replace", copied->options.replace, "an existing file");
 
   const auto rolled = std::make_shared<RollbackFlags>();
-  pool.add("rollback", "Make an older version of a segment the current one.",
-           "strata pool rollback run.pool model --version 3",
+  pool.add({.name = "rollback",
+            .summary = "make an older version of a segment the current one",
+            .description = "Without --version the newest of the older ones. `strata pool ls` lists "
+                           "them. What was current is kept as an older version.",
+            .examples = "strata pool rollback run.pool model\n"
+                        "strata pool rollback run.pool model --version 3",
+            .other_names = {"revert", "undo"}},
            [rolled](Context& context) { return rollback(context, *rolled); })
       .word("PATH", rolled->path, "the pool's file")
       .word("NAME", rolled->name, "the segment")

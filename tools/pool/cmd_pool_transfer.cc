@@ -177,20 +177,25 @@ Result<ExitCode> restore_backup(Context& context, const Flags& flags) {
 }  // namespace
 
 void add_pool_transfers(Commands& pool) {
-  const auto add = [&](const char* name, const char* summary, const char* examples,
-                       Result<ExitCode> (*run)(Context&, const Flags&)) {
+  const auto add = [&](CommandText text, Result<ExitCode> (*run)(Context&, const Flags&)) {
     const auto flags = std::make_shared<Flags>();
-    Arguments arguments = pool.add(name, summary, examples,
-                                   [flags, run](Context& context) { return run(context, *flags); });
+    Arguments arguments =
+        pool.add(std::move(text), [flags, run](Context& context) { return run(context, *flags); });
     arguments.word("PATH", flags->path, "the pool's file");
     return std::pair<Arguments, Flags&>(arguments, *flags);
   };
-  const auto keep_help = "older versions to keep; default 2";
+  const auto keep_help = "older versions to keep (default 2)";
   {
-    auto [arguments, flags] = add("import", "Make a file's bytes a new version of a segment.",
-                                  "strata pool import run.pool weights weights.bin\n"
-                                  "zcat weights.gz | strata pool import run.pool weights -",
-                                  import);
+    auto [arguments, flags] = add(
+        {.name = "import",
+         .summary = "make a file's bytes a new version of a segment in a pool",
+         .description = "Whole or not at all, with checksums, and durable when it ends. Readers of "
+                        "the version before keep it. What comes from a pipe is first kept in an "
+                        "unnamed file in $TMPDIR, unless --size says how much it is.",
+         .examples = "strata pool import run.pool weights weights.bin\n"
+                     "zcat weights.gz | strata pool import run.pool weights -",
+         .other_names = {"put", "add"}},
+        import);
     arguments.word("NAME", flags.name, "the segment")
         .word("FILE", flags.file, "what to read; - is standard input")
         .size("--size", flags.bytes,
@@ -198,9 +203,15 @@ void add_pool_transfers(Commands& pool) {
         .option("--keep", flags.keep_versions, keep_help);
   }
   {
-    auto [arguments, flags] =
-        add("export", "Write a segment's bytes, verified, to a file.",
-            "strata pool export run.pool weights weights.bin", export_segment);
+    auto [arguments, flags] = add(
+        {.name = "export",
+         .summary = "write a version of a segment, verified, to a file",
+         .description = "Every block is compared with its checksum; where one differs nothing is "
+                        "written under that name.",
+         .examples = "strata pool export run.pool weights weights.bin\n"
+                     "strata pool export run.pool weights old.bin --version 3",
+         .other_names = {"get", "cat"}},
+        export_segment);
     arguments.word("NAME", flags.name, "the segment")
         .word("FILE", flags.file, "what to write")
         .option("--version", flags.version, "an older version")
@@ -208,8 +219,15 @@ void add_pool_transfers(Commands& pool) {
   }
   {
     auto [arguments, flags] =
-        add("checkpoint", "Make a segment's content a new version in a pool.",
-            "strata pool checkpoint run.pool model shm:model", checkpoint_segment);
+        add({.name = "checkpoint",
+             .summary = "make a segment's content a new version in a pool",
+             .description =
+                 "Of a segment of any kind, which must hold still meanwhile. Whole or not at "
+                 "all, and durable when it ends. `strata pool load` brings it back.",
+             .examples = "strata pool checkpoint run.pool model shm:model\n"
+                         "strata pool checkpoint run.pool weights cuda:weights --keep 5",
+             .other_names = {"save"}},
+            checkpoint_segment);
     arguments.word("NAME", flags.name, "the segment in the pool")
         .word("URI", flags.uri, "the segment to copy, which must hold still")
         .option("--keep", flags.keep_versions, keep_help);
@@ -217,10 +235,12 @@ void add_pool_transfers(Commands& pool) {
   {
     const auto flags = std::make_shared<LoadFlags>();
     Arguments arguments = pool.add(
-        "load",
-        "Copy a version from a pool, verified, into a segment that is large enough, or a new one.",
-        "strata pool load run.pool model shm:model\n"
-        "strata pool load --create run.pool model cuda:model --device 0",
+        {.name = "load",
+         .summary = "copy a version from a pool, verified, into a segment",
+         .description = "Into one that is there and large enough, or with --create into a new one, "
+                        "made as `strata create` makes it.",
+         .examples = "strata pool load run.pool model shm:model\n"
+                     "strata pool load --create run.pool model cuda:model --device 0"},
         [flags](Context& context) { return load(context, *flags); });
     arguments.word("PATH", flags->path, "the pool's file")
         .word("NAME", flags->name, "the segment in the pool")
@@ -232,16 +252,26 @@ void add_pool_transfers(Commands& pool) {
     flags->create.add_device(arguments);
   }
   {
-    auto [arguments, flags] = add("backup", "Write all versions of all segments to one file.",
-                                  "strata pool backup run.pool run.backup", backup);
+    auto [arguments, flags] = add(
+        {.name = "backup",
+         .summary = "write all versions of all segments of a pool to one file",
+         .description = "With their checksums, on any file system. `strata pool restore` makes a "
+                        "pool of it. A pool with objects that are no segments is refused, since "
+                        "they would be left behind.",
+         .examples = "strata pool backup run.pool run.backup"},
+        backup);
     arguments.word("FILE", flags.file, "the backup")
         .flag("--replace", flags.replace, "an existing file");
   }
   {
-    auto [arguments, flags] = add("restore", "Make a new pool of a backup.",
-                                  "strata pool restore run.pool run.backup", restore_backup);
+    auto [arguments, flags] =
+        add({.name = "restore",
+             .summary = "make a new pool of a backup",
+             .description = "PATH is the pool that is made; one that exists is left as it is.",
+             .examples = "strata pool restore new.pool run.backup"},
+            restore_backup);
     arguments.word("FILE", flags.file, "the backup")
-        .size("--size", flags.bytes, "of the new pool; default as it was, or what it takes");
+        .size("--size", flags.bytes, "of the new pool (default: as it was, or what it takes)");
   }
 }
 

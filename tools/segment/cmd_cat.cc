@@ -49,8 +49,14 @@ void add_cat(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   const auto timeout_ms = std::make_shared<std::uint64_t>(1000);
   commands
-      .add("cat", "Write a segment's bytes to standard output, raw, even under --json.",
-           "strata cat shm:mesh > mesh.bin\nstrata cat shm:log | grep error",
+      .add({.name = "cat",
+            .summary = "write a segment's bytes to standard output",
+            .description =
+                "Exactly as many bytes as were put, raw, even under --json. It waits while "
+                "the segment is being filled.",
+            .examples = "strata cat shm:mesh > mesh.bin\n"
+                        "strata cat shm:log | grep error",
+            .other_names = {"get", "read"}},
            [=](Context& context) { return cat(context, *uri, *timeout_ms); })
       .word("URI", *uri, "the segment")
       .option_with_default("--timeout-ms", *timeout_ms, "how long to wait while it is being filled",

@@ -74,10 +74,22 @@ Result<ExitCode> check(Context& context, const std::string& uri) {
 void add_check(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   commands
-      .add("check",
-           "Check a segment: header, sealed content, heap, objects, log, locks; changes nothing. "
-           "Exit status: 0 sound, 1 damaged, 4 busy, 5 could not look.",
-           "strata check shm:mesh && echo sound",
+      .add({.name = "check",
+            .summary = "look whether a segment is as it must be",
+            .description =
+                "Header, sealed content, checksums, heap, objects, log and locks; changes "
+                "nothing. What is wrong with a heap that others use counts where it stays "
+                "wrong from look to look. For all of a pool see `strata pool check`.",
+            .examples = "strata check shm:mesh && echo sound\n"
+                        "strata check --json shm:mesh",
+            .exit_status =
+                "0  sound: every part was looked at, and is as it must be\n"
+                "1  damaged: some part is proved to be wrong\n"
+                "2  usage: the command line cannot mean anything\n"
+                "3  not found: nothing of that name\n"
+                "4  busy: others use it, so that not all was checked; nothing that was is wrong\n"
+                "5  unknown: some part could not be looked at; nothing that was is wrong",
+            .other_names = {"fsck"}},
            [uri](Context& context) { return check(context, *uri); })
       .word("URI", *uri, "the segment");
 }

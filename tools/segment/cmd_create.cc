@@ -42,14 +42,26 @@ Result<ExitCode> create(Context& context, const Options& options) {
 
 void add_create(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  Arguments arguments =
-      commands.add("create", "Create a named segment, zero filled, placed and committed.",
-                   "strata create shm:mesh --size 64M\n"
+  Arguments arguments = commands.add(
+      {.name = "create",
+       .summary = "make a named segment, zero filled and placed",
+       .description = "Its memory is committed and placed before anybody can attach to it, unless "
+                      "--sparse says "
+                      "otherwise. It stays until `strata rm` "
+                      "unless --lifetime says otherwise; with process or last-detach this command "
+                      "stays too, as its first user, until Ctrl-C.\n\n"
+                      "The name begins with the kind of memory: shm:NAME is shared memory, "
+                      "pmem:PATH#NAME a segment in a pool, cuda:NAME memory of a GPU. NAME is 1 "
+                      "to 200 of A-Z a-z 0-9 . _ -, and does not begin with a dot or a dash. "
+                      "Quote what has a # in it.\n\n"
+                      "Sizes are bytes or have a unit: 4096, 64K, 64M, 1.5G, in powers of 1024.",
+       .examples = "strata create shm:mesh --size 64M\n"
                    "strata create shm:mesh --size 64M --interleave 0,1 --strict\n"
                    "strata create shm:mesh --size 4G --huge thp --max-size 16G\n"
                    "strata create shm:scratch --size 1G --lifetime process    # until Ctrl-C\n"
                    "strata create cuda:weights --size 8G --device 0    # kept until `strata rm`",
-                   [options](Context& context) { return create(context, *options); });
+       .other_names = {"new", "make"}},
+      [options](Context& context) { return create(context, *options); });
   arguments.word("URI", options->uri, "its name, such as shm:mesh");
   arguments.required_size("--size", options->bytes, "bytes of payload: 4096, 64M, 1.5G");
   options->flags.add_placement(arguments);

@@ -74,9 +74,20 @@ Result<ExitCode> gc(Context& context, const Options& options) {
 void add_gc(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("gc", "Reclaim what is proven to be orphaned, and show the evidence.",
-           "strata gc --dry-run\nstrata gc\nstrata gc --job 4711    # segments of that "
-           "job, which has ended\nstrata gc --pool /data/run.pool    # that pool too",
+      .add({.name = "gc",
+            .summary = "reclaim what is proven to be orphaned",
+            .description =
+                "Shows the evidence for each segment that it looked at. Proof is a kernel "
+                "lock that its holder's death released, never a process number; where there "
+                "is none the segment is kept. It looks at all of shared memory, and at the "
+                "pools that you have used on this machine.\n\n"
+                "A place that cannot be looked at is shown with the reason (exit status 5), "
+                "and keeps nothing else back.",
+            .examples = "strata gc --dry-run\n"
+                        "strata gc\n"
+                        "strata gc --job 4711    # segments of that job, which has ended\n"
+                        "strata gc --pool /data/run.pool    # that pool too",
+            .other_names = {"clean", "cleanup", "prune", "reclaim"}},
            [options](Context& context) { return gc(context, *options); })
       .flag("--dry-run", options->dry_run, "decide and show, but change nothing")
       .option("--job", options->ended_job, "this job has ended", "ID")

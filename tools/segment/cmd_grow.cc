@@ -40,8 +40,15 @@ Result<ExitCode> grow(Context& context, const Options& options) {
 void add_grow(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("grow", "Give a segment more bytes while others stay attached.",
-           "strata create shm:mesh --size 64M --max-size 1G\nstrata grow shm:mesh 128M",
+      .add({.name = "grow",
+            .summary = "give a segment more bytes while others stay attached",
+            .description =
+                "Up to the --max-size that it was created with: until then its addresses "
+                "stay as they are for everyone who is attached. The new bytes are zero. A "
+                "segment never shrinks.",
+            .examples = "strata create shm:mesh --size 64M --max-size 1G\n"
+                        "strata grow shm:mesh 128M",
+            .other_names = {"resize", "extend"}},
            [options](Context& context) { return grow(context, *options); })
       .word("URI", options->uri, "the segment")
       .required_size("SIZE", options->bytes, "its new size");

@@ -125,8 +125,13 @@ Result<ExitCode> show_objects(Context& context, const Options& options) {
 void add_heap(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("heap", "How full the heap in a segment is, by size and node.",
-           "strata heap shm:mesh\nstrata heap shm:mesh --svg heap.svg",
+      .add({.name = "heap",
+            .summary = "show how full the heap in a segment is",
+            .description =
+                "What is allocated, by size and by memory node, and how far free space is "
+                "in pieces. With --svg as a picture. For the objects see `strata objects`.",
+            .examples = "strata heap shm:mesh\n"
+                        "strata heap shm:mesh --svg heap.svg"},
            [options](Context& context) { return show_heap(context, *options); })
       .word("URI", options->uri, "the segment")
       .option("--svg", options->svg_path, "draw it into this file", "FILE");
@@ -135,8 +140,12 @@ void add_heap(Commands& commands) {
 void add_objects(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("objects", "The named objects in a segment: types, sizes, places.",
-           "strata objects shm:mesh\nstrata objects shm:mesh --json",
+      .add({.name = "objects",
+            .summary = "list the named objects in a segment's heap",
+            .description = "Their types, sizes and places. `strata pool dump` prints the bytes of "
+                           "those in a pool.",
+            .examples = "strata objects shm:mesh\n"
+                        "strata objects shm:mesh --json"},
            [options](Context& context) { return show_objects(context, *options); })
       .word("URI", options->uri, "the segment");
 }

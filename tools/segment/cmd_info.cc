@@ -164,8 +164,13 @@ Result<ExitCode> info(Context& context, const std::string& uri) {
 void add_info(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   commands
-      .add("info", "All facts of one segment; reads its header page only.",
-           "strata info shm:mesh\nstrata info shm:mesh --json",
+      .add({.name = "info",
+            .summary = "show all facts of one segment",
+            .description = "Size, lifetime, owner, placement, and who is attached. Touches "
+                           "its header page only, so that it is as fast for a large segment.",
+            .examples = "strata info shm:mesh\n"
+                        "strata info shm:mesh --json",
+            .other_names = {"stat", "show"}},
            [uri](Context& context) { return info(context, *uri); })
       .word("URI", *uri, "the segment");
 }

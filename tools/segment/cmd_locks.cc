@@ -83,9 +83,13 @@ Result<ExitCode> show(Context& context, const std::string& uri) {
 void add_locks(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   commands
-      .add("locks",
-           "The named locks in a segment's heap: holders, and contention where it is counted.",
-           "strata locks shm:mesh", [uri](Context& context) { return show(context, *uri); })
+      .add({.name = "locks",
+            .summary = "list the named locks in a segment's heap",
+            .description = "Who holds each, how often it was waited for, and how often its holder "
+                           "died, where that is counted.",
+            .examples = "strata locks shm:mesh\n"
+                        "strata locks shm:mesh --json"},
+           [uri](Context& context) { return show(context, *uri); })
       .word("URI", *uri, "the segment");
 }
 

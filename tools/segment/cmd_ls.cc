@@ -119,7 +119,20 @@ Result<ExitCode> ls(Context& context, const std::string& text) {
 void add_ls(Commands& commands) {
   const auto pattern = std::make_shared<std::string>();
   commands
-      .add("ls", "List segments.", "strata ls\nstrata ls 'shm:mesh*'\nstrata ls --json",
+      .add({.name = "ls",
+            .summary = "list segments",
+            .description =
+                "Those in shared memory and on devices, and those in the pools that you "
+                "have used on this machine, or in the pool that is named. A pattern is a "
+                "name with * and ?, with a kind of memory before it where that matters; "
+                "quote it, so that the shell leaves it alone.\n\n"
+                "What cannot be looked into is told on standard error (exit status 5), and "
+                "keeps nothing else away.",
+            .examples = "strata ls\n"
+                        "strata ls 'shm:mesh*'\n"
+                        "strata ls 'pmem:run.pool#*'\n"
+                        "strata ls --json",
+            .other_names = {"list", "dir"}},
            [pattern](Context& context) { return ls(context, *pattern); })
       .optional_word("PATTERN", *pattern, "names to show, with * and ?; a scheme before them");
 }

@@ -99,8 +99,14 @@ Result<ExitCode> show(Context& context, const Options& options) {
 void add_map(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("map", "Where a segment's pages are: by node and page size.",
-           "strata map shm:mesh\nstrata map shm:mesh --svg mesh.svg",
+      .add({.name = "map",
+            .summary = "show on which memory nodes a segment's pages are",
+            .description =
+                "By node and by size of the pages, as the kernel tells it now. With --svg "
+                "as a picture of every page.",
+            .examples = "strata map shm:mesh\n"
+                        "strata map shm:mesh --svg mesh.svg",
+            .other_names = {"pages"}},
            [options](Context& context) { return show(context, *options); })
       .word("URI", options->uri, "the segment")
       .option("--svg", options->svg_path, "draw it into this file", "FILE");

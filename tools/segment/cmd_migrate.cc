@@ -62,13 +62,20 @@ Result<ExitCode> move(Context& context, const Options& options) {
 void add_migrate(Commands& commands) {
   const auto options = std::make_shared<Options>();
   Arguments arguments = commands.add(
-      "migrate", "Move a segment's pages to other nodes while processes stay attached.",
-      "strata migrate shm:mesh --node 1\nstrata migrate shm:mesh --interleave 0,1 --strict",
+      {.name = "migrate",
+       .summary = "move a segment's pages to other memory nodes",
+       .description = "Processes stay attached, and read and write meanwhile. While another "
+                      "process grows, seals or migrates it, it waits (--timeout-ms) and then "
+                      "names that process. The new place is recorded in the segment, except in a "
+                      "sealed one. `strata map` shows what came of it.",
+       .examples = "strata migrate shm:mesh --node 1\n"
+                   "strata migrate shm:mesh --interleave 0,1 --strict",
+       .other_names = {"move"}},
       [options](Context& context) { return move(context, *options); });
   arguments.word("URI", options->uri, "the segment");
   options->flags.add_placement(arguments);
   arguments.option_with_default("--timeout-ms", options->timeout_ms,
-                                "how long to wait while another process changes the segment");
+                                "how long to wait while another process changes the segment", "MS");
 }
 
 }  // namespace strata::inline v0_1::tools

@@ -139,17 +139,28 @@ Result<ExitCode> put(Context& context, const Options& options) {
 
 void add_put(Commands& commands) {
   const auto options = std::make_shared<Options>();
-  Arguments arguments =
-      commands.add("put",
-                   "Copy a file, or what comes from a pipe, into a new segment, whole or "
-                   "not at all.",
-                   "strata put mesh.bin shm:mesh\n"
+  Arguments arguments = commands.add(
+      {.name = "put",
+       .summary = "copy a file into a new segment, whole or not at all",
+       .description =
+           "Nobody can attach before all bytes are there. In a pool nothing has the "
+           "name before they are whole and durable; elsewhere a put that is killed "
+           "leaves something that `strata gc` reclaims.\n\n"
+           "What comes from a pipe is first kept in an unnamed file in $TMPDIR, as its "
+           "length is not known. With --size it goes straight in, and must end there.\n\n"
+           "A segment that exists is left as it is (exit status 4). With --in-place "
+           "one that can hold exactly as much is overwritten; then readers see it "
+           "change byte by byte, and a put that is killed or fails leaves a mixture. "
+           "In a pool `strata pool import` makes a new version instead, whole or not "
+           "at all.",
+       .examples = "strata put mesh.bin shm:mesh\n"
                    "strata put --seal weights.bin shm:weights --node 1\n"
                    "zcat mesh.gz | strata put - 'pmem:run.pool#mesh'\n"
                    "strata put mesh.bin shm:mesh && strata cat shm:mesh | cmp - mesh.bin\n"
                    "strata put weights.bin cuda:weights --device 0\n"
                    "strata put --in-place mesh.bin shm:mesh    # readers see it change",
-                   [options](Context& context) { return put(context, *options); });
+       .other_names = {"load", "write", "copy"}},
+      [options](Context& context) { return put(context, *options); });
   arguments.word("FILE", options->file, "what to copy; - is standard input")
       .word("URI", options->uri, "where to")
       .size("--size", options->bytes,

@@ -32,9 +32,19 @@ Result<ExitCode> rm(Context& context, const Options& options) {
 void add_rm(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("rm", "Remove segments; refused (4) while somebody is attached.",
-           "strata rm shm:mesh\n"
-           "strata rm --force shm:mesh    # users keep their memory, the name is gone",
+      .add({.name = "rm",
+            .summary = "remove segments",
+            .description =
+                "Refused (exit status 4) while somebody is attached, and says who. With "
+                "--force the name is gone at once, and those who are attached keep their "
+                "memory until they let go. Refused too where the file is another user's, or "
+                "a second name or a copy of another segment; nothing has changed then.\n\n"
+                "Of several segments those that can be removed are. For those that nobody "
+                "will ever remove see `strata gc`.",
+            .examples = "strata rm shm:mesh\n"
+                        "strata rm shm:a shm:b\n"
+                        "strata rm --force shm:mesh    # users keep their memory, the name is gone",
+            .other_names = {"remove", "delete", "del", "unlink", "free"}},
            [options](Context& context) { return rm(context, *options); })
       .word("URI", options->uris, "the segments")
       .flag("--force", options->is_forced, "although processes are attached");

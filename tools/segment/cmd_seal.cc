@@ -38,16 +38,29 @@ Result<ExitCode> verify(Context& context, const std::string& uri) {
 void add_seal(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   commands
-      .add("seal", "Make a segment's content final; refused (4) while others may write.",
-           "strata seal shm:mesh", [uri](Context& context) { return seal(context, *uri); })
+      .add({.name = "seal",
+            .summary = "make a segment's content final, and record its hash",
+            .description =
+                "Nobody can write to it from then on, and that is not undone. Refused (exit "
+                "status 4) while others may write. `strata verify` compares its bytes with "
+                "the hash at any time.",
+            .examples = "strata seal shm:mesh\n"
+                        "strata put --seal mesh.bin shm:mesh    # in one step"},
+           [uri](Context& context) { return seal(context, *uri); })
       .word("URI", *uri, "the segment");
 }
 
 void add_verify(Commands& commands) {
   const auto uri = std::make_shared<std::string>();
   commands
-      .add("verify", "Compare a sealed segment's bytes with the hash it was sealed with.",
-           "strata verify shm:mesh", [uri](Context& context) { return verify(context, *uri); })
+      .add({.name = "verify",
+            .summary = "compare a sealed segment's bytes with its hash",
+            .description =
+                "Reads all of it. Exit status 1 where a byte is not as it was sealed, 4 "
+                "where the segment is not sealed. For everything else that can be checked "
+                "see `strata check`.",
+            .examples = "strata verify shm:mesh && echo as it was sealed"},
+           [uri](Context& context) { return verify(context, *uri); })
       .word("URI", *uri, "the segment");
 }
 

@@ -169,8 +169,15 @@ Result<ExitCode> watch(Context& context, const Options& options) {
 void add_top(Commands& commands) {
   const auto options = std::make_shared<Options>();
   commands
-      .add("top", "Watch segments: who is attached, what grows, which locks are waited for.",
-           "strata top\nstrata top --interval 0.2 --rounds 10\nstrata top --json    # one document",
+      .add({.name = "top",
+            .summary = "watch all segments, live",
+            .description =
+                "Who is attached, what grows, and which locks are waited for. On a terminal "
+                "until Ctrl-C; elsewhere, and under --json, once after one interval.",
+            .examples = "strata top\n"
+                        "strata top --interval 0.2 --rounds 10\n"
+                        "strata top --json    # one document",
+            .other_names = {"watch", "monitor"}},
            [options](Context& context) { return watch(context, *options); })
       .seconds("--interval", options->interval_s, 0.01, 3600.0, "seconds between looks")
       .option("--rounds", options->rounds, "how often to show; without a terminal once", "N");

@@ -1,11 +1,11 @@
 #include "tools/terminal/svg.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <array>
 #include <span>
 
+#include "tools/terminal/save.h"
 #include "tools/terminal/table.h"
 
 namespace strata::inline v0_1::tools {
@@ -117,16 +117,7 @@ double draw_legend(Svg& svg, Point top_left, double width,
 }
 
 Result<void> save_svg(Os& os, const std::string& path, const Svg& svg) {
-  STRATA_ASSIGN(const Fd file, os.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-  const std::string text = svg.finish();
-  std::span<const std::byte> left = std::as_bytes(std::span(text));
-  std::uint64_t offset_bytes = 0;
-  while (!left.empty()) {
-    STRATA_ASSIGN(const std::size_t written, os.pwrite(file.get(), left, offset_bytes));
-    left = left.subspan(written);
-    offset_bytes += written;
-  }
-  return {};
+  return save_text(os, path, svg.finish());
 }
 
 }  // namespace strata::inline v0_1::tools
