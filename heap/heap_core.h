@@ -39,6 +39,7 @@
 namespace strata::inline v0_1 {
 
 struct HeapOptions;
+struct ObjectInHand;
 
 // A span: a run of units that holds blocks of one size.
 struct Span {
@@ -107,6 +108,7 @@ struct ThreadCache {
   heap_layout::Slot* slot = nullptr;
   bool holds_names_lock = false;
   bool holds_recovery_lock = false;
+  std::uint64_t object_serial = 0;  // of the object in slot->record
   std::array<ClassCache, heap_layout::kClassCount> classes{};
   std::vector<std::uint64_t> reserved;  // offsets handed out by reserve(), still free
 };
@@ -165,10 +167,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> make_transaction_log(const TransactionLogOptions& options);
 
   // Names.
-  Result<void*> begin_object(std::string_view name, const TypeTag& type);
-  Result<void> publish_object();
-  Result<void*> withdraw_object(std::string_view name, const TypeTag* type);
-  Result<void> discard_object();
+  Result<ObjectInHand> begin_object(std::string_view name, const TypeTag& type);
+  Result<void> publish_object(const ObjectInHand& object);
+  Result<ObjectInHand> withdraw_object(std::string_view name, const TypeTag* type);
+  Result<void> discard_object(const ObjectInHand& object);
+  // What this thread has in hand, as it ends.
+  void discard_any_object();
   Result<ObjectInfo> stat_object(std::string_view name) const;
   Result<void*> find_object(std::string_view name, const TypeTag& type) const;
 
@@ -325,6 +329,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   bool is_published(std::uint64_t record_offset) const;
   void let_go_elsewhere(const ThreadCache& mine, std::uint64_t record);
   Result<void> resolve_object(ThreadCache& mine, heap_layout::Slot& dead);
+  Result<ThreadCache*> cache_with(const ObjectInHand& object);
   struct NameTable {
     heap_layout::NameCell* cells;
     std::uint64_t mask;
@@ -386,6 +391,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   mutable std::atomic<std::uint64_t> known_units_{0};  // unit_limit() as it was: it only grows
   mutable std::mutex memory_mutex_;                    // refresh and grow
   std::atomic<std::uint64_t> search_from_{0};
+  std::atomic<std::uint64_t> object_serials_{0};
   std::mutex caches_mutex_;
   std::vector<std::unique_ptr<ThreadCache>> caches_;
   std::function<Result<void>(std::uint32_t)> recover_transactions_;

@@ -7,8 +7,10 @@
 #include <bit>
 #include <cstring>
 
+#include "base/printable.h"
 #include "heap/heap_core_inline.h"
 #include "heap/name_record.h"
+#include "strata/heap/heap.h"
 
 namespace strata::inline v0_1 {
 
@@ -32,6 +34,20 @@ void store_text(std::byte* to, std::string_view text) {
     std::memcpy(&word, text.data() + i, std::min<std::size_t>(text.size() - i, 8));
     store_word(to + i, word);
   }
+}
+
+// Tags of other languages are made at run time.
+Result<void> check_tag(const TypeTag& type, std::uint64_t most_bytes) {
+  if (!std::has_single_bit(type.align_bytes) || type.align_bytes > kPageBytes) {
+    return fail(Code::invalid_argument,
+                fmt::format("type {}: an alignment of {} bytes: a power of two up to {} is allowed",
+                            printable(type.name), type.align_bytes, kPageBytes));
+  }
+  if (type.bytes > most_bytes) {
+    return fail(Code::exhausted, fmt::format("type {}: {} bytes, and the heap has {}",
+                                             printable(type.name), type.bytes, most_bytes));
+  }
+  return {};
 }
 
 }  // namespace
@@ -162,7 +178,8 @@ Result<void> HeapCore::ensure_room() {
   return {};
 }
 
-Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
+Result<ObjectInHand> HeapCore::begin_object(std::string_view name, const TypeTag& type) {
+  STRATA_TRY(check_tag(type, memory_->max_bytes()));
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
   if (slot.record.load(std::memory_order_relaxed) != 0) {
@@ -199,12 +216,24 @@ Result<void*> HeapCore::begin_object(std::string_view name, const TypeTag& type)
   flush(base_ + record, sizeof(NameRecord) + align_up(name.size(), 8));
   flush(base_ + record + type_name_at, type_name.size());
   STRATA_STEP("make: record written");
-  return base_ + record + object_at;
+  mine->object_serial = object_serials_.fetch_add(1, std::memory_order_relaxed) + 1;
+  return ObjectInHand{base_ + record + object_at, mine->object_serial};
+}
+
+// That of the thread, which must be the one that has the object in hand.
+Result<ThreadCache*> HeapCore::cache_with(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache());
+  if (mine->slot->record.load(std::memory_order_relaxed) != 0 &&
+      mine->object_serial == object.serial) {
+    return mine;
+  }
+  return fail(Code::failed_precondition,
+              "this thread is not making that object: another thread began it, or it is done with");
 }
 
 // What begin_object made gets its name.
-Result<void> HeapCore::publish_object() {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
+Result<void> HeapCore::publish_object(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache_with(object));
   Slot& slot = *mine->slot;
   const std::uint64_t record = slot.record.load(std::memory_order_relaxed);
   NameCopy copy, other;
@@ -280,7 +309,7 @@ void HeapCore::let_go_elsewhere(const ThreadCache& mine, std::uint64_t record) {
 }
 
 // Takes the name away; its block belongs to the slot then.
-Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
+Result<ObjectInHand> HeapCore::withdraw_object(std::string_view name, const TypeTag* type) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
   Slot& slot = *mine->slot;
   if (slot.record.load(std::memory_order_relaxed) != 0) {
@@ -295,7 +324,7 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
                                      : Result<void*>(unexpected(search_error(how, name)));
   if (!object) {
     unlock_names(*mine);
-    return object;
+    return unexpected(object.error());
   }
   let_go_elsewhere(*mine, found.offset);
   slot.record.store(found.offset);
@@ -308,15 +337,19 @@ Result<void*> HeapCore::withdraw_object(std::string_view name, const TypeTag* ty
   STRATA_STEP("withdraw: withdrawn");
   header().names.live.fetch_sub(1);
   unlock_names(*mine);
-  return object;
+  mine->object_serial = object_serials_.fetch_add(1, std::memory_order_relaxed) + 1;
+  return ObjectInHand{*object, mine->object_serial};
 }
 
 // Frees what begin_object made, or withdraw_object took.
-Result<void> HeapCore::discard_object() {
-  STRATA_ASSIGN(ThreadCache* const mine, cache());
-  Slot& slot = *mine->slot;
-  if (slot.record.load() != 0) STRATA_TRY(free_from(slot.record));
-  return {};
+Result<void> HeapCore::discard_object(const ObjectInHand& object) {
+  STRATA_ASSIGN(ThreadCache* const mine, cache_with(object));
+  return free_from(mine->slot->record);
+}
+
+void HeapCore::discard_any_object() {
+  const auto mine = cache();
+  if (mine && (*mine)->slot->record.load() != 0) (void)free_from((*mine)->slot->record);
 }
 
 bool HeapCore::is_published(std::uint64_t record_offset) const {

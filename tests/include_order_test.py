@@ -17,7 +17,7 @@ LAYERS = [
     ["heap"],
     ["shm", "pmem", "gpu"],
     ["."],  # headers of the root: the place where the backends are composed
-    ["job"],
+    ["job", "c"],
     ["python"],
     ["tools"],
 ]

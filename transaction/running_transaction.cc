@@ -26,15 +26,20 @@ RunningTransaction* RunningTransaction::current(const TransactionLog& log) {
   return nullptr;
 }
 
-RunningTransaction::RunningTransaction(TransactionLog& log) : log_(log), outer_(innermost()) {
+RunningTransaction::RunningTransaction(TransactionLog& log, Nesting nesting)
+    : log_(log), nesting_(nesting) {
+  if (nesting_ == Nesting::alone) return;
+  outer_ = innermost();
   innermost() = this;
 }
 
 RunningTransaction::~RunningTransaction() {
-  if (has_slot_) abort();
+  if (has_slot_ && is_of_this_process()) abort();
   unlock_all();
-  innermost() = outer_;
+  if (nesting_ == Nesting::joined) innermost() = outer_;
 }
+
+bool RunningTransaction::is_of_this_process() const { return log_.context_.token() == token_; }
 
 void RunningTransaction::set_state(SlotState state) {
   slot_.head->state.store(static_cast<std::uint32_t>(state), std::memory_order_release);
@@ -49,6 +54,7 @@ Result<void> RunningTransaction::begin(std::span<RobustMutex* const> locks,
   }
   base_ = log_.base_;
   bounds_ = log_.bounds();
+  token_ = log_.context_.token();
   if (sorted.size() <= 1) {
     for (RobustMutex* lock : sorted)
       STRATA_TRY(take(*lock, options.timeout_ms));
@@ -156,6 +162,11 @@ Result<void> RunningTransaction::check_range(std::uint64_t offset, std::uint64_t
               fmt::format("transaction: {} bytes at offset {} are not in the payload of {} bytes, "
                           "or are of the log itself",
                           bytes, offset, bounds_.payload_bytes));
+}
+
+Result<void> RunningTransaction::check_address(const void* address, std::uint64_t bytes) {
+  return check_range(static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - base_),
+                     bytes);
 }
 
 void RunningTransaction::fail_with(const Status& status) {

@@ -22,10 +22,15 @@ namespace strata::inline v0_1 {
 
 class RunningTransaction final : public Transaction {
  public:
+  // For transact(): nested calls of the thread join it. For OpenTransaction: it stands alone.
+  enum class Nesting : std::uint8_t { joined, alone };
   // That of this thread on this log; null where it has none.
   static RunningTransaction* current(const TransactionLog& log);
-  explicit RunningTransaction(TransactionLog& log);
+  explicit RunningTransaction(TransactionLog& log, Nesting nesting = Nesting::joined);
+  // Aborts what is open, but for a forked child's copy: that is its parent's.
   ~RunningTransaction();
+  // False in a forked child, which must not touch it.
+  bool is_of_this_process() const;
   Result<void> begin(std::span<RobustMutex* const> locks, const TransactOptions& options);
   Result<void> join(std::span<RobustMutex* const> locks, const TransactOptions& options);
   Result<void> finish(Result<void> result);
@@ -33,6 +38,7 @@ class RunningTransaction final : public Transaction {
   void fail_with(const Status& status);
 
   // See Transaction.
+  Result<void> check_address(const void* address, std::uint64_t bytes);
   Result<void> write_bytes(void* target, const void* value, std::uint64_t bytes);
   void read_bytes(void* to, const void* source, std::uint64_t bytes) const;
   Result<void> snapshot_bytes(std::span<const std::span<std::byte>> ranges);
@@ -75,12 +81,14 @@ class RunningTransaction final : public Transaction {
   void set_state(SlotState state);
 
   TransactionLog& log_;
+  Nesting nesting_;
+  std::uint32_t token_ = 0;  // of the process that began it
   TransactionLog::Slot slot_{};
   std::byte* base_ = nullptr;
   LogBounds bounds_;
-  RunningTransaction* outer_;     // another log's, of this thread
-  std::uint64_t used_bytes_ = 0;  // start of the open record
-  std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
+  RunningTransaction* outer_ = nullptr;  // another log's, of this thread
+  std::uint64_t used_bytes_ = 0;         // start of the open record
+  std::uint64_t open_bytes_ = 0;         // its entries so far, with its head
   // On durable memory: what of it an heir can see in the log.
   std::uint64_t shown_bytes_ = 0;
   RecordScratch scratch_;         // of durable memory only

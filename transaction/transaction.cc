@@ -31,6 +31,12 @@ Result<Offset<std::byte>> Transaction::allocate(std::uint64_t bytes, std::uint64
 
 Result<void> Transaction::free(Offset<std::byte> block) { return running(*this).free(block); }
 
+Result<void> Transaction::check_address(const void* address, std::uint64_t bytes) {
+  return running(*this).check_address(address, bytes);
+}
+
+void Transaction::fail_with(const Status& status) { running(*this).fail_with(status); }
+
 std::span<std::byte> Transaction::payload() const { return running(*this).payload(); }
 
 Result<void> detail::run_transaction(TransactionLog& log, std::span<RobustMutex* const> locks,

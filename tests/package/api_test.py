@@ -27,9 +27,10 @@ def prefix_fixture(tmp_path_factory):
 
 
 def compile_text(prefix, tmp_path, text, *flags, standard="c++20"):
-    source = tmp_path / "program.cc"
+    is_c = not standard.startswith("c++")
+    source = tmp_path / ("program.c" if is_c else "program.cc")
     source.write_text(text)
-    command = ["g++", f"-std={standard}", "-Wall", "-Wextra", "-Werror", *flags]
+    command = ["gcc" if is_c else "g++", f"-std={standard}", "-Wall", "-Wextra", "-Werror", *flags]
     command += ["-I", str(prefix / "include"), str(source)]
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -93,8 +94,6 @@ def test_every_installed_header_compiles_alone(prefix, tmp_path):
     headers = [name for name in installed_headers(prefix) if name not in NEEDS_OTHERS]
     assert "strata/strata.h" in headers
     for header in headers:
-        if header == "strata/c.h":
-            continue  # //c: as C and as C++
         alone = compile_text(prefix, tmp_path, f"#include <{header}>\n", "-fsyntax-only")
         assert alone.returncode == 0, alone.stdout
 
@@ -117,9 +116,12 @@ def test_one_include_costs_little_more_than_the_standard_headers_that_it_needs(p
     assert lines_of(everything) - lines_of(standard) <= 10_000
 
 
-def test_the_snippets_of_the_readme_compile_as_they_stand(prefix, tmp_path):
+@pytest.mark.parametrize("language, standard", [("cpp", "c++20"), ("c", "c99")])
+def test_the_snippets_of_the_readme_compile_as_they_stand(prefix, tmp_path, language, standard):
     with open("README.md") as readme:
-        snippets = re.findall(r"```cpp\n(.*?)```", readme.read(), flags=re.S)
-    assert len(snippets) >= 2
-    compiled = compile_text(prefix, tmp_path, "\n".join(snippets), "-fsyntax-only")
+        snippets = re.findall(f"```{language}\n(.*?)```", readme.read(), flags=re.S)
+    assert snippets
+    compiled = compile_text(
+        prefix, tmp_path, "\n".join(snippets), "-fsyntax-only", standard=standard
+    )
     assert compiled.returncode == 0, compiled.stdout

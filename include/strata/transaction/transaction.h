@@ -110,6 +110,13 @@ class Transaction {
     return resolve(payload(), offset, count);
   }
 
+  // The `bytes` at `address` are in the payload, as it is now.
+  // Errors: invalid_argument, also where they are in the log itself.
+  Result<void> check_address(const void* address, std::uint64_t bytes);
+  // It commits nothing any more, and its end returns `status`: for whoever failed in the middle of
+  // a change of its own.
+  void fail_with(const Status& status);
+
  protected:
   Transaction() = default;
   ~Transaction() = default;
