@@ -50,8 +50,9 @@ def packages_fixture(tmp_path_factory):
     )
     if missing.returncode != 0:
         pytest.skip(missing.stderr.strip())
-    jobs = f"parallel={len(os.sched_getaffinity(0))}"
-    environment = dict(os.environ, DEB_BUILD_OPTIONS=jobs)
+    # The packages of debugging symbols take minutes, and nobody looks at them here.
+    options = f"parallel={len(os.sched_getaffinity(0))} noautodbgsym"
+    environment = dict(os.environ, DEB_BUILD_OPTIONS=options)
     log = run("dpkg-buildpackage", "-us", "-uc", "-b", cwd=source, env=environment)
     assert "100% tests passed" in log
     return str(folder)
@@ -153,34 +154,43 @@ def test_the_command_alone_is_installed_and_used(debian):
     assert "libstrata0.1" not in debian.run("dpkg-query -W -f '${Package} '")
 
 
-def test_programs_are_built_with_the_development_package(debian):
+@pytest.fixture(name="with_compilers", scope="session")
+def with_compilers_fixture(debian):
     debian.run(
         "apt-get install -q -y g++ make cmake pkg-config"
         " /packages/libstrata0.1_*.deb /packages/libstrata-dev_*.deb"
     )
-    # No directory is named: it is where the compiler and CMake look.
-    debian.run("g++ $(pkg-config --cflags --libs strata) /consumer/consumer.cc -o /with_pkg_config")
-    assert debian.run("/with_pkg_config shm:with_pkg_config") == EXPECTED_OUTPUT
+    return debian
+
+
+def test_programs_are_built_with_pkg_config(with_compilers):
+    debian = with_compilers
+    # No directory is named: the compiler searches those of Debian.
     flags = debian.run("pkg-config --cflags --libs strata").split()
     assert flags == ["-std=c++20", "-lstrata"]
-    debian.run("cmake -S /consumer -B /build && cmake --build /build --target consumer_shared")
-    assert debian.run("/build/consumer_shared shm:with_cmake") == EXPECTED_OUTPUT
+    debian.run("g++ $(pkg-config --cflags --libs strata) /consumer/consumer.cc -o /linked")
+    assert debian.run("/linked shm:consumer") == EXPECTED_OUTPUT
 
 
-def test_programs_in_c_are_built_with_the_development_package(debian):
+def test_programs_in_c_are_built_with_pkg_config(with_compilers):
+    debian = with_compilers
     need_c_api(f"{debian.root}/usr")
+    debian.run("gcc -std=c99 /consumer/consumer.c -o /in_c $(pkg-config --cflags --libs strata-c)")
+    assert debian.run("/in_c shm:consumer") == EXPECTED_OUTPUT
+
+
+def test_programs_are_built_with_cmake(with_compilers):
+    debian = with_compilers
+    # A static link needs what is recommended.
     debian.run(
-        "gcc -std=c99 /consumer/consumer.c -o /in_c $(pkg-config --cflags --libs strata-c)"
+        "apt-get install -q -y $(dpkg-query -W -f '${Recommends}' libstrata-dev | tr -d ,)"
     )
-    assert debian.run("/in_c shm:in_c") == EXPECTED_OUTPUT
+    debian.run("cmake -S /consumer -B /build && cmake --build /build")
+    for name in ("consumer_shared", "consumer_static"):
+        assert debian.run(f"/build/{name} shm:consumer") == EXPECTED_OUTPUT
 
 
-def test_the_static_library_links_with_what_is_recommended(debian):
-    debian.run("apt-get install -q -y -o APT::Install-Recommends=true libstrata-dev")
-    debian.run("cmake --build /build --target consumer_static")
-    assert debian.run("/build/consumer_static shm:static") == EXPECTED_OUTPUT
-
-
-def test_nothing_stays_when_the_packages_go(debian):
+def test_nothing_stays_when_the_packages_go(with_compilers):
+    debian = with_compilers
     debian.run("apt-get purge -q -y strata libstrata-dev libstrata0.1")
     assert debian.run("find / -xdev -path /packages -prune -o -name '*strata*' -print") == ""
