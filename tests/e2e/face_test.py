@@ -193,6 +193,16 @@ def test_json_behind_two_dashes_is_a_word(tmp_path):
     assert run.stderr.startswith(b"strata: not_found") and b"--json" in run.stderr
 
 
+def test_few_bytes_have_no_rate_and_many_have_one(tmp_path):
+    uri = "shm:" + new_name()
+    (tmp_path / "few").write_bytes(b"x" * 100)
+    (tmp_path / "many").write_bytes(b"x" * (2 << 20))
+    assert b"B/s)" not in ok("put", tmp_path / "few", uri)
+    ok("rm", uri)
+    assert b"B/s)" in ok("put", tmp_path / "many", uri)
+    ok("rm", uri)
+
+
 def test_json_takes_no_value():
     assert strata("ls", "--json=true").returncode == USAGE
 
