@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu/device_wait.h"
 #include "gpu/driver.h"
 #include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
@@ -224,7 +225,8 @@ Result<Segment> CudaBackend::do_create(const SegmentUri& uri, const CreateOption
     auto made = is_legacy ? cuda::create_legacy(*device, options.payload_bytes)
                           : cuda::create_vmm(*device, options.payload_bytes, mechanism);
     if (made && !options.device.is_filled_by_creator) {
-      STRATA_TRY(cuda::fill_with_zeros(*made->memory));
+      STRATA_ASSIGN(made->memory, cuda::filled_with_zeros(std::move(made->memory),
+                                                          Deadline::after_ms(cuda::kStallMs)));
     }
     return made;
   });
