@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--template", action="append", default=[])
     parser.add_argument("--file", action="append", default=[], help="source:path in the package")
     parser.add_argument("--binary", action="append", default=[])
+    parser.add_argument("--share", help="a folder that becomes share/")
     args = parser.parse_args()
 
     tarball = Tarball(args.output, f"strata-{args.version}")
@@ -101,6 +102,11 @@ def main():
     tarball.add_link("lib/libstrata.so", args.soname)
     for binary in args.binary:
         tarball.add_file(f"bin/{os.path.basename(binary)}", binary, 0o755)
+
+    for folder, _, names in sorted(os.walk(args.share)):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            tarball.add_file(os.path.join("share", os.path.relpath(path, args.share)), path)
 
     values = {
         "VERSION": args.version,

@@ -16,6 +16,7 @@
 #include "bench/paired.h"
 #include "gpu/cuda_backend.h"
 #include "gpu/driver.h"
+#include "gpu/fake_device.h"
 #include "segment/fake_backend.h"
 #include "strata/copy.h"
 #include "strata/gpu/device_copy.h"
@@ -38,11 +39,6 @@ T must(Result<T> made) {
     std::exit(1);
   }
   if constexpr (!std::is_void_v<T>) return std::move(*made);
-}
-
-bool is_fake(const Device& device) {
-  const std::string uuid(device.uuid().begin(), device.uuid().end());
-  return device.name().find("FAKE") != std::string::npos || uuid.find("FAKE") != std::string::npos;
 }
 
 // A folder that is gone afterwards, for a pool.
@@ -271,7 +267,7 @@ int main(int argc, char** argv) {
     bench.note("nothing with a device: " + devices.error().to_string());
     return bench.finish();
   }
-  const bool has_fake = is_fake(*(*devices)->all().front());
+  const bool has_fake = is_fake((*devices)->all().front()->uuid());
   const CountFn count = has_fake ? find_counter((*devices)->driver()) : nullptr;
   if (has_fake && !count) {
     bench.note("the device says that it is a FAKE, and does not count calls: nothing to tell");

@@ -6,6 +6,14 @@ install(TARGETS ${libraries}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(STRATA_BUILD_COMMAND)
   install(TARGETS strata_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  # Written by the command itself, which a machine that it is not for cannot run.
+  if(NOT CMAKE_CROSSCOMPILING)
+    set(texts ${PROJECT_BINARY_DIR}/share)
+    add_custom_command(TARGET strata_command POST_BUILD
+      COMMAND ${PROJECT_SOURCE_DIR}/tools/write_texts.sh $<TARGET_FILE:strata_command> ${texts}
+      VERBATIM)
+    install(DIRECTORY ${texts}/ DESTINATION ${CMAKE_INSTALL_DATADIR})
+  endif()
 endif()
 install(FILES README.md LICENSE LICENSE-THIRD-PARTY CHANGELOG.md ARCHITECTURE.md CONTRIBUTING.md
   RUNTIME-PACKAGES
@@ -13,8 +21,9 @@ install(FILES README.md LICENSE LICENSE-THIRD-PARTY CHANGELOG.md ARCHITECTURE.md
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 file(GLOB examples CONFIGURE_DEPENDS examples/[0-9]* examples/CMakeLists.txt)
 install(FILES ${examples} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
-file(GLOB examples CONFIGURE_DEPENDS examples/languages/share.* examples/languages/*.f90)
-install(FILES ${examples} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/languages)
+install(FILES examples/languages/share.c examples/languages/share.f90 examples/languages/share.py
+  examples/languages/strata.f90
+  DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/languages)
 
 # The templates' words. Every path is relative to the file in which it stands.
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/strata)

@@ -164,6 +164,16 @@ Result<std::shared_ptr<const Driver>> Driver::load(const std::string& library) {
   return loaded;
 }
 
+Result<int> Driver::installed_version(const std::string& library) {
+  Driver driver;
+  DriverLoader loader(driver);
+  STRATA_TRY(loader.open(library));
+  STRATA_TRY(loader.resolve());
+  // It needs no cuInit before it.
+  STRATA_TRY(STRATA_CUDA(driver, cuDriverGetVersion, &driver.version_));
+  return driver.version_;
+}
+
 bool Driver::is_forked() const { return pid_ != 0 && pid_ != ::getpid(); }
 
 Result<void> Driver::check(CuResult result, std::string_view what) const {

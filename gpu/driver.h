@@ -40,6 +40,10 @@ class Driver {
   // decides: a later one of another file is failed_precondition.
   static Result<std::shared_ptr<const Driver>> load(const std::string& library);
 
+  // What the library says of itself, 12040 of 12.4; the driver is not started for it.
+  // Errors: no_driver.
+  static Result<int> installed_version(const std::string& library);
+
   const DriverTable& call() const { return table_; }
   int version() const { return version_; }  // 12040 is 12.4
   const std::string& library() const { return library_; }

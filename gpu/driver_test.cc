@@ -59,6 +59,17 @@ TEST_CASE("a_machine_without_devices_has_no_device") {
   CHECK(fails(fake_driver_path(), Code::no_device, "CUDA_VISIBLE_DEVICES"));
 }
 
+TEST_CASE("the_version_is_told_by_a_driver_that_is_not_started") {
+  // A start would fail.
+  const FakeDevices fake({.more = {{"VERSION", "12080"}, {"FAIL", "cuInit:1:802"}}});
+  CHECK(child_says(
+      [] { return Driver::installed_version(fake_driver_path()).value_or(0) == 12080; }));
+  CHECK(child_says([] {
+    const auto version = Driver::installed_version("/nonexistent/libcuda.so.1");
+    return !version && version.error().code() == Code::no_driver;
+  }));
+}
+
 TEST_CASE("a_driver_before_12_0_is_too_old") {
   const FakeDevices fake({.more = {{"VERSION", "11080"}}});
   CHECK(fails(fake_driver_path(), Code::no_driver, "11.8"));

@@ -10,7 +10,6 @@ namespace strata::inline v0_1 {
 namespace {
 
 constexpr char kMagic[8] = {'S', 'T', 'R', 'A', 'L', 'I', 'S', 'T'};
-constexpr std::uint32_t kVersion = 1;
 
 std::uint32_t crc_of(const ListHead& head) {
   return crc32c(std::as_bytes(std::span(&head, 1)).first(offsetof(ListHead, crc32c)));
@@ -56,9 +55,9 @@ Result<ListHead> read_head(std::span<const std::byte> bytes, ListKind kind) {
   if (std::memcmp(head.magic, kMagic, sizeof(kMagic)) != 0) {
     return fail(Code::corrupt, "list: no magic");
   }
-  if (head.version != kVersion) {
+  if (head.version != kListVersion) {
     return fail(Code::unsupported,
-                fmt::format("list: version {}, known is {}", head.version, kVersion));
+                fmt::format("list: version {}, known is {}", head.version, kListVersion));
   }
   if (head.crc32c != crc_of(head))
     return fail(Code::corrupt, "list: checksum of its head is wrong");
@@ -85,7 +84,7 @@ Result<void> write_head(std::span<std::byte> to, ListKind kind, std::uint64_t co
   }
   ListHead head{};
   std::memcpy(head.magic, kMagic, sizeof(kMagic));
-  head.version = kVersion;
+  head.version = kListVersion;
   head.kind = static_cast<std::uint32_t>(kind);
   head.count = count;
   head.payload_bytes = payload_bytes;

@@ -6,13 +6,13 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "segment/handle_version.h"
 #include "strata/segment/uri.h"
 
 namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint32_t kHandleMagic = 0x48545253;  // "SRTH" in little-endian order
-constexpr std::uint16_t kHandleVersion = 2;
 constexpr std::string_view kSocketScheme = "socket:";
 constexpr std::uint64_t kMaxAddressSpaceBytes = std::uint64_t{1} << 47;
 

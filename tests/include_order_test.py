@@ -21,7 +21,10 @@ LAYERS = [
     ["python"],
     ["tools"],
 ]
+# The folders of the command, in the same way; tools/ itself holds main.cc alone.
+TOOLS = [["terminal"], ["command"], ["view"], ["segment", "pool", "gpu", "machine"], ["."]]
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
+TOOL_RANK = {folder: rank for rank, folders in enumerate(TOOLS) for folder in folders}
 FREE = {"tests", "examples", "bench"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
@@ -47,6 +50,18 @@ def is_test(path):
     return bool(re.search(r"(_test|_bench|_fuzz|[/_]testing)\.(cc|h)$", path))
 
 
+def in_tools(path):
+    """The folder below tools/; None for what is not of the command."""
+    return folder_of(path.removeprefix("tools/")) if path.startswith("tools/") else None
+
+
+def is_upward_in_tools(path, included):
+    source, target = in_tools(path), in_tools(included)
+    if source is None or target is None or source == target:
+        return False
+    return target not in TOOL_RANK or TOOL_RANK[target] >= TOOL_RANK.get(source, -1)
+
+
 def violations(root):
     found = []
     for path in sorted(source_files(root)):
@@ -63,6 +78,8 @@ def violations(root):
                     continue
                 target = folder_of(match.group(1))
                 where = f'{path}:{number}: includes "{match.group(1)}"'
+                if is_upward_in_tools(path, match.group(1)):
+                    found.append(f"{where}, which is not below it in TOOLS")
                 if target == folder or (target == "tests" and is_test(path)):
                     continue
                 if target not in RANK:
@@ -121,4 +138,17 @@ def test_downward_includes_are_fine(tmp_path):
     assert plant(tmp_path, "include/strata/strata.h", "strata/pmem/pool.h") == []
     assert plant(tmp_path, "segment/segment.cc", "strata/sync/sync_context.h") == []
     assert plant(tmp_path, "tools/main.cc", "strata.h") == []
-    assert plant(tmp_path, "bench/attach.cc", "tools/table.h") == []
+    assert plant(tmp_path, "bench/attach.cc", "tools/terminal/table.h") == []
+
+
+def test_a_planted_upward_include_between_folders_of_the_command_is_found(tmp_path):
+    assert plant(tmp_path, "tools/terminal/a.cc", "tools/command/command.h") == [
+        'tools/terminal/a.cc:2: includes "tools/command/command.h", which is not below it in TOOLS'
+    ]
+    assert plant(tmp_path, "tools/pool/b.cc", "tools/segment/segment_commands.h") != []
+    assert plant(tmp_path, "tools/misc/c.cc", "tools/terminal/table.h") != []
+
+
+def test_a_command_includes_what_all_commands_share(tmp_path):
+    assert plant(tmp_path, "tools/pool/cmd_pool.cc", "tools/view/verdict.h") == []
+    assert plant(tmp_path, "tools/main.cc", "tools/pool/pool_commands.h") == []

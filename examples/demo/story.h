@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "strata/base/status.h"
-#include "tools/table.h"
+#include "tools/terminal/table.h"
 
 namespace demo {
 

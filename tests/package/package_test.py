@@ -60,6 +60,30 @@ def test_a_program_builds_with_pkg_config_and_the_static_library(prefix, tmp_pat
     assert run(program, SEGMENT) == EXPECTED_OUTPUT
 
 
+def test_the_command_has_its_manual_pages_and_completions_beside_it(prefix):
+    pages = set(os.listdir(f"{prefix}/share/man/man1"))
+    assert {"strata.1", "strata-ls.1", "strata-pool-check.1"} <= pages
+    top = open(f"{prefix}/share/man/man1/strata.1").read()
+    commands = re.findall(r"^ {2}([a-z]+) {2,}", run(f"{prefix}/bin/strata", "help"), flags=re.M)
+    assert "ls" in commands and "pool" in commands
+    for command in commands:
+        assert f"strata-{command}.1" in pages
+        assert command in top
+    for name in (
+        "bash-completion/completions/strata",
+        "fish/vendor_completions.d/strata.fish",
+        "zsh/site-functions/_strata",
+    ):
+        assert os.path.getsize(f"{prefix}/share/{name}") > 100
+    completed = run(
+        "bash", "-c",
+        f"PATH={prefix}/bin:$PATH; source {prefix}/share/bash-completion/completions/strata; "
+        "COMP_WORDS=(strata pool che) COMP_CWORD=2; "
+        "$(complete -p strata | sed 's/.*-F \\([^ ]*\\).*/\\1/') strata che pool; "
+        "echo ${COMPREPLY[@]}")  # fmt: skip
+    assert completed.split() == ["check"]
+
+
 def test_a_static_link_is_told_by_pkg_config_all_that_libstrata_needs(prefix, tmp_path):
     flags = pkg_config(prefix, "--static", "--libs", "strata")
     library = f"{prefix}/lib/libstrata.a"

@@ -29,6 +29,8 @@ namespace strata::inline v0_1 {
 
 enum class ListKind : std::uint32_t { int64 = 1, float64 = 2, bytes = 3, utf8 = 4, bits = 5 };
 
+inline constexpr std::uint32_t kListVersion = 1;
+
 struct ListHead {
   char magic[8];  // "STRALIST"
   std::uint32_t version;
