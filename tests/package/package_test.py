@@ -158,8 +158,13 @@ def test_the_examples_build_and_run(prefix, tmp_path):
     names = [name[: -len(".cc")] for name in os.listdir(tmp_path / "examples") if ".cc" in name]
     assert names and all(name in targets for name in names)
     # One stands for all: //examples compiles and runs every one of them.
-    run("cmake", "--build", build, "--target", "01_create_attach")
+    run("cmake", "--build", build, "--target", "01_create_attach", "share_in_c")
     assert "hello from another process" in run(f"{build}/01_create_attach")
+    assert "C makes the total 1\n" in run(f"{build}/share_in_c", SEGMENT)
+    if "share_in_fortran" in targets:
+        run("cmake", "--build", build, "--target", "share_in_fortran")
+        assert "C added 1" in run(f"{build}/share_in_fortran", SEGMENT)
+    run(f"{build}/share_in_c", SEGMENT, "remove")
 
 
 def test_every_link_in_what_is_read_leads_somewhere(prefix):
