@@ -21,6 +21,9 @@ install(FILES README.md LICENSE LICENSE-THIRD-PARTY CHANGELOG.md ARCHITECTURE.md
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 file(GLOB examples CONFIGURE_DEPENDS examples/[0-9]* examples/CMakeLists.txt)
 install(FILES ${examples} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES examples/languages/share.c examples/languages/share.f90 examples/languages/share.py
+  examples/languages/strata.f90
+  DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/languages)
 
 # The templates' words. Every path is relative to the file in which it stands.
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/strata)
