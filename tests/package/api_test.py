@@ -98,6 +98,12 @@ def test_every_installed_header_compiles_alone(prefix, tmp_path):
         assert alone.returncode == 0, alone.stdout
 
 
+def test_one_include_has_all_of_the_api(prefix, tmp_path):
+    marked = compile_text(prefix, tmp_path, "#include <strata/strata.h>\n", "-E").stdout
+    included = set(re.findall(r'^# \d+ "[^"]*/include/(strata/[^"]+)"', marked, flags=re.M))
+    assert set(installed_headers(prefix)) - included == NEEDS_OTHERS | {"strata/c.h"}
+
+
 def test_one_include_costs_little_more_than_the_standard_headers_that_it_needs(prefix, tmp_path):
     def lines_of(text):
         done = compile_text(prefix, tmp_path, text, "-E", "-P")
