@@ -11,6 +11,7 @@
 #include "pmem/parallel.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/reclaim.h"
+#include "version_source.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -240,12 +241,12 @@ Result<CheckpointReport> checkpoint(const Segment& from, const Pool& pool, const
   return report;
 }
 
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              Segment& to, const RestoreOptions& options) {
-  const auto report = [&]() -> Result<RestoreReport> {
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                Segment& to, const LoadOptions& options) {
+  const auto report = [&]() -> Result<LoadReport> {
     STRATA_ASSIGN(VersionSource source, VersionSource::open(pool, name, version, options));
     STRATA_TRY(copy(source, to, {options.threads, options.progress}));
-    return RestoreReport{source.version(), *source.bytes(), source.blocks_verified()};
+    return LoadReport{source.version(), *source.bytes(), source.blocks_verified()};
   }();
   if (!report) return unexpected(report.error().in("restore to " + to.uri().to_string()));
   return report;

@@ -11,7 +11,11 @@
 #include "gpu/cuda_payload.h"
 #include "gpu/device_source.h"
 #include "numa/sysfs.h"
+#include "os/os.h"
+#include "pmem/verified_reader.h"
 #include "strata/base/bytes.h"
+#include "strata/os/real_os.h"
+#include "version_source.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -147,6 +151,11 @@ Result<std::unique_ptr<ByteSource>> open_regular(Os& os, Fd fd, const std::strin
 
 }  // namespace
 
+Result<std::unique_ptr<ByteSource>> open_source(const std::string& path,
+                                                std::optional<std::uint64_t> bytes) {
+  return open_source(real_os(), path, bytes);
+}
+
 Result<std::unique_ptr<ByteSource>> open_source(Os& os, const std::string& path,
                                                 std::optional<std::uint64_t> bytes) {
   if (path == "-") {
@@ -195,7 +204,7 @@ Result<LentBytes> SegmentSource::lend(std::uint64_t offset_bytes, std::uint64_t 
 }
 
 Result<VersionSource> VersionSource::open(const Pool& pool, const std::string& name,
-                                          std::uint64_t version, const RestoreOptions& options) {
+                                          std::uint64_t version, const LoadOptions& options) {
   STRATA_ASSIGN(VerifiedReader reader, VerifiedReader::open(pool, name, version, options.deadline));
   if (!reader.has_checksums() && !options.even_if_unverified) {
     return fail(
@@ -213,6 +222,13 @@ Result<void> VersionSource::read(std::uint64_t offset_bytes, std::span<std::byte
   if (reader_.has_checksums()) return reader_.read(offset_bytes, into);
   std::memcpy(into.data(), reader_.unverified().data() + offset_bytes, into.size());
   return {};
+}
+
+Result<std::unique_ptr<ByteSource>> open_version(const Pool& pool, const std::string& name,
+                                                 std::uint64_t version,
+                                                 const LoadOptions& options) {
+  STRATA_ASSIGN(VersionSource source, VersionSource::open(pool, name, version, options));
+  return std::make_unique<VersionSource>(std::move(source));
 }
 
 }  // namespace strata::inline v0_1

@@ -1,65 +1,17 @@
 #!/usr/bin/env python3
-"""Writes strata-VERSION.tar.gz: include/, lib/, bin/, and files for pkg-config and CMake.
+"""Writes strata-VERSION.tar.gz: include/, lib/, bin/, what is read, files for pkg-config and CMake.
 
 Everything inside is relative to the place where a user unpacks it. The same inputs give the same
-bytes.
+bytes. The files for pkg-config and CMake are made from the templates of cmake/, from which a build
+with CMake makes its own.
 """
 
 import argparse
 import gzip
 import io
+import os
+import re
 import tarfile
-
-PKG_CONFIG = """\
-prefix=${{pcfiledir}}/../..
-includedir=${{prefix}}/include
-libdir=${{prefix}}/lib
-
-Name: {name}
-Description: Name a piece of memory once, use it from any process{how}
-Version: {version}
-Cflags: -std=c++20 -I${{includedir}}
-Libs: {libs}
-Libs.private: {private}
-"""
-
-CMAKE_CONFIG = """\
-# strata::strata is the shared library, strata::static the static one.
-get_filename_component(_strata_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
-
-if(NOT TARGET strata::strata)
-  add_library(strata::strata SHARED IMPORTED)
-  set_target_properties(strata::strata PROPERTIES
-    IMPORTED_LOCATION "${_strata_prefix}/lib/libstrata.so"
-    IMPORTED_SONAME "@SONAME@"
-    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include"
-    INTERFACE_COMPILE_FEATURES cxx_std_20)
-
-  add_library(strata::static STATIC IMPORTED)
-  set_target_properties(strata::static PROPERTIES
-    IMPORTED_LOCATION "${_strata_prefix}/lib/libstrata.a"
-    INTERFACE_INCLUDE_DIRECTORIES "${_strata_prefix}/include"
-    INTERFACE_COMPILE_FEATURES cxx_std_20
-    INTERFACE_LINK_LIBRARIES "@LINK_FLAGS@")
-endif()
-
-unset(_strata_prefix)
-"""
-
-# Before 1.0 every minor version may break the API, so both must be equal.
-CMAKE_VERSION = """\
-set(PACKAGE_VERSION "@VERSION@")
-set(PACKAGE_VERSION_COMPATIBLE FALSE)
-set(PACKAGE_VERSION_EXACT FALSE)
-if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
-  set(PACKAGE_VERSION_EXACT TRUE)
-endif()
-if("${PACKAGE_FIND_VERSION_MAJOR}.${PACKAGE_FIND_VERSION_MINOR}" STREQUAL "@SERIES@"
-   AND PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION)
-  set(PACKAGE_VERSION_COMPATIBLE TRUE)
-endif()
-"""
-
 
 class Tarball:
     def __init__(self, path, top):
@@ -92,16 +44,39 @@ class Tarball:
         self.raw.close()
 
 
-def fill(template, args):
-    values = {
-        "SONAME": args.soname,
-        "VERSION": args.version,
-        "SERIES": ".".join(args.version.split(".")[:2]),
-        "LINK_FLAGS": ";".join(args.link_flag),
-    }
-    for key, value in values.items():
-        template = template.replace(f"@{key}@", value)
-    return template.encode()
+def fill(template, values):
+    """The template with each @WORD@ in it replaced; a word that nobody knows is an error."""
+    with open(template) as file:
+        return re.sub("@([A-Z_]+)@", lambda match: values[match.group(1)], file.read()).encode()
+
+
+def add_pkg_config(tarball, template, values, has_c_api):
+    private = " ".join(values["LINK_FLAGS"].split(";"))
+    shared = "-L${libdir} -lstrata"
+    static = "${libdir}/libstrata.a " + private
+    includes = "-I${includedir}"
+    packages = [
+        # name, what the description adds, Cflags, Libs, Libs.private
+        ("strata", "", f"-std=c++20 {includes}", shared, private),
+        ("strata-static", " (static)", f"-std=c++20 {includes}", static, ""),
+    ]
+    if has_c_api:
+        # Without the language flag, which a compiler for C refuses.
+        packages.append(("strata-c", " (from C)", includes, shared, f"{private} -lstdc++"))
+    for name, how, cflags, libs, libs_private in packages:
+        text = fill(
+            template,
+            {
+                **values,
+                "PREFIX": "${pcfiledir}/../..",
+                "NAME": name,
+                "HOW": how,
+                "CFLAGS": cflags,
+                "LIBS": libs,
+                "LIBS_PRIVATE": libs_private,
+            },
+        )
+        tarball.add_bytes(f"lib/pkgconfig/{name}.pc", text)
 
 
 def main():
@@ -112,31 +87,43 @@ def main():
     parser.add_argument("--static", required=True)
     parser.add_argument("--shared", required=True)
     parser.add_argument("--link-flag", action="append", default=[])
-    parser.add_argument("--header", action="append", default=[], help="source:path in the package")
+    parser.add_argument("--template", action="append", default=[])
+    parser.add_argument("--file", action="append", default=[], help="source:path in the package")
     parser.add_argument("--binary", action="append", default=[])
+    parser.add_argument("--share", help="a folder that becomes share/")
     args = parser.parse_args()
 
     tarball = Tarball(args.output, f"strata-{args.version}")
-    for header in sorted(args.header, key=lambda header: header.split(":")[1]):
-        source, name = header.split(":")
+    files = sorted(tuple(reversed(file.split(":"))) for file in args.file)
+    for name, source in files:
         tarball.add_file(name, source)
     tarball.add_file("lib/libstrata.a", args.static)
     tarball.add_file(f"lib/{args.soname}", args.shared, 0o755)
     tarball.add_link("lib/libstrata.so", args.soname)
     for binary in args.binary:
-        tarball.add_file(f"bin/{binary.split('/')[-1]}", binary, 0o755)
+        tarball.add_file(f"bin/{os.path.basename(binary)}", binary, 0o755)
 
-    private = " ".join(args.link_flag)
-    for name, how, libs in [
-        ("strata", "", "-L${libdir} -lstrata"),
-        ("strata-static", " (static)", f"${{libdir}}/libstrata.a {private}"),
-    ]:
-        text = PKG_CONFIG.format(
-            name=name, how=how, version=args.version, libs=libs, private=private
-        )
-        tarball.add_bytes(f"lib/pkgconfig/{name}.pc", text.encode())
-    tarball.add_bytes("lib/cmake/strata/strataConfig.cmake", fill(CMAKE_CONFIG, args))
-    tarball.add_bytes("lib/cmake/strata/strataConfigVersion.cmake", fill(CMAKE_VERSION, args))
+    for folder, _, names in sorted(os.walk(args.share)):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            tarball.add_file(os.path.join("share", os.path.relpath(path, args.share)), path)
+
+    values = {
+        "VERSION": args.version,
+        "SERIES": ".".join(args.version.split(".")[:2]),
+        "SONAME": args.soname,
+        "LINK_FLAGS": ";".join(args.link_flag),
+        "INCLUDEDIR": "include",
+        "LIBDIR": "lib",
+        "PREFIX_FROM_CMAKE": "../../..",
+    }
+    for template in args.template:
+        name = os.path.basename(template)[: -len(".in")]
+        if name.endswith(".pc"):
+            has_c_api = any(name == "include/strata/c.h" for name, _ in files)
+            add_pkg_config(tarball, template, values, has_c_api)
+        else:
+            tarball.add_bytes(f"lib/cmake/strata/{name}", fill(template, values))
     tarball.close()
 
 

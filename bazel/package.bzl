@@ -53,6 +53,19 @@ def _shared_library(ctx, archive, flags):
     )
     return output
 
+def _texts(ctx):
+    output = ctx.actions.declare_directory("%s/share" % ctx.label.name)
+    command = ctx.files.binaries[0]
+    ctx.actions.run(
+        executable = ctx.file._write_texts,
+        arguments = [command.path, output.path],
+        inputs = [command],
+        outputs = [output],
+        env = {"PATH": "/usr/bin:/bin"},
+        mnemonic = "CommandTexts",
+    )
+    return output
+
 def _soname(ctx):
     # Before 1.0 every minor version may break the ABI.
     return "libstrata.so." + ".".join(ctx.attr.version.split(".")[:2])
@@ -76,14 +89,19 @@ def _strata_package_impl(ctx):
     args.add("--shared", shared)
     for flag in flags:
         args.add("--link-flag=" + flag)
-    for header in ctx.files.headers:
-        args.add("--header", header.path + ":" + header.short_path)
+    for template in ctx.files._templates:
+        args.add("--template", template)
+    for file in ctx.files.files:
+        args.add("--file", file.path + ":" + file.short_path)
     for binary in ctx.files.binaries:
         args.add("--binary", binary)
+    texts = _texts(ctx)
+    args.add("--share", texts.path)
     ctx.actions.run(
         executable = "/usr/bin/python3",
         arguments = [args],
-        inputs = ctx.files.headers + ctx.files.binaries + [static, shared, ctx.file._maker],
+        inputs = ctx.files.files + ctx.files.binaries + ctx.files._templates +
+                 [static, shared, texts, ctx.file._maker],
         outputs = [output],
         mnemonic = "StrataPackage",
     )
@@ -92,8 +110,11 @@ def _strata_package_impl(ctx):
 strata_package = rule(
     implementation = _strata_package_impl,
     attrs = {
-        "binaries": attr.label_list(cfg = optimised, doc = "what goes into bin/"),
-        "headers": attr.label_list(allow_files = [".h"], doc = "what goes into include/"),
+        "binaries": attr.label_list(
+            cfg = optimised,
+            doc = "what goes into bin/; the first writes its own manual pages and completions",
+        ),
+        "files": attr.label_list(allow_files = True, doc = "what keeps the place it has in the tree"),
         "libraries": attr.label_list(cfg = optimised, mandatory = True, providers = [CcInfo]),
         "version": attr.string(mandatory = True),
         "_allowlist_function_transition": attr.label(
@@ -101,5 +122,7 @@ strata_package = rule(
         ),
         "_exports": attr.label(default = "//bazel:exports.map", allow_single_file = True),
         "_maker": attr.label(default = "//bazel:make_package.py", allow_single_file = True),
+        "_write_texts": attr.label(default = "//tools:write_texts.sh", allow_single_file = True),
+        "_templates": attr.label(default = "//:package_templates", allow_files = True),
     },
 )

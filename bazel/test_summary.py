@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Closes a test run on its counts, from the build event file of one `bazel test`.
+"""Closes test runs on their counts, from the build event file of each `bazel test`.
 
-usage: test_summary.py EVENTS_JSON
+usage: test_summary.py EVENTS_JSON...
 
 The last line is `N passed, N failed, N skipped`, in test cases. A target that did not build,
 crashed, timed out or recorded no case counts as one failure, and so does each source that the
@@ -15,6 +15,7 @@ printed above the last line.
 import argparse
 import collections
 import json
+import os
 import re
 import sys
 import urllib.parse
@@ -82,14 +83,10 @@ def read_events(path):
     return targets, {key: result for key, (_, result) in results.items()}, refused
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("events")
-    args = parser.parse_args()
-
-    targets, results, refused = read_events(args.events)
+def summarise(path, verified):
+    """Prints what became of each target of one run; [passed, failed, skipped] of all."""
+    targets, results, refused = read_events(path)
     total = [0, 0, 0]
-    verified = collections.Counter()
     for (label, _, _), result in sorted(results.items()):
         targets.discard(label)
         outputs = {o["name"]: local_path(o["uri"]) for o in result.get("testActionOutput", []) if "uri" in o}
@@ -109,6 +106,20 @@ def main():
     for each in sorted(refused):
         print("%-48s REFUSED" % each)
         total[1] += 1
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("events", nargs="+")
+    args = parser.parse_args()
+
+    total = [0, 0, 0]
+    verified = collections.Counter()
+    for path in args.events:
+        if len(args.events) > 1:
+            print("== %s" % os.path.basename(path))
+        total = [a + b for a, b in zip(total, summarise(path, verified))]
     for what, count in sorted(verified.items()):
         print("verified: %d %s" % (count, what))
     print("%d passed, %d failed, %d skipped" % tuple(total))

@@ -17,6 +17,7 @@
 
 #include "bench/paired.h"
 #include "bench/stores.h"
+#include "os/os.h"
 #include "strata/base/bytes.h"
 #include "strata/heap/heap.h"
 #include "strata/pmem/pool.h"

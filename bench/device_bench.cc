@@ -15,6 +15,7 @@
 
 #include "bench/paired.h"
 #include "gpu/cuda_backend.h"
+#include "gpu/driver.h"
 #include "gpu/fake_device.h"
 #include "segment/fake_backend.h"
 #include "strata/copy.h"

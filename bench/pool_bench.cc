@@ -84,7 +84,7 @@ void bench_restore(PairedBench& bench, Setup& setup, const std::string& where) {
   must(checkpoint(source, pool, "model", {.keep_versions = 0}));
   for (const unsigned threads : {1u, 2u}) {
     const auto ours = [&] {
-      return timed_ns([&] { must(restore(pool, "model", 0, target, {.threads = threads})); });
+      return timed_ns([&] { must(load_version(pool, "model", 0, target, {.threads = threads})); });
     };
     const std::string name = fmt::format("restore 256 MiB from {}, verified, {} thread{}", where,
                                          threads, threads == 1 ? "" : "s");

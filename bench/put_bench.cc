@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bench/paired.h"
+#include "os/os.h"
 #include "strata/copy.h"
 #include "strata/strata.h"
 

@@ -1,11 +1,10 @@
 // Two processes share memory by name: one creates it, the other attaches and writes.
+#include <strata/strata.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
-
-#include "strata/strata.h"
 
 namespace {
 

@@ -1,10 +1,9 @@
 // A writer fills a segment before anybody can see it, seals it, and readers check its hash.
+#include <strata/strata.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
-
-#include "strata/strata.h"
 
 namespace {
 

@@ -1,9 +1,8 @@
 // A segment grows while others are attached. Addresses stay; they see the new size when they ask.
+#include <strata/strata.h>
 #include <unistd.h>
 
 #include <cstdio>
-
-#include "strata/strata.h"
 
 namespace {
 

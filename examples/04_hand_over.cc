@@ -1,12 +1,11 @@
 // Memory without a name, handed to another process over a UNIX socket: nothing to clean up.
+#include <strata/strata.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdio>
-
-#include "strata/strata.h"
 
 namespace {
 

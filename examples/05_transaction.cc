@@ -1,13 +1,11 @@
 // Objects in a segment, found by name, and changed by transactions: a process that is killed in
 // the middle of one leaves the state before it, and the next one goes on.
 #include <signal.h>
+#include <strata/strata.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
-
-#include "strata/heap/heap.h"
-#include "strata/strata.h"
 
 namespace {
 

@@ -1,16 +1,13 @@
 // A lock whose holder is killed, and a ring that carries messages without a copy, between two
 // processes and in bytes that both have mapped.
 #include <signal.h>
+#include <strata/strata.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
 #include <string>
-
-#include "strata/strata.h"
-#include "strata/sync/robust_mutex.h"
-#include "strata/sync/spsc_ring.h"
 
 namespace {
 

@@ -1,17 +1,13 @@
 // A segment in a pool: what a transaction changed survives the process that is killed in the next
 // one, and a checkpoint brings back what was there before.
 #include <signal.h>
+#include <strata/strata.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <string>
-
-#include "strata/copy.h"
-#include "strata/heap/heap.h"
-#include "strata/pmem/pool.h"
-#include "strata/strata.h"
 
 namespace {
 
@@ -32,8 +28,7 @@ Result<void> count_once(strata::Heap& heap, Counter& counter, bool die) {
 
 // One run of a program that counts its runs, and is killed in the middle of the second count.
 Result<void> count_and_die(const std::string& uri) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
+  strata::Catalog catalog = strata::open_catalog();
   STRATA_ASSIGN(strata::Segment segment, catalog.attach(uri));
   STRATA_ASSIGN(strata::Heap heap, strata::Heap::open(segment));
   STRATA_ASSIGN(Counter* const counter, heap.find<Counter>("counter"));
@@ -53,10 +48,8 @@ Result<std::uint64_t> hits_in(strata::Segment& segment) {
 }
 
 Result<void> run(const std::string& path) {
-  strata::RealOs os;
-  strata::Catalog catalog = strata::make_catalog(os);
-  STRATA_ASSIGN(const strata::Pool pool,
-                strata::Pool::create(os, path, {.bytes = strata::MiB(64)}));
+  strata::Catalog catalog = strata::open_catalog();
+  STRATA_ASSIGN(const strata::Pool pool, strata::Pool::create(path, {.bytes = strata::MiB(64)}));
   const std::string uri = "pmem:" + path + "#counters";
   {
     STRATA_ASSIGN(strata::Segment segment, catalog.create(uri, {.payload_bytes = strata::MiB(4)}));
@@ -78,7 +71,7 @@ Result<void> run(const std::string& path) {
   STRATA_ASSIGN(strata::Segment memory, catalog.create("shm:example-" + std::to_string(getpid()),
                                                        {.payload_bytes = segment.payload_bytes(),
                                                         .lifetime = strata::Lifetime::process}));
-  STRATA_ASSIGN(const auto restored, strata::restore(pool, "saved", saved.version, memory));
+  STRATA_ASSIGN(const auto restored, strata::load_version(pool, "saved", saved.version, memory));
   STRATA_ASSIGN(const std::uint64_t same, hits_in(memory));
   std::printf("restored into shared memory, %lu blocks verified: %lu hits\n",
               restored.blocks_verified, same);

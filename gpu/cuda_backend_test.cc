@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 
+#include "gpu/driver.h"
 #include "gpu/exchange_testing.h"
 #include "gpu/explain.h"
 #include "tests/catch.h"

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "gpu/driver.h"
 #include "segment/attachment.h"
 #include "strata/segment/handle.h"
 

@@ -4,7 +4,9 @@
 //   Lifetime: within that of its HeaderPlane, whose page it maps.
 //   Errors:   as the driver says; failed_precondition in a process that was forked after the driver
 //             was started.
-//   Cost:     device_bytes() is a load; read() and write() are a copy over the bus.
+//   Cost:     device_bytes() is a load; read() and write() are a copy over the bus (gpu/staging.h).
+//             settle() waits for all streams of the context, until the driver says that they have
+//             ended: it takes no deadline.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/poll.h"
 #include "strata/os/deadline.h"
 
 namespace strata::inline v0_1 {
@@ -10,8 +11,7 @@ namespace {
 
 constexpr std::uint64_t kReleaseOffsetBytes =
     offsetof(HeaderPage, backend) + offsetof(DeviceBlock, release_requested);
-constexpr std::uint64_t kLetGoMs = 1000;       // for holders and caches to let go
-constexpr std::uint64_t kRetryNs = 2'000'000;  // while their leases end
+constexpr std::uint64_t kLetGoMs = 1000;  // for holders and caches to let go
 
 bool is_held(const std::vector<cuda::Consumer>& consumers) {
   return std::any_of(consumers.begin(), consumers.end(), [](const cuda::Consumer& each) {
@@ -94,14 +94,15 @@ Result<void> CudaBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
   if (is_only_kept) {
     (void)cuda::ask_to_leave(os_, place, facts->identity.uuid, deadline);
   }
+  cuda::Poll poll(os_, deadline, cuda::Poll::Looks::costly);
   while (true) {
     auto removed = files_.remove(uri, options);
     const bool is_in_use = !removed && removed.error().code() == Code::failed_precondition;
-    if (!is_in_use || !is_only_kept || deadline.expired()) {
+    if (!is_in_use || !is_only_kept || poll.expired()) {
       if (!removed) say_release(os_, files_, uri.name, 0);
       return removed;
     }
-    os_.sleep_ns(kRetryNs);
+    poll.pause();
   }
 }
 

@@ -70,7 +70,7 @@ Result<void> DescriptorAsking::meet(const std::string& entry, bool has_socket) {
   const bool is_asked = std::any_of(asked_.begin(), asked_.end(), [&](const Asked& asked) {
     return asked.conversation.entry() == entry;
   });
-  if (entry == own_ || settled_.contains(entry) || is_asked) return {};
+  if (entry == own_ || dismissed_.contains(entry) || is_asked) return {};
   if (has_socket) {
     waiting_.push_back(entry);
     return {};
@@ -79,7 +79,7 @@ Result<void> DescriptorAsking::meet(const std::string& entry, bool has_socket) {
   if (is_alive) {
     announced_.insert(entry);
   } else {
-    settle(entry);
+    dismiss(entry);
     dead_.insert(entry);
   }
   return {};
@@ -133,7 +133,7 @@ Result<void> DescriptorAsking::ask_one(const std::string& entry) {
   switch (begun.error().code()) {
     case Code::not_ready: silent_.insert(entry); return {};
     case Code::permission_denied:
-      settle(entry);
+      dismiss(entry);
       refusal_ = begun.error();
       return {};
     case Code::not_found: break;
@@ -144,7 +144,7 @@ Result<void> DescriptorAsking::ask_one(const std::string& entry) {
     silent_.insert(entry);  // it is about to leave
   } else {
     has_heard_ = true;
-    settle(entry);
+    dismiss(entry);
     dead_.insert(entry);
   }
   return {};
@@ -172,7 +172,7 @@ Result<std::optional<Fd>> DescriptorAsking::hear_one(Asked& asked) {
   if (!progress) {
     if (progress.error().code() != Code::corrupt) return unexpected(progress.error());
     refusal_ = progress.error();
-    settle(entry);
+    dismiss(entry);
     return Fd();
   }
   switch (*progress) {
@@ -181,7 +181,7 @@ Result<std::optional<Fd>> DescriptorAsking::hear_one(Asked& asked) {
     case PeerConversation::Progress::answered: break;
   }
   has_heard_ = true;
-  settle(entry);
+  dismiss(entry);
   return take(asked);
 }
 

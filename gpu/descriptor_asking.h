@@ -48,7 +48,7 @@ class DescriptorAsking {
   Result<std::optional<Fd>> hear_one(Asked& asked);
   Fd take(Asked& asked);
   void widen();
-  void settle(const std::string& entry) { settled_.insert(entry); }
+  void dismiss(const std::string& entry) { dismissed_.insert(entry); }
   void bury_the_dead();
   Status why_nobody_can() const;
   Status why_nobody_did() const;
@@ -62,7 +62,7 @@ class DescriptorAsking {
   std::vector<Asked> asked_;
   std::set<std::string> announced_;  // alive, and without a socket yet
   std::set<std::string> silent_;     // alive, and took no question or gave no answer at last
-  std::set<std::string> settled_;    // have said their last: not asked again
+  std::set<std::string> dismissed_;  // have said their last: not asked again
   std::set<std::string> dead_;       // of those
   std::size_t width_ = 2;            // how many are asked at once
   std::uint64_t rest_ns_ = 0;        // before the next round

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "gpu/driver.h"
 #include "strata/segment/header.h"
 
 namespace strata::inline v0_1::cuda {

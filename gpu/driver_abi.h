@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "strata/gpu/cuda_types.h"
+
 namespace strata::inline v0_1::cuda {
 
 // CUresult. Others come too: the driver is asked for their names.
@@ -38,19 +40,7 @@ enum CuResult : int {
   kUnknown = 999,
 };
 
-using CuDevice = int;
-using CuDevicePointer = std::uint64_t;
 using CuAllocation = std::uint64_t;  // CUmemGenericAllocationHandle
-struct CuContextObject;
-using CuContext = CuContextObject*;
-struct CuStreamObject;
-using CuStream = CuStreamObject*;  // null: the legacy default stream
-struct CuEventObject;
-using CuEvent = CuEventObject*;
-struct CuModuleObject;
-using CuModule = CuModuleObject*;
-struct CuFunctionObject;
-using CuFunction = CuFunctionObject*;
 
 struct CuUuid {
   std::uint8_t bytes[16];

@@ -6,6 +6,8 @@
 #include <map>
 #include <mutex>
 
+#include "gpu/driver.h"
+#include "gpu/leftovers.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {
@@ -29,10 +31,13 @@ struct LegacyAllocation {
   ~LegacyAllocation() {
     const Driver& driver = device.driver();
     if (ending == Ending::keep || !driver.is_usable()) return;
-    const auto scope = device.enter();
-    if (!scope) return;
-    if (ending == Ending::free) (void)driver.call().cuMemFree(own);
-    if (ending == Ending::close) (void)driver.call().cuIpcCloseMemHandle(own);
+    give_back_or_keep(driver, whole.bytes, [device = &device, own = own, ending = ending] {
+      const auto scope = device->enter();
+      if (!scope) return scope.error().driver_result() == kDeinitialized;
+      const DriverTable& call = device->driver().call();
+      return is_given_back(ending == Ending::free ? call.cuMemFree(own)
+                                                  : call.cuIpcCloseMemHandle(own));
+    });
   }
   LegacyAllocation(const LegacyAllocation&) = delete;
   LegacyAllocation& operator=(const LegacyAllocation&) = delete;
@@ -146,6 +151,7 @@ Result<ExportedMemory> create_legacy(Device& device, std::uint64_t bytes) {
   const Driver& driver = device.driver();
   STRATA_TRY(driver.require(DriverFeature::legacy_ipc));
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   CuDevicePointer address = 0;
   STRATA_TRY(STRATA_CUDA(driver, cuMemAlloc, &address, bytes));
   // Small allocations share a block, and the handle means all of it.
@@ -182,6 +188,7 @@ Result<std::unique_ptr<DeviceMemory>> import_legacy(Device& device, const Device
     return std::make_unique<LegacyMemory>(std::move(own));
   }
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   CuIpcMemHandle copy{};
   std::memcpy(&copy, handle.data(), sizeof copy);
   CuDevicePointer base = 0;

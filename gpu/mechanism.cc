@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "gpu/driver.h"
 #include "gpu/legacy_memory.h"
 
 namespace strata::inline v0_1::cuda {

@@ -2,9 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "gpu/driver.h"
 #include "numa/sysfs.h"
+#include "os/os.h"
+#include "strata/os/real_os.h"
 
 namespace strata::inline v0_1::cuda {
+
+NearNode near_node(const Device& device) { return near_node(real_os(), device); }
 
 NearNode near_node(Os& os, const Device& device) {
   const std::string path = fmt::format("/sys/bus/pci/devices/{}/numa_node", device.pci_address());

@@ -5,6 +5,10 @@
 #include <utility>
 
 #include "gpu/poll.h"
+#include "gpu/stream_watch.h"
+#include "gpu/timeline_mapping.h"
+#include "gpu/timeline_page.h"
+#include "gpu/timeline_slot.h"
 
 namespace strata::inline v0_1::cuda {
 namespace {

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "gpu/export_block.h"
+#include "gpu/timeline_page.h"
 #include "gpu/timeline_testing.h"
 #include "os/fault_os.h"
 #include "tests/catch.h"

@@ -6,8 +6,11 @@
 
 #include "gpu/cuda_payload.h"
 #include "gpu/export_block.h"
+#include "gpu/timeline_mapping.h"
+#include "gpu/timeline_stat.h"
 #include "segment/named_files.h"
 #include "strata/gpu/timeline.h"
+#include "strata/os/real_os.h"
 
 namespace strata::inline v0_1::cuda {
 namespace {
@@ -66,6 +69,10 @@ Result<Timeline> Timeline::open(Segment& segment) {
                             .owner = std::shared_ptr<const Owner>(kept, self),
                             .device = &payload->device(),
                             .name = segment.uri().to_string()});
+}
+
+Result<Timeline> Timeline::open_on_host(const SegmentUri& uri, const std::string& directory) {
+  return open_on_host(real_os(), directory, uri);
 }
 
 Result<Timeline> Timeline::open_on_host(Os& os, const std::string& directory,

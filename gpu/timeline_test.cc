@@ -1,6 +1,9 @@
 // Orders the streams and threads of real processes, on the fake driver.
 #include <fcntl.h>
 
+#include "gpu/driver.h"
+#include "gpu/timeline_page.h"
+#include "gpu/timeline_stat.h"
 #include "gpu/timeline_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"

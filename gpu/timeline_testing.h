@@ -12,6 +12,7 @@
 
 #include "gpu/cuda_backend.h"
 #include "gpu/cuda_payload.h"
+#include "gpu/driver.h"
 #include "strata/gpu/timeline.h"
 #include "strata/segment/catalog.h"
 #include "tests/child.h"

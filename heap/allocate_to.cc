@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "heap/heap_core_inline.h"
+#include "os/os.h"
 
 namespace strata::inline v0_1 {
 
@@ -43,7 +44,7 @@ void HeapCore::end_intent(Slot& slot) {
   STRATA_STEP("intent: ended");
 }
 
-Result<void> HeapCore::check_place(const char* what, const Word& place) const {
+Result<void> HeapCore::check_destination(const char* what, const Word& place) const {
   const auto* const bytes = reinterpret_cast<const std::byte*>(&place);
   const auto offset = static_cast<std::uint64_t>(bytes - base_);
   if (bytes < base_ || at(offset, sizeof(Word)) == nullptr || offset % sizeof(Word) != 0) {
@@ -55,7 +56,7 @@ Result<void> HeapCore::check_place(const char* what, const Word& place) const {
 
 Result<void> HeapCore::allocate_to(Word& destination, std::uint64_t bytes, std::uint64_t align) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
-  STRATA_TRY(check_place("allocate", destination));
+  STRATA_TRY(check_destination("allocate", destination));
   if (const std::uint64_t now = destination.load(std::memory_order_relaxed); now != 0) {
     return fail(Code::invalid_argument,
                 fmt::format("allocate: the destination holds {:#x} already, not 0", now));
@@ -95,7 +96,7 @@ Result<void> HeapCore::await_foreign_release(ThreadCache& cache, std::uint64_t o
   for (std::uint32_t number = 1; number <= high; ++number) {
     if (number == cache.slot_number) continue;
     if (slot(number).intent.load() == intent) {
-      STRATA_TRY(settle_dead_intent(cache, number, intent));
+      STRATA_TRY(finish_dead_intent(cache, number, intent));
     }
   }
   return {};
@@ -104,7 +105,7 @@ Result<void> HeapCore::await_foreign_release(ThreadCache& cache, std::uint64_t o
 // Returns once slot `number` no longer has this intent: its owner ended it, or is dead and it was
 // resolved. That takes the recovery lock: of two resolvers the slower might otherwise act on what
 // the block has become meanwhile.
-Result<void> HeapCore::settle_dead_intent(ThreadCache& cache, std::uint32_t number,
+Result<void> HeapCore::finish_dead_intent(ThreadCache& cache, std::uint32_t number,
                                           std::uint64_t intent) {
   Slot& other = slot(number);
   if (cache.holds_recovery_lock) {
@@ -141,7 +142,7 @@ Result<void> HeapCore::settle_dead_intent(ThreadCache& cache, std::uint32_t numb
 
 Result<void> HeapCore::free_from(Word& source) {
   STRATA_ASSIGN(ThreadCache* const mine, cache());
-  STRATA_TRY(check_place("free", source));
+  STRATA_TRY(check_destination("free", source));
   const std::uint64_t offset = source.load(std::memory_order_acquire);
   BlockPlace place;
   if (const Where where = locate(offset, place); where != Where::found) {

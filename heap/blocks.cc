@@ -340,7 +340,7 @@ Result<void> HeapCore::release_leftovers() {
       span.words[i].others.fetch_xor(now & (pending * kPair));
       flush(&span.words[i], sizeof(BlockWord));
     }
-    if (UnitState::of(span.state).owner == 0) settle_unowned(span, mine->slot_number);
+    if (UnitState::of(span.state).owner == 0) take_back_unowned(span, mine->slot_number);
   }
   return {};
 }

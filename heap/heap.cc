@@ -85,7 +85,7 @@ Heap& Heap::operator=(Heap&&) noexcept = default;
 Heap::~Heap() = default;
 
 Heap::Draft::~Draft() {
-  if (core_ != nullptr) (void)core_->discard_object();
+  if (core_ != nullptr) (void)core_->discard_object(object_);
 }
 
 Result<Offset<std::byte>> Heap::allocate(std::uint64_t bytes, std::uint64_t align) {
@@ -112,35 +112,44 @@ std::byte* Heap::at(std::uint64_t offset_bytes, std::uint64_t bytes) const {
 }
 
 Result<Heap::Draft> Heap::begin_object(std::string_view name, const TypeTag& type) {
-  STRATA_ASSIGN(void* const memory, core_->begin_object(name, type));
-  return Draft(*core_, memory);
+  STRATA_ASSIGN(const ObjectInHand object, core_->begin_object(name, type));
+  return Draft(core_, object);
 }
 
 Result<void> Heap::publish(Draft& draft) {
-  STRATA_TRY(core_->publish_object());
+  if (draft.core_ != core_) {
+    return fail(Code::failed_precondition, draft.core_ ? "publish: the draft is of another heap"
+                                                       : "publish: the draft was published before");
+  }
+  STRATA_TRY(core_->publish_object(draft.object_));
   draft.core_ = nullptr;
   return {};
 }
 
-Result<void*> Heap::find_checked(std::string_view name, const TypeTag& type) const {
+Result<void*> Heap::find(std::string_view name, const TypeTag& type) const {
   return core_->find_object(name, type);
 }
 
 Result<Heap::Draft> Heap::withdraw(std::string_view name, const TypeTag& type) {
-  STRATA_ASSIGN(void* const memory, core_->withdraw_object(name, &type));
-  return Draft(*core_, memory);
+  STRATA_ASSIGN(const ObjectInHand object, core_->withdraw_object(name, &type));
+  return Draft(core_, object);
 }
 
 Result<void> Heap::discard(Draft& draft) {
   draft.core_ = nullptr;
-  return core_->discard_object();
+  return core_->discard_object(draft.object_);
 }
 
 Result<ObjectInfo> Heap::stat(std::string_view name) const { return core_->stat_object(name); }
 
 Result<void> Heap::remove(std::string_view name) {
-  STRATA_TRY(core_->withdraw_object(name, nullptr));
-  return core_->discard_object();
+  STRATA_ASSIGN(const ObjectInHand object, core_->withdraw_object(name, nullptr));
+  return core_->discard_object(object);
+}
+
+Result<void> Heap::remove(std::string_view name, const TypeTag& type) {
+  STRATA_ASSIGN(const ObjectInHand object, core_->withdraw_object(name, &type));
+  return core_->discard_object(object);
 }
 
 std::uint64_t Heap::name_count() const { return core_->header().names.live.load(); }

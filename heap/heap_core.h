@@ -5,8 +5,9 @@
 //             to the bitmap; free of another's block is one compare-and-swap there. Locks are taken
 //             once per span, not per block.
 // Which part is where: thread_cache.cc (slots), blocks.cc (allocate, free), spans.cc (who owns
-// which span), units.cc (runs of units, growth), publish.cc (allocate_to, free_from),
-// recover.cc (dead owners), names.cc, check.cc, inspect.cc, open.cc (create, open).
+// which span), units.cc (runs of units, growth), allocate_to.cc (and free_from),
+// recover.cc (dead owners), names.cc and find_names.cc, heap_check.cc, heap_usage.cc,
+// open_heaps.cc.
 //
 // Lock order: recovery_lock, names.lock, units_lock. Nothing else is held while one is taken.
 #pragma once
@@ -32,12 +33,13 @@
 #include "strata/heap/type_tag.h"
 #include "strata/segment/offset.h"
 #include "strata/sync/sync_context.h"
-#include "strata/transaction/block_actions.h"
+#include "transaction/block_actions.h"
 #include "transaction/transaction_log.h"
 
 namespace strata::inline v0_1 {
 
 struct HeapOptions;
+struct ObjectInHand;
 
 // A span: a run of units that holds blocks of one size.
 struct Span {
@@ -106,6 +108,7 @@ struct ThreadCache {
   heap_layout::Slot* slot = nullptr;
   bool holds_names_lock = false;
   bool holds_recovery_lock = false;
+  std::uint64_t object_serial = 0;  // of the object in slot->record
   std::array<ClassCache, heap_layout::kClassCount> classes{};
   std::vector<std::uint64_t> reserved;  // offsets handed out by reserve(), still free
 };
@@ -164,10 +167,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> make_transaction_log(const TransactionLogOptions& options);
 
   // Names.
-  Result<void*> begin_object(std::string_view name, const TypeTag& type);
-  Result<void> publish_object();
-  Result<void*> withdraw_object(std::string_view name, const TypeTag* type);
-  Result<void> discard_object();
+  Result<ObjectInHand> begin_object(std::string_view name, const TypeTag& type);
+  Result<void> publish_object(const ObjectInHand& object);
+  Result<ObjectInHand> withdraw_object(std::string_view name, const TypeTag* type);
+  Result<void> discard_object(const ObjectInHand& object);
+  // What this thread has in hand, as it ends.
+  void discard_any_object();
   Result<ObjectInfo> stat_object(std::string_view name) const;
   Result<void*> find_object(std::string_view name, const TypeTag& type) const;
 
@@ -257,7 +262,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   void hint(std::uint64_t unit, unsigned size_class);
   void unhint(std::uint64_t unit, unsigned size_class);
   bool has_other_hint(std::uint64_t unit, unsigned size_class) const;
-  void settle_unowned(const Span& span, std::uint32_t slot_number);
+  void take_back_unowned(const Span& span, std::uint32_t slot_number);
   bool retire_if_empty(std::uint64_t unit, std::uint32_t slot_number);
   std::uint64_t retire_all_empty(std::uint32_t slot_number);
   static bool is_empty(const Span& span);
@@ -289,10 +294,10 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<std::uint64_t> take_large(ThreadCache& cache, std::uint64_t bytes, Taking taking,
                                    Word* destination);
 
-  // publish.cc
-  Result<void> check_place(const char* what, const Word& place) const;
-  Result<void> settle_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
-  void publish_block(ThreadCache& cache, const BlockPlace& place, Word& destination);
+  // allocate_to.cc
+  Result<void> check_destination(const char* what, const Word& place) const;
+  Result<void> finish_dead_intent(ThreadCache& cache, std::uint32_t number, std::uint64_t intent);
+  void store_offset_of(ThreadCache& cache, const BlockPlace& place, Word& destination);
   void begin_intent(heap_layout::Slot& slot, std::uint64_t offset_bytes,
                     heap_layout::SlotIntent intent, const Word& place);
   void end_intent(heap_layout::Slot& slot);
@@ -319,11 +324,12 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   Result<void> lock_names(ThreadCache& cache);
   void unlock_names(ThreadCache& cache);
   Result<void> repair_names(ThreadCache& cache);
-  Result<void> settle_intents_on(ThreadCache& cache, const Word& place);
+  Result<void> finish_intents_on(ThreadCache& cache, const Word& place);
   Result<void> ensure_room();
   bool is_published(std::uint64_t record_offset) const;
   void let_go_elsewhere(const ThreadCache& mine, std::uint64_t record);
   Result<void> resolve_object(ThreadCache& mine, heap_layout::Slot& dead);
+  Result<ThreadCache*> cache_with(const ObjectInHand& object);
   struct NameTable {
     heap_layout::NameCell* cells;
     std::uint64_t mask;
@@ -385,6 +391,7 @@ class HeapCore final : public BlockActions, public std::enable_shared_from_this<
   mutable std::atomic<std::uint64_t> known_units_{0};  // unit_limit() as it was: it only grows
   mutable std::mutex memory_mutex_;                    // refresh and grow
   std::atomic<std::uint64_t> search_from_{0};
+  std::atomic<std::uint64_t> object_serials_{0};
   std::mutex caches_mutex_;
   std::vector<std::unique_ptr<ThreadCache>> caches_;
   std::function<Result<void>(std::uint32_t)> recover_transactions_;

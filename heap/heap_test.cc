@@ -8,6 +8,7 @@
 
 #include "heap/heap_testing.h"
 #include "tests/catch.h"
+#include "transaction/block_actions.h"
 
 using namespace strata;
 using namespace strata::test;

@@ -1,4 +1,5 @@
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -177,4 +178,87 @@ TEST_CASE("two_processes_that_make_the_same_names_make_each_once") {
   CHECK(made->load() == 500);
   CHECK(heap.objects().value().size() == 500);
   CHECK(heap.check().value().is_consistent());
+}
+
+namespace {
+
+// What TypeTraits<Versioned> says, made at run time.
+const TypeTag kVersionedAtRunTime = make_type_tag("test.Versioned", sizeof(Versioned), 4, 2);
+
+}  // namespace
+
+TEST_CASE("a_tag_made_at_run_time_means_the_same_type") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  REQUIRE(heap.make<Versioned>("made", 1));
+  CHECK(static_cast<Versioned*>(heap.find("made", kVersionedAtRunTime).value())->value == 1);
+  {
+    auto draft = heap.begin_object("begun", kVersionedAtRunTime).value();
+    static_cast<Versioned*>(draft.memory())->value = 2;
+    CHECK(heap.find<Versioned>("begun").error().code() == Code::not_found);
+    REQUIRE(heap.publish(draft));
+    CHECK(heap.publish(draft).error().code() == Code::failed_precondition);
+  }
+  CHECK(heap.find<Versioned>("begun").value()->value == 2);
+  const TypeTag newer = make_type_tag("test.Versioned", sizeof(Versioned), 4, 3);
+  CHECK(heap.find("begun", newer).error().code() == Code::invalid_argument);
+  CHECK(heap.remove("begun", newer).error().code() == Code::invalid_argument);
+  REQUIRE(heap.remove("begun", kVersionedAtRunTime));
+  CHECK(heap.remove("begun", kVersionedAtRunTime).error().code() == Code::not_found);
+}
+
+TEST_CASE("a_draft_that_is_dropped_leaves_nothing_and_holds_its_heap") {
+  HeapHost host;
+  std::optional<Heap> heap = Heap::create(host.segment()).value();
+  Heap other = heap->share();
+  const std::uint64_t blocks = heap->check().value().allocated_blocks;
+  {
+    auto draft = heap->begin_object("draft", kVersionedAtRunTime).value();
+    CHECK(heap->begin_object("second", kVersionedAtRunTime).error().code() ==
+          Code::failed_precondition);
+    heap.reset();
+  }
+  CHECK(other.check().value().allocated_blocks == blocks);
+  CHECK(other.begin_object("second", kVersionedAtRunTime));
+}
+
+TEST_CASE("a_draft_belongs_to_the_thread_that_began_it_and_ends_with_it") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  // The first name makes the table of names.
+  REQUIRE(heap.make<int>("first", 1));
+  const std::uint64_t blocks = heap.check().value().allocated_blocks;
+  std::optional<Heap::Draft> stale;
+  std::thread([&] {
+    auto mine = heap.begin_object("mine", kVersionedAtRunTime);
+    // Another thread can neither publish it nor take it away.
+    std::thread([&] {
+      auto own = heap.begin_object("own", kVersionedAtRunTime);
+      CHECK(heap.publish(*mine).error().code() == Code::failed_precondition);
+      CHECK(heap.publish(*own));
+    }).join();
+    stale.emplace(std::move(*mine));
+  }).join();
+  CHECK(heap.publish(*stale).error().code() == Code::failed_precondition);
+  stale.reset();
+  CHECK(heap.find<Versioned>("own"));
+  REQUIRE(heap.remove("own"));
+  // The slot of the thread that ended serves the next.
+  std::thread([&] { CHECK(heap.make<Versioned>("next", 1)); }).join();
+  REQUIRE(heap.remove("next"));
+  CHECK(heap.check().value().allocated_blocks == blocks);
+}
+
+TEST_CASE("a_tag_of_a_type_that_cannot_be_is_refused") {
+  HeapHost host;
+  Heap heap = Heap::create(host.segment()).value();
+  const auto begin = [&](std::uint64_t bytes, std::uint32_t align_bytes) {
+    return heap.begin_object("x", make_type_tag("test.Type", bytes, align_bytes, 1)).error().code();
+  };
+  CHECK(begin(8, 0) == Code::invalid_argument);
+  CHECK(begin(8, 3) == Code::invalid_argument);
+  CHECK(begin(8, 8192) == Code::invalid_argument);
+  for (const std::uint64_t bytes : {~std::uint64_t{0}, ~std::uint64_t{0} - 200, MiB(5)})
+    CHECK(begin(bytes, 8) == Code::exhausted);
+  CHECK(heap.check().value().is_clean());
 }

@@ -87,7 +87,7 @@ bool HeapCore::has_other_hint(std::uint64_t unit, unsigned size_class) const {
 
 // Makes a span that nobody owns findable, or gives its units back. A caller without a slot (0)
 // cannot own it meanwhile, and leaves that to others.
-void HeapCore::settle_unowned(const Span& span, std::uint32_t slot_number) {
+void HeapCore::take_back_unowned(const Span& span, std::uint32_t slot_number) {
   const std::uint32_t free = count_free(span);
   if (free == span.blocks && slot_number != 0 &&
       (span.size_class == kLargeClass || has_other_hint(span.unit, span.size_class))) {
@@ -112,7 +112,7 @@ void HeapCore::disown_for(std::uint32_t owner, std::uint64_t unit, std::uint32_t
   if (!descriptor(unit).state.compare_exchange_strong(expected, state.word())) return;
   STRATA_STEP("span disowned");
   flush(&descriptor(unit).state, sizeof(Word));
-  settle_unowned(span, slot_number);
+  take_back_unowned(span, slot_number);
 }
 
 void HeapCore::use_span(ThreadCache& cache, const Span& span) {

@@ -38,6 +38,13 @@ ThreadCaches& this_thread() {
 
 ThreadCaches::~ThreadCaches() {
   hot_cache.id = 0;
+  // A draft ends with its thread. While they are held here, no entry goes.
+  std::vector<std::shared_ptr<HeapCore>> cores;
+  for (const Entry& entry : entries)
+    if (auto core = entry.core.lock()) cores.push_back(std::move(core));
+  for (const auto& core : cores)
+    core->discard_any_object();
+  hot_cache.id = 0;
   for (Entry& entry : entries) {
     if (const auto core = entry.core.lock()) core->drop_cache(*entry.cache);
   }

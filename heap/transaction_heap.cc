@@ -81,6 +81,12 @@ Result<TransactionLog*> HeapCore::transactions() {
 
 Result<TransactionLog*> Heap::transactions() { return core_->transactions(); }
 
+Result<OpenTransaction> Heap::begin_transaction(std::span<RobustMutex* const> locks,
+                                                const TransactOptions& options) {
+  STRATA_ASSIGN(TransactionLog* const log, core_->transactions());
+  return OpenTransaction::begin(core_, *log, locks, options);
+}
+
 Result<void> Heap::make_transaction_log(const TransactionLogOptions& options) {
   return core_->make_transaction_log(options);
 }

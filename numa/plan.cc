@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "numa/planner.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1 {
@@ -14,51 +15,7 @@ namespace {
 using Kind = Placement::Kind;
 using Mode = Plan::Mode;
 
-// The bytes that get memory: whole pages. Transparent huge pages may end in small ones.
-std::uint64_t placed_bytes(const Plan& plan) {
-  return align_up(plan.payload_bytes,
-                  plan.page_size == PageSize::thp ? kPageBytes : plan.page_bytes);
-}
-
-// One run of make_plan: what it looks at, and the plan that grows.
-struct Planner {
-  const Topology& topology;
-  const Placement& placement;
-  std::optional<int> local_node;
-  Plan plan;
-
-  std::uint64_t needed_bytes() const { return placed_bytes(plan); }
-  void because(std::string reason) { plan.reasons.push_back(std::move(reason)); }
-
-  // What a node can still give: its free memory, or of its hugetlb pool.
-  std::optional<std::uint64_t> free_on(int node) const {
-    const MemoryNode* facts = topology.find_node(node);
-    if (facts == nullptr) return {};
-    if (plan.page_size == PageSize::huge_2m || plan.page_size == PageSize::huge_1g) {
-      for (const HugePagePool& pool : facts->huge_page_pools) {
-        if (pool.page_bytes == plan.page_bytes) return pool.available_pages() * pool.page_bytes;
-      }
-      if (!topology.is_this_machine()) return {};
-      return 0;
-    }
-    return facts->free_bytes;
-  }
-  bool fits(int node, std::uint64_t bytes) const {
-    const auto free = free_on(node);
-    return !free || *free >= bytes;  // what is not known is tried
-  }
-
-  Unexpected not_allowed(int node) const;
-  Result<void> check_nodes() const;
-  Unexpected too_little(int node, std::uint64_t needed) const;
-  Result<void> bind_to(int node);
-  Result<void> prefer(const std::vector<int>& ranked);
-  Result<void> spread(Mode mode);
-  Result<void> plan_local();
-  Result<void> plan_near_pci();
-  Result<void> plan_tier();
-  Result<void> run();
-};
+}  // namespace
 
 Unexpected Planner::not_allowed(int node) const {
   return fail(Code::permission_denied,
@@ -239,125 +196,6 @@ Result<void> Planner::plan_local() {
   return prefer(ranked);
 }
 
-Result<void> Planner::plan_near_pci() {
-  const PciDevice* device = topology.find_pci_device(placement.pci_address);
-  if (device == nullptr) {
-    std::string some;
-    for (std::size_t i = 0; i < topology.pci_devices().size() && i < 4; ++i)
-      some += (i == 0 ? "" : ", ") + topology.pci_devices()[i].address;
-    return fail(Code::not_found, fmt::format("no PCI device {}; {}", placement.pci_address,
-                                             some.empty() ? "this topology has none"
-                                                          : "there are " + some + " and so on"));
-  }
-  std::optional<int> node = device->node;
-  if (node && topology.is_forbidden(*node)) {
-    if (plan.is_strict) return not_allowed(*node);
-    because(fmt::format("node {} is the nearest to {}, and not allowed by this cpuset", *node,
-                        device->address));
-    return plan_local();
-  }
-  if (node) {
-    because(fmt::format("node {} is the nearest to {}", *node, device->address));
-  } else if (topology.nodes().size() == 1) {
-    node = topology.nodes().front().node;
-    because(fmt::format("node {} is the only one", *node));
-  } else if (plan.is_strict) {
-    return fail(Code::unsupported, fmt::format("the platform does not tell which of the nodes {} "
-                                               "is near to {}; name one with node:N",
-                                               topology.node_list(), device->address));
-  } else {
-    because(fmt::format("the platform does not tell which node is near to {}", device->address));
-    return plan_local();
-  }
-  if (plan.is_strict) return bind_to(*node);
-  std::vector<int> ranked{*node};
-  for (const MemoryNode& each : topology.nodes()) {
-    if (each.node != *node && each.memory_bytes > 0) ranked.push_back(each.node);
-  }
-  std::stable_sort(ranked.begin() + 1, ranked.end(), [&](int a, int b) {
-    return topology.distance(*node, a).value_or(255) < topology.distance(*node, b).value_or(255);
-  });
-  return prefer(ranked);
-}
-
-struct TierFacts {
-  const char* name;
-  const char* unit;
-  bool more_is_better;
-  std::optional<std::uint64_t> (*of)(const MemoryNode&);
-};
-
-TierFacts tier_facts(Tier tier) {
-  if (tier == Tier::latency) {
-    return {"latency", "ns", false, [](const MemoryNode& node) { return node.latency_ns; }};
-  }
-  if (tier == Tier::capacity) {
-    return {"capacity", "bytes", true, [](const MemoryNode& node) { return node.capacity_bytes; }};
-  }
-  return {"bandwidth", "MB/s", true,
-          [](const MemoryNode& node) { return node.bandwidth_mb_per_s; }};
-}
-
-std::string tier_value(const TierFacts& facts, std::uint64_t value) {
-  if (facts.unit == std::string_view("bytes")) return format_bytes(value);
-  if (facts.unit == std::string_view("MB/s") && value >= 1000) {
-    return fmt::format("{:.3g} GB/s", static_cast<double>(value) / 1000.0);
-  }
-  return fmt::format("{} {}", value, facts.unit);
-}
-
-Result<void> Planner::plan_tier() {
-  const TierFacts facts = tier_facts(placement.tier);
-  std::vector<const MemoryNode*> known;
-  for (const MemoryNode& node : topology.nodes()) {
-    if (node.memory_bytes > 0 && facts.of(node)) known.push_back(&node);
-  }
-  if (known.empty()) {
-    if (topology.nodes().size() == 1) {
-      because(fmt::format("the {} of no node is known, and node {} is the only one", facts.name,
-                          topology.nodes().front().node));
-      local_node = topology.nodes().front().node;
-      return plan_local();
-    }
-    if (plan.is_strict) {
-      return fail(Code::unsupported,
-                  fmt::format("the platform tells the {} of no node (it needs an ACPI HMAT); use "
-                              "tier:capacity or name a node",
-                              facts.name));
-    }
-    because(fmt::format("the platform tells the {} of no node", facts.name));
-    return plan_local();
-  }
-  // The best first; among equals the nearest to the creating thread.
-  const auto distance = [&](const MemoryNode* node) {
-    return local_node ? topology.distance(*local_node, node->node).value_or(255) : 0;
-  };
-  const auto is_near = [&](const MemoryNode* node) {
-    const MemoryNode* local = local_node ? topology.find_node(*local_node) : nullptr;
-    return local != nullptr && node->near_cpus == local->near_cpus;
-  };
-  std::stable_sort(known.begin(), known.end(), [&](const MemoryNode* a, const MemoryNode* b) {
-    const std::uint64_t left = *facts.of(*a), right = *facts.of(*b);
-    if (left != right) return facts.more_is_better ? left > right : left < right;
-    if (is_near(a) != is_near(b)) return is_near(a);
-    return distance(a) < distance(b);
-  });
-  const std::uint64_t best = *facts.of(*known.front());
-  because(fmt::format("node {} has the {} {}: {}", known.front()->node,
-                      facts.more_is_better ? "highest" : "lowest", facts.name,
-                      tier_value(facts, best)));
-  std::vector<int> ranked;
-  for (const MemoryNode* node : known) {
-    if (plan.is_strict && *facts.of(*node) != best) break;
-    ranked.push_back(node->node);
-    if (node != known.front()) {
-      because(fmt::format("node {}: {}", node->node, tier_value(facts, *facts.of(*node))));
-    }
-  }
-  if (plan.is_strict && ranked.size() == 1) return bind_to(ranked.front());
-  return prefer(ranked);
-}
-
 Result<void> Planner::run() {
   switch (placement.kind) {
     case Kind::local: return plan_local();
@@ -381,6 +219,8 @@ Result<void> Planner::run() {
   return fail(Code::invalid_argument,
               fmt::format("placement kind {} is unknown", static_cast<unsigned>(placement.kind)));
 }
+
+namespace {
 
 Plan start_plan(std::uint64_t payload_bytes, PageSize page_size) {
   Plan plan;

@@ -10,14 +10,17 @@
 
 #include "base/crc32c.h"
 #include "base/long_hash.h"
+#include "os/os.h"
 #include "pmem/backup_format.h"
 #include "pmem/directory_change.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/pool_copy.h"
 #include "pmem/pool_hold.h"
+#include "pmem/verified_reader.h"
 #include "strata/base/bytes.h"
 #include "strata/os/deadline.h"
+#include "strata/os/real_os.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/segment/uri.h"
 
@@ -334,6 +337,11 @@ class Restoring {
 };
 
 }  // namespace
+
+Result<BackupReport> restore_pool(const std::string& from, const std::string& to,
+                                  const RestorePoolOptions& options) {
+  return restore_pool(real_os(), from, to, options);
+}
 
 Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
                                   const RestorePoolOptions& options) {

@@ -11,6 +11,8 @@
 #include "base/stream_copy.h"
 #include "pmem/fill.h"
 #include "pmem/parallel.h"
+#include "pmem/pool_access.h"
+#include "pmem/verified_reader.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -56,7 +58,7 @@ Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool&
 
 Result<VerifiedReader> VerifiedReader::open(const Pool& pool, const std::string& name,
                                             std::uint64_t version, Deadline deadline) {
-  STRATA_ASSIGN(Pool::Located located, pool.locate(name, version, Access::read_only, deadline));
+  STRATA_ASSIGN(LocatedSegment located, pool.locate(name, version, Access::read_only, deadline));
   VerifiedReader reader;
   reader.entry_ = located.found.entry;
   reader.file_ = std::move(located.file);
@@ -184,8 +186,8 @@ Result<void> VerifiedReader::read(std::uint64_t offset_bytes, std::span<std::byt
   return {};
 }
 
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              std::span<std::byte> to, const RestoreOptions& options) {
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                std::span<std::byte> to, const LoadOptions& options) {
   STRATA_ASSIGN(const VerifiedReader reader,
                 VerifiedReader::open(pool, name, version, options.deadline));
   if (to.size() < reader.bytes()) {
@@ -206,8 +208,8 @@ Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::ui
     return {};
   };
   STRATA_TRY(for_pieces(reader.block_count(), blocks_in_piece(block_bytes), options.threads, copy));
-  return RestoreReport{reader.version(), reader.bytes(),
-                       reader.has_checksums() ? reader.block_count() : 0};
+  return LoadReport{reader.version(), reader.bytes(),
+                    reader.has_checksums() ? reader.block_count() : 0};
 }
 
 Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,

@@ -7,7 +7,9 @@
 #include <cstring>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_check.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/pmem/pool.h"
 

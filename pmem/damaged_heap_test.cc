@@ -7,10 +7,12 @@
 #include <random>
 
 #include "pmem/pool_testing.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/pmem/persistent.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
+#include "tests/thorough.h"
 #include "tests/verified.h"
 
 using namespace strata;
@@ -141,11 +143,11 @@ void damage_everywhere(int (*use)(const std::string& path), std::size_t one_in) 
 }  // namespace
 
 TEST_CASE("damage_in_libpmemobjs_heap_never_ends_the_process_that_changes_the_pool") {
-  damage_everywhere(change, 1);
+  damage_everywhere(change, test::one_in(4));
 }
 
 TEST_CASE("damage_in_libpmemobjs_heap_never_ends_the_process_that_owns_the_pool") {
-  damage_everywhere(own, 8);
+  damage_everywhere(own, 8 * test::one_in(4));
 }
 
 TEST_CASE("a_damaged_pool_in_the_place_of_one_that_was_trusted_is_looked_at_again") {

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "pmem/directory_header.h"
+#include "pmem/pool_access.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1 {

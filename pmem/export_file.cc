@@ -4,19 +4,20 @@
 
 #include "pmem/new_file.h"
 #include "pmem/parallel.h"
+#include "pmem/verified_reader.h"
 
 namespace strata::inline v0_1 {
 
-Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
-                                  const std::string& path, const ExportOptions& options) {
+Result<LoadReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
+                               const std::string& path, const ExportOptions& options) {
   const auto context = [&](const Status& status) {
     return unexpected(status.in(fmt::format("export {}#{} to {}", pool.path(), name, path)));
   };
   auto reader = VerifiedReader::open(pool, name, version);
   if (!reader) return context(reader.error());
   Os& os = pool.os();
-  RestoreReport report{reader->version(), reader->bytes(),
-                       reader->has_checksums() ? reader->block_count() : 0};
+  LoadReport report{reader->version(), reader->bytes(),
+                    reader->has_checksums() ? reader->block_count() : 0};
   const WriteRequest request{path, options.replace, reader->pool_fd()};
   auto written = write_new_file(os, request, [&](int fd) -> Result<void> {
     const auto save = [&](std::uint64_t first, std::uint64_t last) -> Result<void> {

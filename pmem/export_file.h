@@ -16,7 +16,7 @@ struct ExportOptions {
   bool replace = false;  // an existing file
 };
 
-Result<RestoreReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
-                                  const std::string& path, const ExportOptions& options = {});
+Result<LoadReport> export_file(const Pool& pool, const std::string& name, std::uint64_t version,
+                               const std::string& path, const ExportOptions& options = {});
 
 }  // namespace strata::inline v0_1

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "base/long_hash.h"
+#include "pmem/domain.h"
 #include "pmem/parallel.h"
+#include "pmem/pool_access.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -49,7 +51,7 @@ class Filling {
                                staged.checksum_block_bytes(), from.granule_bytes()})),
         // Lines are flushed and drained by the thread that stored them. Pages are left to publish,
         // which syncs all of them at once: the disk begins with them meanwhile.
-        drains_(staged.domain().granularity() != Granularity::page),
+        drains_(staged.parts().domain->granularity() != Granularity::page),
         buffers_(piece_bytes_) {}
 
   Result<FillReport> run(unsigned threads) {

@@ -13,10 +13,12 @@
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/pmem/snapshot.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
+#include "tests/thorough.h"
 #include "tests/verified.h"
 
 using namespace strata;
@@ -103,7 +105,8 @@ std::string make_sample(Os& os, const TempDir& dir) {
 // So many points of each operation, or all that it has; fewer where machines are slow.
 std::uint64_t stride_over(std::uint64_t calls) {
   const char* const asked = std::getenv("STRATA_KILL_POINTS");
-  const std::uint64_t points = asked == nullptr ? 100 : std::strtoul(asked, nullptr, 10);
+  const std::uint64_t points =
+      asked == nullptr ? 100 / test::one_in(4) : std::strtoul(asked, nullptr, 10);
   return std::max<std::uint64_t>(1, calls / std::max<std::uint64_t>(1, points));
 }
 
@@ -136,7 +139,7 @@ TEST_CASE("after_any_failing_system_call_a_pool_has_the_old_state_or_the_new") {
     FaultOs counting;
     REQUIRE(operate(counting, dir / "p"));
     const std::uint64_t calls = counting.calls();
-    for (std::uint64_t n = 1; n <= calls; ++n) {
+    for (std::uint64_t n = 1; n <= calls; n += test::one_in(3)) {
       std::filesystem::copy_file(sample, dir / "p",
                                  std::filesystem::copy_options::overwrite_existing);
       FaultOs os;

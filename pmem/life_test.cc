@@ -11,9 +11,11 @@
 #include "pmem/backup_format.h"
 #include "pmem/export_file.h"
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
 #include "pmem/repair.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/backup.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/pmem/snapshot.h"
@@ -39,7 +41,7 @@ std::vector<std::byte> restored(const Pool& pool, const std::string& name,
                                 std::uint64_t version = 0) {
   const auto reader = VerifiedReader::open(pool, name, version).value();
   std::vector<std::byte> bytes(reader.bytes());
-  REQUIRE(restore(pool, name, version, bytes, {.even_if_unverified = true}));
+  REQUIRE(load_version(pool, name, version, bytes, {.even_if_unverified = true}));
   return bytes;
 }
 
@@ -82,7 +84,7 @@ TEST_CASE("a_checkpoint_comes_back_byte_for_byte_with_every_block_verified") {
   CHECK(made.blocks_written == 81);
   CHECK(progress == content.size());
   std::vector<std::byte> back(content.size());
-  CHECK(restore(pool, "model", 0, back).value().blocks_verified == 81);
+  CHECK(load_version(pool, "model", 0, back).value().blocks_verified == 81);
   CHECK(back == content);
   CHECK(verify_blocks(pool, "model", 0).value().bad_block_count == 0);
 }
@@ -163,7 +165,7 @@ TEST_CASE("a_flipped_bit_is_reported_with_its_block_and_never_returned") {
   REQUIRE(report.bad_block_count == 1);
   CHECK(report.bad_blocks[0].block == 5);
   std::vector<std::byte> back(content.size());
-  const auto restoring = restore(pool, "m", 0, back);
+  const auto restoring = load_version(pool, "m", 0, back);
   REQUIRE(!restoring);
   CHECK(restoring.error().code() == Code::corrupt);
   CHECK(restoring.error().message().find("block 5") != std::string::npos);

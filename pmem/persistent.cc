@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 #include <libpmemobj.h>
 
+#include "base/check.h"
+#include "os/os.h"
 #include "pmem/file_blocks.h"
+#include "pmem/object_pool.h"
 #include "pmem/pool_file.h"
 #include "pmem/pool_format.h"
 #include "pmem/rehearsal.h"
@@ -71,8 +74,8 @@ Result<void> free(const Oid& oid) {
   return fail(Code::invalid_argument, fmt::format("free: {}", pmemobj_errormsg()));
 }
 
-Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string& layout,
-                             Deadline deadline) {
+Result<std::shared_ptr<ObjectPool>> open_pool(Os& os, const std::string& path,
+                                              const std::string& layout, Deadline deadline) {
   // A typed root in a Strata pool: whoever must not change the pool must not change that.
   if (layout == kPoolLayoutName) STRATA_TRY(PoolFile::open(os, path, Access::read_write));
   {
@@ -83,7 +86,18 @@ Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string&
     STRATA_TRY(unshare_blocks(os, fd.get(), all, {}, path));
   }
   STRATA_TRY(rehearse_first_change(os, path, layout, deadline));
-  return ObjectPool::open(os, path, layout.c_str(), deadline);
+  STRATA_ASSIGN(ObjectPool opened, ObjectPool::open(os, path, layout.c_str(), deadline));
+  return std::make_shared<ObjectPool>(std::move(opened));
+}
+
+Result<std::shared_ptr<ObjectPool>> create_pool(Os& os, const std::string& path,
+                                                const std::string& layout, std::uint64_t bytes,
+                                                std::uint32_t mode) {
+  if (layout == kPoolLayoutName) {
+    return fail(Code::invalid_argument, "create " + path + ": make it with Pool::create");
+  }
+  STRATA_ASSIGN(ObjectPool made, ObjectPool::create(os, path, layout.c_str(), bytes, mode));
+  return std::make_shared<ObjectPool>(std::move(made));
 }
 
 Result<Oid> root_of(ObjectPool& pool, const std::string& layout, std::size_t bytes) {

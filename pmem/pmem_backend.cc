@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "pmem/directory_change.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_internal.h"
 #include "segment/attachment.h"
 #include "segment/new_identity.h"
@@ -63,7 +64,7 @@ Result<PmemBackend::Mapped> PmemBackend::map(const SegmentUri& uri, PoolFile fil
 
 Result<Segment> PmemBackend::attach_version(const SegmentUri& uri, std::uint64_t version,
                                             const AttachOptions& options) {
-  auto attached = settle_in(attach_one(uri, version, options));
+  auto attached = keep_world_in(attach_one(uri, version, options));
   if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
   return attached;
 }

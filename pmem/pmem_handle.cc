@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "segment/attachment.h"
 #include "segment/handle_check.h"
 #include "strata/pmem/pool.h"
@@ -10,7 +11,7 @@ namespace strata::inline v0_1 {
 namespace {
 
 // What stands in the header of a located segment.
-Result<HandleFinding> find(Os& os, const Pool::Located& located) {
+Result<HandleFinding> find(Os& os, const LocatedSegment& located) {
   alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
   STRATA_ASSIGN(const std::size_t got,
                 os.pread(located.file.fd.get(), bytes, located.found.entry.header_offset_bytes));
@@ -30,7 +31,7 @@ Result<Segment> PmemBackend::do_attach_handle(const Handle& handle, std::vector<
   STRATA_ASSIGN(const SegmentUri uri, uri_of(handle));
   // Compared before attaching: the first writer begins a new generation itself. Until then this
   // lease keeps the slot from becoming another segment.
-  STRATA_ASSIGN(const Pool::Located meant,
+  STRATA_ASSIGN(const LocatedSegment meant,
                 Pool::at(os_, uri.container).locate(uri.name, 0, Access::read_only, deadline));
   STRATA_ASSIGN(const HandleFinding finding, find(os_, meant));
   STRATA_TRY(check_led_to(handle, finding));

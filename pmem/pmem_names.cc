@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_internal.h"
 #include "strata/pmem/pool.h"
 #include "strata/segment/reclaim.h"

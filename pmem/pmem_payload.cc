@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pmem/pool_access.h"
 #include "strata/pmem/pool.h"
 
 namespace strata::inline v0_1 {

@@ -10,10 +10,12 @@
 #include "pmem/file_blocks.h"
 #include "pmem/new_file.h"
 #include "pmem/object_pool.h"
+#include "pmem/pool_access.h"
 #include "pmem/rehearsal.h"
 #include "pmem/zones.h"
 #include "segment/new_identity.h"
 #include "strata/base/step.h"
+#include "strata/os/real_os.h"
 #include "strata/segment/uri.h"
 
 namespace strata::inline v0_1 {
@@ -29,6 +31,12 @@ constexpr std::uint64_t kZeroByStoresBytes = KiB(64);
 constexpr std::uint32_t kDefaultSlots = 2944;
 
 }  // namespace
+
+Result<Pool> Pool::create(const std::string& path, const PoolCreateOptions& options) {
+  return create(real_os(), path, options);
+}
+
+Result<Pool> Pool::open(const std::string& path) { return open(real_os(), path); }
 
 Result<Pool> Pool::create(Os& os, const std::string& path, const PoolCreateOptions& options) {
   const auto build = [&]() -> Result<void> {
@@ -139,17 +147,17 @@ std::vector<PoolEntry> entries_of(const DirectoryCopy& copy) {
   return found;
 }
 
-Result<Pool::Located> Pool::look_up(std::string_view name, Deadline deadline) const {
-  return read(Access::read_only, deadline, [&](PoolFile& file) -> Result<Located> {
+Result<LocatedSegment> Pool::look_up(std::string_view name, Deadline deadline) const {
+  return read(Access::read_only, deadline, [&](PoolFile& file) -> Result<LocatedSegment> {
     STRATA_ASSIGN(FoundEntry found, file.find(name));
-    return Located{std::move(file), found, false};
+    return LocatedSegment{std::move(file), found, false};
   });
 }
 
-Result<Pool::Located> Pool::locate(std::string_view name, std::uint64_t version, Access access,
-                                   Deadline deadline) const {
+Result<LocatedSegment> Pool::locate(std::string_view name, std::uint64_t version, Access access,
+                                    Deadline deadline) const {
   const Access open_as = access == Access::read_write ? access : Access::read_only;
-  return read(open_as, deadline, [&](PoolFile& file) -> Result<Located> {
+  return read(open_as, deadline, [&](PoolFile& file) -> Result<LocatedSegment> {
     STRATA_ASSIGN(FoundEntry found, file.find(name, version));
     const LockRange range = file.lock_range(found.slot);
     if (access == Access::read_write && (found.entry.flags & kEntryImmutable)) {
@@ -158,7 +166,7 @@ Result<Pool::Located> Pool::locate(std::string_view name, std::uint64_t version,
                               "read-only or copy-on-write, or restore it",
                               path_, name, found.entry.version));
     }
-    Located located;
+    LocatedSegment located;
     const auto lock = [&](std::uint64_t byte, LockKind kind) -> Result<void> {
       STRATA_ASSIGN(const bool locked, os_->try_lock_byte(range.fd, range.base_bytes + byte, kind));
       if (locked) return {};

@@ -17,6 +17,7 @@
 
 #include "base/check_outcome.h"
 #include "pmem/other_objects.h"
+#include "pmem/pool_access.h"
 #include "strata/base/result.h"
 #include "strata/pmem/pool.h"
 #include "strata/segment/header.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pmem/object_pool.h"
+#include "pmem/pool_access.h"
 #include "strata/pmem/pool.h"
 
 namespace strata::inline v0_1 {

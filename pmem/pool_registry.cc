@@ -10,7 +10,7 @@
 
 #include "os/user_state.h"
 #include "pmem/directory_change.h"
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 
 namespace strata::inline v0_1 {
 namespace {

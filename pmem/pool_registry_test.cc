@@ -11,7 +11,7 @@
 #include "os/user_state.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_testing.h"
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 #include "tests/catch.h"
 #include "tests/skip.h"
 

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_testing.h"
 #include "tests/catch.h"
 

@@ -8,6 +8,7 @@
 
 #include "base/crc32c.h"
 #include "os/os.h"
+#include "pmem/pool_access.h"
 #include "strata/base/bytes.h"
 #include "strata/pmem/pool.h"
 #include "tests/child.h"

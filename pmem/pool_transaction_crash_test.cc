@@ -13,6 +13,7 @@
 #include "strata/transaction/transaction_map.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
+#include "transaction/transaction_log.h"
 
 using namespace strata;
 using strata::test::ShadowedPool;

@@ -21,6 +21,7 @@
 #include "tests/catch.h"
 #include "tests/no_more_processes.h"
 #include "tests/skip.h"
+#include "tests/thorough.h"
 #include "tests/verified.h"
 
 using namespace strata;
@@ -166,7 +167,7 @@ TEST_CASE("no_damage_at_random_ends_a_process_that_changes_the_pool") {
   const char* const asked = std::getenv("STRATA_SEED");
   const unsigned seed = asked == nullptr ? 1 : static_cast<unsigned>(std::atoi(asked));
   std::mt19937 random(seed);
-  constexpr std::uint64_t kPools = 120;
+  const std::uint64_t kPools = 120 / test::one_in(3);
   std::uint64_t refused = 0;
   const auto each_change = changes();
   for (std::uint64_t i = 0; i < kPools; ++i) {

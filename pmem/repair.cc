@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "pmem/copy_segments.h"
 #include "pmem/directory_header.h"
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"

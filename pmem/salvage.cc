@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "pmem/pool_access.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/header.h"
 

@@ -10,8 +10,10 @@
 #include "pmem/new_file.h"
 #include "pmem/other_objects.h"
 #include "pmem/parallel.h"
-#include "segment/content_hash.h"
+#include "pmem/pool_access.h"
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
+#include "strata/segment/content_hash.h"
 
 namespace strata::inline v0_1 {
 namespace {
@@ -201,8 +203,8 @@ Result<void> clone_segment(const Pool& pool, const std::string& from, std::uint6
                             .zeroed = false,
                             .deadline = deadline});
   if (!staged) return context(staged.error());
-  auto copied = restore(pool, from, reader->version(), staged->payload(),
-                        {.even_if_unverified = true, .deadline = deadline});
+  auto copied = load_version(pool, from, reader->version(), staged->payload(),
+                             {.even_if_unverified = true, .deadline = deadline});
   if (!copied) return context(copied.error());
   staged->header().live.generation.value = reader->header().live.generation.value.load() + 1;
   if (auto done = pool.publish(std::span(&*staged, 1), deadline); !done) {

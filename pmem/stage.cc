@@ -6,48 +6,70 @@
 
 #include "base/crc32c.h"
 #include "pmem/directory_change.h"
+#include "pmem/pool_access.h"
 #include "pmem/pool_internal.h"
-#include "segment/content_hash.h"
 #include "segment/new_identity.h"
 #include "strata/base/step.h"
 #include "strata/pmem/pool.h"
+#include "strata/segment/content_hash.h"
 #include "strata/segment/uri.h"
 
 namespace strata::inline v0_1 {
 
+StagedSegment::StagedSegment() : parts_(std::make_unique<StagedParts>()) {}
+StagedSegment::StagedSegment(StagedSegment&&) noexcept = default;
+StagedSegment& StagedSegment::operator=(StagedSegment&&) noexcept = default;
+StagedSegment::~StagedSegment() = default;
+
+HeaderPage& StagedSegment::header() const {
+  return *reinterpret_cast<HeaderPage*>(parts_->domain->bytes().data());
+}
+
+Durability& StagedSegment::durability() const { return *parts_->domain; }
+const std::string& StagedSegment::name() const { return parts_->name; }
+std::uint64_t StagedSegment::checksum_block_bytes() const {
+  return parts_->entry.checksum_block_bytes;
+}
+std::uint32_t StagedSegment::slot() const { return parts_->slot; }
+std::uint64_t StagedSegment::version() const { return parts_->entry.version; }
+bool StagedSegment::is_recycled() const { return parts_->is_recycled; }
+void StagedSegment::set_payload_durable() { parts_->is_payload_durable = true; }
+
 std::span<std::byte> StagedSegment::payload() const {
-  return domain_->bytes().subspan(entry_.payload_offset_bytes, entry_.payload_bytes);
+  return parts_->domain->bytes().subspan(parts_->entry.payload_offset_bytes,
+                                         parts_->entry.payload_bytes);
 }
 
 std::span<std::uint64_t> StagedSegment::checksums() const {
-  if (entry_.checksums_offset_bytes == 0) return {};
-  std::byte* const table =
-      domain_->bytes().data() + (entry_.checksums_offset_bytes - entry_.header_offset_bytes);
-  return {reinterpret_cast<std::uint64_t*>(table), entry_.checksum_count};
+  if (parts_->entry.checksums_offset_bytes == 0) return {};
+  std::byte* const table = parts_->domain->bytes().data() + (parts_->entry.checksums_offset_bytes -
+                                                             parts_->entry.header_offset_bytes);
+  return {reinterpret_cast<std::uint64_t*>(table), parts_->entry.checksum_count};
 }
 
 Result<void> StagedSegment::store(std::uint64_t offset_bytes, std::span<const std::byte> bytes) {
-  if (domain_->granularity() == Granularity::page) {
-    const std::uint64_t payload_at = entry_.header_offset_bytes + entry_.payload_offset_bytes;
-    STRATA_TRY(file_.os->pwrite(file_.fd.get(), bytes, payload_at + offset_bytes));
+  if (parts_->domain->granularity() == Granularity::page) {
+    const std::uint64_t payload_at =
+        parts_->entry.header_offset_bytes + parts_->entry.payload_offset_bytes;
+    STRATA_TRY(parts_->file.os->pwrite(parts_->file.fd.get(), bytes, payload_at + offset_bytes));
     return {};
   }
   const auto place = payload().subspan(offset_bytes, bytes.size());
-  STRATA_TRY(domain_->fault_in(place));
-  domain_->copy(place.data(), bytes.data(), bytes.size());
+  STRATA_TRY(parts_->domain->fault_in(place));
+  parts_->domain->copy(place.data(), bytes.data(), bytes.size());
   return {};
 }
 
 void StagedSegment::start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes) {
   const std::uint64_t begin =
-      entry_.header_offset_bytes + entry_.payload_offset_bytes + offset_bytes;
-  (void)file_.os->start_writeback(file_.fd.get(), {begin, begin + bytes});
+      parts_->entry.header_offset_bytes + parts_->entry.payload_offset_bytes + offset_bytes;
+  (void)parts_->file.os->start_writeback(parts_->file.fd.get(), {begin, begin + bytes});
 }
 
 Result<void> StagedSegment::seal() {
-  STRATA_TRY(domain_->fault_in(payload()));
-  header().seal = make_seal_block(entry_.payload_bytes, content_hash(payload()));
-  state_ = SegmentState::sealed;
+  STRATA_TRY(parts_->domain->fault_in(payload()));
+  header().seal = make_seal_block(parts_->entry.payload_bytes, content_hash(payload()));
+  parts_->state = SegmentState::sealed;
   return {};
 }
 
@@ -55,7 +77,7 @@ Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep
   if (must_attach_read_only(from.identity)) {
     return fail(Code::unsupported,
                 fmt::format("{}: header: read-only feature bits {:#x} unknown; use a newer strata",
-                            name_, from.identity.features_read_only));
+                            parts_->name, from.identity.features_read_only));
   }
   IdentityBlock& identity = header().identity;
   identity.uuid = from.identity.uuid;
@@ -71,11 +93,11 @@ Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep
   header().live.generation.value = from.live.generation.value.load() + 1;
   header().seal = from.seal;
   if (from.live.state.value.load() == static_cast<std::uint32_t>(SegmentState::sealed)) {
-    state_ = SegmentState::sealed;
+    parts_->state = SegmentState::sealed;
   }
-  taken_uuid_ = identity.uuid;
-  entry_.lifetime = identity.lifetime;
-  final_keep_versions_ = keep_versions;
+  parts_->taken_uuid = identity.uuid;
+  parts_->entry.lifetime = identity.lifetime;
+  parts_->final_keep_versions = keep_versions;
   return {};
 }
 
@@ -99,32 +121,33 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
                                  .job_id = options.job_id});
   if (!identity) return context(identity.error());
   StagedSegment staged;
-  staged.name_ = options.name;
-  staged.must_be_new_ = options.must_be_new;
+  staged.parts_->name = options.name;
+  staged.parts_->must_be_new = options.must_be_new;
   {
     auto change = DirectoryChange::begin(*os_, path_, options.deadline);
     if (!change) return context(change.error());
     // Not by its name before, which a larger pool, or a repaired one, may have taken since.
     auto file = (*change)->open_again();
     if (!file) return context(file.error());
-    staged.file_ = std::move(*file);
+    staged.parts_->file = std::move(*file);
     const auto filled = fill_staged(**change, *identity, options, staged);
     if (!filled) return context(filled.error());
     if (auto done = (*change)->commit(); !done) return context(done.error());
   }
   STRATA_STEP("stage: entry published");
-  const DirectoryEntry& entry = staged.entry_;
+  const DirectoryEntry& entry = staged.parts_->entry;
   std::uint64_t bytes = entry.payload_offset_bytes + entry.max_bytes;
   if (entry.checksums_offset_bytes != 0) {
     bytes = entry.checksums_offset_bytes - entry.header_offset_bytes + entry.checksum_count * 8;
   }
-  auto domain = Domain::map(*os_, staged.file_.fd.get(),
+  auto domain = Domain::map(*os_, staged.parts_->file.fd.get(),
                             {.offset_bytes = entry.header_offset_bytes, .bytes = bytes});
   if (!domain) return context(domain.error());
-  staged.domain_ = std::move(*domain);
-  if (options.zeroed && !staged.is_recycled_) {
-    auto zeroed = zero_durably(*os_, staged.file_.fd.get(), *staged.domain_, staged.payload(),
-                               entry.header_offset_bytes + entry.payload_offset_bytes);
+  staged.parts_->domain = std::move(*domain);
+  if (options.zeroed && !staged.parts_->is_recycled) {
+    auto zeroed =
+        zero_durably(*os_, staged.parts_->file.fd.get(), *staged.parts_->domain, staged.payload(),
+                     entry.header_offset_bytes + entry.payload_offset_bytes);
     if (!zeroed) return context(zeroed.error());
   }
   return staged;
@@ -158,20 +181,20 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   }
   STRATA_ASSIGN(const auto recyclable, find_recyclable(change, options));
   if (recyclable) {
-    staged.slot_ = *recyclable;
+    staged.parts_->slot = *recyclable;
   } else {
-    STRATA_ASSIGN(staged.slot_, change.find_free());
+    STRATA_ASSIGN(staged.parts_->slot, change.find_free());
   }
-  const LockRange range = staged.file_.lock_range(staged.slot_);
+  const LockRange range = staged.parts_->file.lock_range(staged.parts_->slot);
   STRATA_ASSIGN(const bool locked,
                 os_->try_lock_byte(range.fd, range.base_bytes + kCreatorByte, LockKind::exclusive));
   if (!locked) return fail(Code::not_ready, "somebody still looks at the slot: try again");
-  if (recyclable) STRATA_TRY(own_segment_blocks(staged.file_, change.entry(*recyclable)));
-  staged.leaves_spare_ = options.recycle && options.keep_versions != 0;
-  DirectoryEntry& entry = staged.entry_;
+  if (recyclable) STRATA_TRY(own_segment_blocks(staged.parts_->file, change.entry(*recyclable)));
+  staged.parts_->leaves_spare = options.recycle && options.keep_versions != 0;
+  DirectoryEntry& entry = staged.parts_->entry;
   if (recyclable) {
     entry = change.entry(*recyclable);
-    staged.is_recycled_ = true;
+    staged.parts_->is_recycled = true;
   } else {
     const std::uint64_t block = options.checksum_block_bytes;
     entry.checksum_block_bytes = options.checksum_block_bytes;
@@ -199,7 +222,7 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   // If the change is undone, the old version must have its header page back.
   STRATA_TRY(change.objects().snapshot(header, page.size()));
   std::memcpy(header, page.data(), page.size());
-  return change.put(staged.slot_, entry);
+  return change.put(staged.parts_->slot, entry);
 }
 
 Result<void> Pool::publish_one(StagedSegment staged, Deadline deadline) const {
@@ -212,20 +235,21 @@ Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) c
   };
   // All bytes durable first: what the directory names must be whole.
   for (StagedSegment& each : staged) {
-    const std::span<std::byte> all = each.domain_->bytes();
+    const std::span<std::byte> all = each.parts_->domain->bytes();
     // What the payload may grow into holds nothing yet.
-    const std::uint64_t begun = each.is_payload_durable_
-                                    ? kHeaderBytes
-                                    : each.entry_.payload_offset_bytes + each.entry_.payload_bytes;
-    each.domain_->flush(all.data(), begun);
-    each.domain_->flush(each.checksums().data(), each.checksums().size_bytes());
-    if (auto done = each.domain_->drain(); !done) return context(done.error());
-    each.header().live.state.value.store(static_cast<std::uint32_t>(each.state_),
+    const std::uint64_t begun =
+        each.parts_->is_payload_durable
+            ? kHeaderBytes
+            : each.parts_->entry.payload_offset_bytes + each.parts_->entry.payload_bytes;
+    each.parts_->domain->flush(all.data(), begun);
+    each.parts_->domain->flush(each.checksums().data(), each.checksums().size_bytes());
+    if (auto done = each.parts_->domain->drain(); !done) return context(done.error());
+    each.header().live.state.value.store(static_cast<std::uint32_t>(each.parts_->state),
                                          std::memory_order_release);
-    if (auto done = each.domain_->persist(all.data(), kHeaderBytes); !done) {
+    if (auto done = each.parts_->domain->persist(all.data(), kHeaderBytes); !done) {
       return context(done.error());
     }
-    each.entry_.checksums_crc32c = crc32c(std::as_bytes(each.checksums()));
+    each.parts_->entry.checksums_crc32c = crc32c(std::as_bytes(each.checksums()));
   }
   STRATA_STEP("publish: all versions durable");
   auto change = DirectoryChange::begin(*os_, path_, deadline);
@@ -236,32 +260,32 @@ Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) c
   if (auto done = (*change)->commit(); !done) return context(done.error());
   for (StagedSegment& each : staged) {
     // Attached no more: from now on it is a segment like any other.
-    const LockRange range = each.file_.lock_range(each.slot_);
+    const LockRange range = each.parts_->file.lock_range(each.parts_->slot);
     (void)os_->unlock_byte(range.fd, range.base_bytes + kCreatorByte);
   }
   return {};
 }
 
 Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) const {
-  const DirectoryEntry& now = change.entry(staged.slot_);
-  if (!has_state(now, EntryState::staged) || now.uuid != staged.entry_.uuid) {
+  const DirectoryEntry& now = change.entry(staged.parts_->slot);
+  if (!has_state(now, EntryState::staged) || now.uuid != staged.parts_->entry.uuid) {
     return fail(Code::failed_precondition, fmt::format("{}: what was staged is gone from slot {}",
-                                                       staged.name_, staged.slot_));
+                                                       staged.parts_->name, staged.parts_->slot));
   }
-  DirectoryEntry entry = staged.entry_;
+  DirectoryEntry entry = staged.parts_->entry;
   entry.state = static_cast<std::uint32_t>(EntryState::current);
   entry.published_unix_ns = unix_ns();
   entry.version = std::max<std::uint64_t>(entry.version, 1);
   // After a rollback the current version is not the newest one.
-  for (const std::uint32_t slot : previous_versions(change, staged.name_)) {
+  for (const std::uint32_t slot : previous_versions(change, staged.parts_->name)) {
     entry.version = std::max(entry.version, change.entry(slot).version + 1);
   }
-  if (staged.must_be_new_) STRATA_TRY(free_name(change, staged.name_));
-  if (const auto old_slot = change.find_current(staged.name_)) {
+  if (staged.parts_->must_be_new) STRATA_TRY(free_name(change, staged.parts_->name));
+  if (const auto old_slot = change.find_current(staged.parts_->name)) {
     STRATA_ASSIGN(const bool has_writers, is_attached(change, *old_slot, kWriterByte, 1));
-    if (has_writers && staged.guarded_slot_ != old_slot) {
+    if (has_writers && staged.parts_->guarded_slot != old_slot) {
       return fail(Code::failed_precondition,
-                  fmt::format("{} is attached for writing by {}", staged.name_,
+                  fmt::format("{} is attached for writing by {}", staged.parts_->name,
                               describe(find_holders(*os_, change.file().lock_range(*old_slot)))));
     }
     DirectoryEntry old = change.entry(*old_slot);
@@ -270,11 +294,12 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
     STRATA_TRY(change.put(*old_slot, old));
   }
   const std::uint32_t keep = entry.keep_versions;
-  entry.keep_versions = staged.final_keep_versions_.value_or(keep);
-  entry.uuid = staged.taken_uuid_.value_or(entry.uuid);
-  STRATA_TRY(change.put(staged.slot_, entry));
-  STRATA_TRY(trim_versions(change, staged.name_, staged.leaves_spare_ ? keep + 1 : keep));
-  staged.entry_ = entry;
+  entry.keep_versions = staged.parts_->final_keep_versions.value_or(keep);
+  entry.uuid = staged.parts_->taken_uuid.value_or(entry.uuid);
+  STRATA_TRY(change.put(staged.parts_->slot, entry));
+  STRATA_TRY(
+      trim_versions(change, staged.parts_->name, staged.parts_->leaves_spare ? keep + 1 : keep));
+  staged.parts_->entry = entry;
   return {};
 }
 
@@ -321,13 +346,13 @@ Result<void> Pool::resize(const std::string& name, std::uint64_t new_payload_byt
               std::min(old_bytes, new_payload_bytes));
   // Locks within the copied bytes belong to the generation before.
   staged->header().live.generation.value = page->live.generation.value + 1;
-  staged->guarded_slot_ = old->found.slot;
+  staged->parts_->guarded_slot = old->found.slot;
   if (auto done = publish(std::span(&*staged, 1), deadline); !done) return context(done.error());
   return {};
 }
 
 // Returns whether the object has the room. The caller keeps writers out.
-Result<bool> Pool::grow_in_place(const Located& old, std::uint64_t new_payload_bytes,
+Result<bool> Pool::grow_in_place(const LocatedSegment& old, std::uint64_t new_payload_bytes,
                                  Deadline) const {
   const DirectoryEntry& entry = old.found.entry;
   if (new_payload_bytes > entry.max_bytes) return false;

@@ -11,7 +11,7 @@ std::vector<std::string> Backend::containers(const std::vector<std::string>&, Go
   return {""};
 }
 
-Result<Segment> Backend::settle_in(Result<Segment> made) const {
+Result<Segment> Backend::keep_world_in(Result<Segment> made) const {
   if (!made) return made;
   Attachment& attachment = attachment_of(*made);
   attachment.capabilities = &capabilities();
@@ -25,7 +25,7 @@ Result<Segment> Backend::create(const SegmentUri& uri, CreateOptions options) {
     STRATA_TRY(check_name(uri.name));
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().check(options));
-    return settle_in(do_create(uri, options));
+    return keep_world_in(do_create(uri, options));
   }();
   if (!made) return unexpected(made.error().in("create " + uri.to_string()));
   return made;
@@ -35,7 +35,7 @@ Result<Segment> Backend::attach(const SegmentUri& uri, const AttachOptions& opti
   auto attached = [&]() -> Result<Segment> {
     STRATA_TRY(check_name(uri.name));
     STRATA_TRY(capabilities().check(options));
-    return settle_in(do_attach(uri, options));
+    return keep_world_in(do_attach(uri, options));
   }();
   if (!attached) return unexpected(attached.error().in("attach " + uri.to_string()));
   return attached;
@@ -47,7 +47,7 @@ Result<Segment> Backend::create_anonymous(CreateOptions options) {
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().require(Capability::anonymous));
     STRATA_TRY(capabilities().check(options));
-    return settle_in(do_create_anonymous(options));
+    return keep_world_in(do_create_anonymous(options));
   }();
   if (!made) return unexpected(made.error().in("create an anonymous segment"));
   return made;
@@ -57,7 +57,7 @@ Result<Segment> Backend::attach_handle(const Handle& handle, std::vector<Fd> des
                                        const AttachOptions& options) {
   auto attached = [&]() -> Result<Segment> {
     STRATA_TRY(capabilities().check(options));
-    return settle_in(do_attach_handle(handle, std::move(descriptors), options));
+    return keep_world_in(do_attach_handle(handle, std::move(descriptors), options));
   }();
   if (!attached) return unexpected(attached.error().in("attach a handle"));
   return attached;

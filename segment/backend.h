@@ -18,6 +18,7 @@
 
 #include "strata/base/result.h"
 #include "strata/os/fd.h"
+#include "strata/segment/handle.h"
 #include "strata/segment/options.h"
 #include "strata/segment/reclaim.h"
 #include "strata/segment/segment.h"
@@ -25,14 +26,6 @@
 #include "strata/segment/uri.h"
 
 namespace strata::inline v0_1 {
-
-struct RemoveOptions {
-  // Remove it although processes are attached: they keep their memory, the name is gone.
-  bool even_if_attached = false;
-  // Remove this very segment alone, and not another that has its name by now (not_found). All
-  // zeros: whichever has the name.
-  std::array<std::uint8_t, 16> uuid = {};
-};
 
 // What becomes of the record of a container that is proven to be gone.
 enum class GoneRecords : std::uint8_t { keep, drop };
@@ -81,7 +74,7 @@ class Backend {
   virtual Result<Segment> do_attach_handle(const Handle& handle, std::vector<Fd> descriptors,
                                            const AttachOptions& options);
   // What every attachment goes through on its way to the user.
-  Result<Segment> settle_in(Result<Segment> made) const;
+  Result<Segment> keep_world_in(Result<Segment> made) const;
 
  private:
   std::weak_ptr<const void> world_;

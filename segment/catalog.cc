@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "os/os.h"
+#include "segment/backend.h"
+
 namespace strata::inline v0_1 {
 
 Catalog::Catalog(std::vector<std::unique_ptr<Backend>> backends, Os& os)

@@ -1,4 +1,4 @@
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 
 #include <fmt/format.h>
 #include <xxhash.h>

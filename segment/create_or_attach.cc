@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "segment/backend.h"
 #include "strata/os/futex.h"
 #include "strata/segment/catalog.h"
 

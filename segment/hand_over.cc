@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "os/os.h"
+#include "segment/backend.h"
 #include "strata/segment/catalog.h"
 #include "strata/segment/handle.h"
 

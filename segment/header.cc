@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 
 namespace strata::inline v0_1 {
 namespace {

@@ -1,4 +1,4 @@
-#include "segment/import_cache.h"
+#include "strata/segment/import_cache.h"
 
 #include <algorithm>
 #include <array>
@@ -10,6 +10,8 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+
+#include "segment/backend.h"
 
 namespace strata::inline v0_1 {
 namespace {

@@ -1,4 +1,4 @@
-#include "segment/import_cache.h"
+#include "strata/segment/import_cache.h"
 
 #include <thread>
 

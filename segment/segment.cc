@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "segment/attachment.h"
-#include "segment/content_hash.h"
 #include "strata/base/bytes.h"
+#include "strata/segment/content_hash.h"
 
 namespace strata::inline v0_1 {
 namespace {

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <random>
 
-#include "segment/content_hash.h"
 #include "segment/lease.h"
 #include "segment/new_identity.h"
+#include "strata/segment/content_hash.h"
 #include "strata/segment/header.h"
 #include "strata/segment/offset.h"
 #include "strata/segment/uri.h"

@@ -24,7 +24,7 @@ constexpr auto kOrdered = std::memory_order_seq_cst;
 }  // namespace
 
 Result<std::uint64_t> mpmc_ring_bytes(const RingOptions& options) {
-  STRATA_ASSIGN(const RingGeometry plan, plan_ring(options, RingKind::mpmc));
+  STRATA_ASSIGN(const RingGeometry plan, ring_geometry(options, RingKind::mpmc));
   return plan.total_bytes();
 }
 

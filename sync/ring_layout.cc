@@ -22,7 +22,7 @@ bool is_aligned(const void* address) {
 
 }  // namespace
 
-Result<RingGeometry> plan_ring(const RingOptions& options, RingKind kind) {
+Result<RingGeometry> ring_geometry(const RingOptions& options, RingKind kind) {
   if (!std::has_single_bit(options.slots) || options.slots < 2 || options.slots > kMaxRingSlots) {
     return fail(Code::invalid_argument,
                 fmt::format("ring: {} slots; a power of two from 2 to {} is needed", options.slots,
@@ -53,7 +53,7 @@ Result<RingGeometry> plan_ring(const RingOptions& options, RingKind kind) {
 }
 
 Result<void> format_ring(std::span<std::byte> bytes, const RingOptions& options, RingKind kind) {
-  STRATA_ASSIGN(const RingGeometry plan, plan_ring(options, kind));
+  STRATA_ASSIGN(const RingGeometry plan, ring_geometry(options, kind));
   if (bytes.size() < plan.total_bytes() || !is_aligned(bytes.data())) {
     return fail(Code::invalid_argument,
                 fmt::format("ring: {} bytes aligned to {} are needed, {} were given",
@@ -98,7 +98,7 @@ Result<RingGeometry> read_ring(std::span<std::byte> bytes, RingKind kind) {
   // One copy, then checks of the copy: what stands in shared memory may change in between.
   const RingGeometry read = {header->slots, header->message_bytes, header->stride_bytes,
                              header->slots_offset_bytes};
-  const auto plan = plan_ring({read.slots, read.message_bytes}, kind);
+  const auto plan = ring_geometry({read.slots, read.message_bytes}, kind);
   if (!plan || plan->stride_bytes != read.stride_bytes ||
       plan->slots_offset_bytes != read.slots_offset_bytes || plan->total_bytes() > bytes.size()) {
     return fail(Code::corrupt,

@@ -21,7 +21,7 @@ Unexpected bad_positions(std::uint64_t published, std::uint64_t released, std::u
 }  // namespace
 
 Result<std::uint64_t> spsc_ring_bytes(const RingOptions& options) {
-  STRATA_ASSIGN(const RingGeometry plan, plan_ring(options, RingKind::spsc));
+  STRATA_ASSIGN(const RingGeometry plan, ring_geometry(options, RingKind::spsc));
   return plan.total_bytes();
 }
 

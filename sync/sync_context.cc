@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "os/os.h"
+
 namespace strata::inline v0_1 {
 namespace {
 

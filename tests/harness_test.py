@@ -30,6 +30,21 @@ def summarise(tmp_path, *events):
     return run.returncode, run.stdout.splitlines()
 
 
+def test_the_counts_of_several_runs_are_added(tmp_path):
+    for name in ("plain", "asan"):
+        (tmp_path / name).write_text(json.dumps(failed_action("ClangTidy", name)) + "\n")
+    run = subprocess.run(
+        [sys.executable, "bazel/test_summary.py", str(tmp_path / "plain"), str(tmp_path / "asan")],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    lines = run.stdout.splitlines()
+    assert run.returncode == 1
+    assert [line for line in lines if line.startswith("==")] == ["== plain", "== asan"]
+    assert lines[-1] == "0 passed, 2 failed, 0 skipped"
+
+
 def configured(label):
     return {"id": {"targetConfigured": {"label": label}}, "configured": {"testSize": "SMALL"}}
 

@@ -17,7 +17,7 @@ LAYERS = [
     ["heap"],
     ["shm", "pmem", "gpu"],
     ["."],  # headers of the root: the place where the backends are composed
-    ["job"],
+    ["job", "c"],
     ["python"],
     ["tools"],
 ]
@@ -40,6 +40,8 @@ def source_files(root):
 def folder_of(path):
     """Public headers are in include/strata/FOLDER, and are included as strata/FOLDER/x.h."""
     path = re.sub("^(include/)?strata/", "", path)
+    if path == "version.h":
+        return "base"  # all of them say which version they are of
     return path.split("/")[0] if "/" in path else "."
 
 

@@ -1,7 +1,7 @@
 // Memory in which a transaction builds its records before it copies them into the log. Each thread
 // keeps one for its next transaction, so that it is in the cache; it is touched no further than the
 // largest record needed.
-//   Threads:  of one thread.
+//   Threads:  one at a time.
 //   Errors:   bytes() is null where there is no memory.
 #pragma once
 
@@ -24,8 +24,7 @@ class RecordScratch {
   // At least `bytes`, a multiple of a cache line.
   void take(std::uint64_t bytes) {
     give_back();
-    thread_ = &of_thread();
-    mine_ = std::exchange(thread_->spare, {});
+    mine_ = std::exchange(of_thread().spare, {});
     if (mine_.bytes >= bytes) return;
     std::free(mine_.start);
     mine_.start = static_cast<std::byte*>(std::aligned_alloc(kCacheLineBytes, bytes));
@@ -46,16 +45,17 @@ class RecordScratch {
     static thread_local Thread thread;
     return thread;
   }
-  // Of two, which nested transactions on two logs have, the larger one is kept.
+  // Of two, which nested transactions on two logs have, the larger one is kept; by the thread that
+  // ends the transaction, which need not be the one that began it.
   void give_back() {
     if (mine_.start == nullptr) return;
-    if (mine_.bytes > thread_->spare.bytes) std::swap(mine_, thread_->spare);
+    Memory& spare = of_thread().spare;
+    if (mine_.bytes > spare.bytes) std::swap(mine_, spare);
     std::free(mine_.start);
     mine_ = {};
   }
 
   Memory mine_;
-  Thread* thread_ = nullptr;
 };
 
 }  // namespace strata::inline v0_1

@@ -57,18 +57,18 @@ Result<void> TransactionLog::write_mark(const Mark& mark) {
 // A transaction that is under way keeps its records, and those alone: whatever committed after it
 // and conflicts with it would have needed its locks. So a process that is stopped in the middle
 // keeps nobody else from having its records retired.
-std::vector<std::uint64_t> TransactionLog::settled_sequences() const {
+std::vector<std::uint64_t> TransactionLog::finished_sequences() const {
   // Read first: a slot that takes a sequence below it shows its low_sequence by now.
   const std::uint64_t next = header_->next_sequence.load(std::memory_order_seq_cst);
-  std::vector<std::uint64_t> settled(identity_.slot_count, next - 1);
+  std::vector<std::uint64_t> finished(identity_.slot_count, next - 1);
   for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const SlotHead& head = *slot(i).head;
     if (head.state.load(std::memory_order_seq_cst) == 0) continue;
     const std::uint64_t low = head.low_sequence.load(std::memory_order_seq_cst);
-    if (low != 0) settled[i] = std::min(settled[i], low - 1);
-    settled[i] = std::max(settled[i], head.retired_sequence.load(std::memory_order_relaxed));
+    if (low != 0) finished[i] = std::min(finished[i], low - 1);
+    finished[i] = std::max(finished[i], head.retired_sequence.load(std::memory_order_relaxed));
   }
-  return settled;
+  return finished;
 }
 
 // Flushes what the records of a slot between two sequences have changed, and collects what they
@@ -113,24 +113,24 @@ Result<void> TransactionLog::checkpoint() {
   if (!guard) return unexpected(guard.error().in("checkpoint of the transaction log"));
   if (guard->owner_died()) STRATA_TRY(guard->mark_repaired());
   refresh_payload();
-  const std::vector<std::uint64_t> settled = settled_sequences();
+  const std::vector<std::uint64_t> finished = finished_sequences();
   std::vector<std::uint64_t> freed;
   for (std::uint32_t i = 0; i < identity_.slot_count; ++i) {
     const Slot slot = this->slot(i);
     const std::uint64_t retired = slot.head->retired_sequence.load(std::memory_order_acquire);
-    if (settled[i] > retired) STRATA_TRY(flush_records(slot, retired, settled[i], freed));
+    if (finished[i] > retired) STRATA_TRY(flush_records(slot, retired, finished[i], freed));
   }
   STRATA_STEP("drain a checkpoint");
   STRATA_TRY(durability_.drain());
   STRATA_ASSIGN(const Mark old, newest_mark());
-  STRATA_TRY(write_mark({old.turn + 1, old.epoch, settled}));
+  STRATA_TRY(write_mark({old.turn + 1, old.epoch, finished}));
   for (const std::uint64_t offset : freed) {
     STRATA_STEP("release after a checkpoint");
     STRATA_TRY(blocks_.change(offset, BlockState::freeing, BlockState::free));
   }
   // Last: from here on slots may overwrite those records.
   for (std::uint32_t i = 0; i < identity_.slot_count; ++i)
-    slot(i).head->retired_sequence.store(settled[i], std::memory_order_release);
+    slot(i).head->retired_sequence.store(finished[i], std::memory_order_release);
   return {};
 }
 

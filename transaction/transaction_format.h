@@ -16,12 +16,12 @@
 #include "strata/sync/robust_mutex.h"
 #include "strata/sync/shared_word.h"
 #include "strata/sync/wake_word.h"
+#include "strata/transaction/transaction.h"
 
 namespace strata::inline v0_1 {
 
 inline constexpr std::array<char, 8> kLogMagic = {'S', 'T', 'R', 'A', 'T', 'L', 'O', 'G'};
 inline constexpr std::uint32_t kLogVersion = 1;
-inline constexpr std::uint32_t kMaxTransactionLocks = 8;
 
 // The durable mark: two copies, written in turn, of which the newest valid one counts. Behind this
 // head stands, for each slot, the sequence up to which its records are in place, durable and void.

@@ -212,8 +212,8 @@ void TransactionLog::make_room(const Slot& slot) {
 // Completes the record, which its owner has built apart in whole cache lines, and puts it into the
 // slot's buffer, where it fits: its owner knows that better than the words of the slot do. There it
 // is durable where the medium works by lines; on pages sync_group() is still to come.
-Result<void> TransactionLog::seal(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
-                                  std::span<std::byte> record) {
+Result<void> TransactionLog::close_record(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
+                                          std::span<std::byte> record) {
   SlotHead& head = *slot.head;
   if (head.low_sequence.load(std::memory_order_relaxed) == 0) {
     // Before the sequence is taken: a checkpoint that sees no low_sequence here has read a
@@ -222,7 +222,7 @@ Result<void> TransactionLog::seal(const Slot& slot, std::uint64_t at_bytes, Reco
                             std::memory_order_release);
   }
   const std::uint64_t sequence = header_->next_sequence.fetch_add(1, std::memory_order_seq_cst);
-  seal_record(record, kind, sequence, seed());
+  finish_record(record, kind, sequence, seed());
   STRATA_STEP("seal");
   std::byte* const place = slot.buffer.data() + at_bytes;
   if (is_by_pages()) {

@@ -28,17 +28,12 @@
 #include "strata/os/deadline.h"
 #include "strata/segment/durability.h"
 #include "strata/sync/sync_context.h"
-#include "strata/transaction/block_actions.h"
+#include "strata/transaction/transaction.h"
+#include "transaction/block_actions.h"
 #include "transaction/transaction_format.h"
 #include "transaction/transaction_record.h"
 
 namespace strata::inline v0_1 {
-
-struct TransactionLogOptions {
-  std::uint32_t slot_count = 16;       // transactions that run at the same time
-  std::uint64_t slot_bytes = KiB(64);  // a multiple of 4 KiB; a transaction has at least half
-  std::uint64_t log_bytes() const;     // what the log needs
-};
 
 // What the log found and did at open and since; for people and tests.
 struct LogReport {
@@ -82,7 +77,7 @@ class TransactionLog {
   LogReport report() const;
 
  private:
-  friend class Transaction;
+  friend class RunningTransaction;
 
   static constexpr std::uint64_t kAppliedDurablyFromBytes = 1024;
 
@@ -121,8 +116,8 @@ class TransactionLog {
   // Life of a slot (transaction_log.cc).
   Result<std::uint32_t> claim(std::uint64_t timeout_ms);
   void make_room(const Slot& slot);
-  Result<void> seal(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
-                    std::span<std::byte> record);
+  Result<void> close_record(const Slot& slot, std::uint64_t at_bytes, RecordKind kind,
+                            std::span<std::byte> record);
   Result<void> make_durable(const Slot& slot);
   Result<void> sync_group(const Slot& slot);
   Result<void> lead_group(const Slot& slot);
@@ -153,7 +148,7 @@ class TransactionLog {
   std::optional<Mark> read_mark(std::uint64_t turn_parity) const;
   Result<Mark> newest_mark() const;
   Result<void> write_mark(const Mark& mark);
-  std::vector<std::uint64_t> settled_sequences() const;
+  std::vector<std::uint64_t> finished_sequences() const;
   Result<void> flush_records(const Slot& slot, std::uint64_t above, std::uint64_t up_to,
                              std::vector<std::uint64_t>& freed);
   Result<void> recover_after_power_loss();

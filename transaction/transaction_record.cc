@@ -28,8 +28,8 @@ bool is_kind(std::uint32_t kind) {
 
 }  // namespace
 
-void seal_record(std::span<std::byte> record, RecordKind kind, std::uint64_t sequence,
-                 std::uint64_t seed) {
+void finish_record(std::span<std::byte> record, RecordKind kind, std::uint64_t sequence,
+                   std::uint64_t seed) {
   RecordHead head = {static_cast<std::uint32_t>(kind), 0, sequence, record.size(), 0, {}};
   std::memcpy(record.data(), &head, sizeof(head));
   head.check = check_of(record, seed);

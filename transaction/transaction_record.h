@@ -96,8 +96,8 @@ struct Record {
 };
 
 // Completes the record of `bytes` bytes (head and entries) at the start of `record`.
-void seal_record(std::span<std::byte> record, RecordKind kind, std::uint64_t sequence,
-                 std::uint64_t seed);
+void finish_record(std::span<std::byte> record, RecordKind kind, std::uint64_t sequence,
+                   std::uint64_t seed);
 
 // The record at `at_bytes`, where its checksum is right.
 std::optional<Record> read_record(std::span<const std::byte> buffer, std::uint64_t at_bytes,

@@ -14,6 +14,7 @@
 #include "strata/base/step.h"
 #include "strata/transaction/transaction.h"
 #include "sync/sync_testing.h"
+#include "transaction/transaction_log.h"
 
 namespace strata::inline v0_1::test {
 

@@ -4,6 +4,8 @@
 
 #include <span>
 
+#include "os/os.h"
+
 namespace demo {
 namespace {
 

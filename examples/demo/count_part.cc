@@ -9,6 +9,7 @@
 #include "examples/demo/corpus.h"
 #include "examples/demo/process.h"
 #include "examples/demo/shares.h"
+#include "os/os.h"
 
 namespace demo {
 namespace {

@@ -16,6 +16,7 @@
 #include "examples/demo/map_worker.h"
 #include "examples/demo/shares.h"
 #include "examples/demo/worker.h"
+#include "os/os.h"
 
 namespace {
 

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "os/os.h"
+
 namespace demo {
 namespace {
 

@@ -5,6 +5,8 @@
 #include "examples/demo/corpus.h"
 #include "examples/demo/process.h"
 #include "examples/demo/word_map.h"
+#include "os/os.h"
+#include "segment/lease.h"
 
 namespace demo {
 namespace {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "segment/lease.h"
+
 namespace demo {
 
 using strata::Result;

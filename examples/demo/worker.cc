@@ -5,6 +5,8 @@
 
 #include "examples/demo/corpus.h"
 #include "examples/demo/shares.h"
+#include "os/os.h"
+#include "segment/lease.h"
 
 namespace demo {
 namespace {

@@ -1,14 +1,11 @@
 // Two processes share a buffer of the GPU by name, without a toolkit of CUDA: one fills it on the
 // device, the other attaches to the same memory and hashes it there. The producer is gone by then.
+#include <strata/strata.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <string>
-
-#include "gpu/kernels/kernels.h"
-#include "strata/gpu/device.h"
-#include "strata/strata.h"
 
 namespace {
 

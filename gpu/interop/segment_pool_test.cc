@@ -3,6 +3,7 @@
 #include <random>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/driver.h"
 #include "segment/fake_backend.h"
 #include "strata/gpu/interop/region_allocator.h"
 #include "tests/catch.h"

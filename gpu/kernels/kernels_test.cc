@@ -1,11 +1,12 @@
 // The kernels as a program launches them: on the fake driver, each case in a child of its own.
-#include "gpu/kernels/kernels.h"
+#include "strata/gpu/kernels.h"
 
 #include <cstring>
 #include <random>
 
 #include "base/long_hash.h"
 #include "gpu/device_memory.h"
+#include "gpu/driver.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/fake_cuda/fake_cuda.h"

@@ -6,7 +6,7 @@
 #include "base/long_hash.h"
 #include "gpu/kernels/kernels_testing.h"
 #include "gpu/kernels/xxh3.h"
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 #include "tests/catch.h"
 
 namespace strata::inline v0_1 {

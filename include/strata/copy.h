@@ -1,7 +1,7 @@
 // copy() is the one way to bring bytes into a segment: of a file, a stream, memory, another segment
 // or a version in a pool, into memory of any kind or into a pool.
 //
-//     STRATA_ASSIGN(auto file, open_source(os, "mesh.bin"));
+//     STRATA_ASSIGN(auto file, open_source("mesh.bin"));
 //     STRATA_TRY(copy(catalog, *file, "pmem:/data/run.pool#mesh", {.finish = CopyFinish::seal}));
 //
 //   Threads:  any; the copying is done by several threads where source and target allow it.
@@ -82,8 +82,8 @@ Result<CheckpointReport> checkpoint(const Segment& from, const Pool& pool, const
                                     const CheckpointOptions& options = {});
 // Copies a version (0: the current one) into the first bytes of a segment that is attached for
 // writing, of any kind. On failure its content is unspecified.
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              Segment& to, const RestoreOptions& options = {});
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                Segment& to, const LoadOptions& options = {});
 
 }  // namespace strata::inline v0_1
 #pragma GCC visibility pop

@@ -1,7 +1,7 @@
 // Where copy() takes bytes from: files, streams, segments, versions in a pool. Bytes in memory are
 // a SpanSource (strata/base/byte_source.h).
 //
-//     STRATA_ASSIGN(auto file, open_source(os, "mesh.bin"));
+//     STRATA_ASSIGN(auto file, open_source("mesh.bin"));
 //     STRATA_TRY(copy(catalog, *file, "shm:mesh"));
 //
 //   Threads:  as ByteSource.
@@ -15,17 +15,21 @@
 #include <optional>
 #include <string>
 
-#include "os/os.h"
 #include "strata/base/byte_source.h"
+#include "strata/os/fd.h"
 #include "strata/pmem/checkpoint.h"
 #include "strata/segment/segment.h"
 
 namespace strata::inline v0_1 {
 
+class Os;
+
 // A file, from where it stands in a regular one that is open; "-" is standard input.
 // `bytes`: how long a stream is, so that it need not be kept before it is copied. It must then end
 // there. Errors: invalid_argument for a folder, for what is empty, and for a regular file that has
 // another length.
+Result<std::unique_ptr<ByteSource>> open_source(const std::string& path,
+                                                std::optional<std::uint64_t> bytes = {});
 Result<std::unique_ptr<ByteSource>> open_source(Os& os, const std::string& path,
                                                 std::optional<std::uint64_t> bytes = {});
 // The same of an open descriptor.
@@ -51,24 +55,10 @@ class SegmentSource final : public ByteSource {
 };
 
 // A version in a pool (0: the current one), each block compared with its checksum as it is read.
-class VersionSource final : public ByteSource {
- public:
-  // Errors: not_found; failed_precondition for a version without checksums, unless it is wanted
-  // `even_if_unverified`.
-  static Result<VersionSource> open(const Pool& pool, const std::string& name,
-                                    std::uint64_t version, const RestoreOptions& options = {});
-  std::string name() const override { return reader_.what(); }
-  std::optional<std::uint64_t> bytes() const override { return reader_.bytes(); }
-  std::uint64_t granule_bytes() const override { return reader_.block_bytes(); }
-  Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
-  std::uint64_t blocks_verified() const override {
-    return reader_.has_checksums() ? reader_.block_count() : 0;
-  }
-  std::uint64_t version() const { return reader_.version(); }
-
- private:
-  explicit VersionSource(VerifiedReader reader) : reader_(std::move(reader)) {}
-  VerifiedReader reader_;
-};
+// Errors: not_found; failed_precondition for a version without checksums, unless it is wanted
+// `even_if_unverified`.
+Result<std::unique_ptr<ByteSource>> open_version(const Pool& pool, const std::string& name,
+                                                 std::uint64_t version,
+                                                 const LoadOptions& options = {});
 
 }  // namespace strata::inline v0_1

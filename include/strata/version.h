@@ -2,7 +2,8 @@
 #pragma once
 
 #if !defined(__cplusplus) || __cplusplus < 202002L
-#error "Strata needs C++20: compile with -std=c++20, or include <strata/c.h>, which needs C99 alone."
+#error \
+    "Strata needs C++20: compile with -std=c++20, or include <strata/c.h>, which needs C99 alone."
 #endif
 
 #define STRATA_VERSION_MAJOR 0

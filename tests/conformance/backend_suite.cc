@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "segment/lease.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "os/os.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"

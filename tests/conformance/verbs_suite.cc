@@ -4,7 +4,7 @@
 #include <random>
 #include <vector>
 
-#include "segment/content_hash.h"
+#include "strata/segment/content_hash.h"
 #include "tests/catch.h"
 #include "tests/conformance/backend_fixture.h"
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "os/os.h"
 #include "strata/heap/heap.h"
 #include "strata/strata.h"
 

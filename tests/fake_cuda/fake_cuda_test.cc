@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "gpu/driver.h"
 #include "strata/gpu/device.h"
 #include "tests/catch.h"
 #include "tests/child.h"

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "os/os.h"
 #include "tests/format/golden_list.h"
 #include "tests/format/golden_text.h"
 

@@ -9,9 +9,11 @@
 #include <string>
 
 #include "base/check.h"
+#include "os/os.h"
 #include "tests/child.h"
 #include "tests/format/golden_heap.h"
 #include "tests/format/make_golden.h"
+#include "transaction/transaction_log.h"
 
 namespace strata::inline v0_1::golden {
 namespace {

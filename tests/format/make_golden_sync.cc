@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "os/os.h"
 #include "tests/child.h"
 #include "tests/format/golden_sync.h"
 #include "tests/format/make_golden.h"

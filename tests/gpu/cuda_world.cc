@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <random>
 
+#include "gpu/driver.h"
 #include "strata/gpu/device.h"
 #include "tests/catch.h"
 #include "tests/gpu/told_by_child.h"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/driver.h"
 #include "strata/copy.h"
 #include "strata/pmem/pool.h"
 #include "strata/strata.h"
@@ -44,7 +45,7 @@ struct World {
   // What the pool has as its current version.
   std::vector<std::byte> content() {
     std::vector<std::byte> bytes(kBytes);
-    must(restore(pool, "x", 0, bytes));
+    must(load_version(pool, "x", 0, bytes));
     return bytes;
   }
   std::uint64_t version() { return must(verify_blocks(pool, "x", 0)).version; }
@@ -90,8 +91,8 @@ TEST_CASE_METHOD(World, "device_memory_goes_into_a_pool_and_back_unchanged") {
       Segment back = self.on_device("back");
       seen = 0;
       const auto restored =
-          must(restore(pool, "x", 0, back,
-                       {.threads = threads, .progress = [&](std::uint64_t n) { seen += n; }}));
+          must(load_version(pool, "x", 0, back,
+                            {.threads = threads, .progress = [&](std::uint64_t n) { seen += n; }}));
       STRATA_CHECK(seen == kBytes && restored.blocks_verified == report.blocks);
       STRATA_CHECK(bytes_of(back) == pattern(seed));
     }
@@ -106,7 +107,7 @@ TEST_CASE_METHOD(World, "blocks_of_every_size_pass") {
     for (const std::uint64_t block : {KiB(4), KiB(256), MiB(1), MiB(4)}) {
       must(checkpoint(segment, pool, "x", {.block_bytes = static_cast<std::uint32_t>(block)}));
       Segment back = self.on_device("back");
-      must(restore(pool, "x", 0, back));
+      must(load_version(pool, "x", 0, back));
       STRATA_CHECK(bytes_of(back) == pattern(3));
     }
     return true;
@@ -211,12 +212,12 @@ TEST_CASE_METHOD(World, "a_restore_that_fails_says_so_and_the_next_one_is_whole"
     for (std::uint64_t n = 1;; n += 2) {
       const std::uint64_t calls = fake_calls("*");
       fail_fake_call("*", n, cuda::kUnknown);
-      const auto made = restore(pool, "x", 0, back, {.threads = 1});
+      const auto made = load_version(pool, "x", 0, back, {.threads = 1});
       const bool was_reached = fake_calls("*") - calls >= n;
       forget_fake_failures();
       if (!made) failed += 1;
       STRATA_CHECK(made.has_value() != was_reached || bytes_of(back) == pattern(1));
-      must(restore(pool, "x", 0, back));
+      must(load_version(pool, "x", 0, back));
       STRATA_CHECK(bytes_of(back) == pattern(1));
       if (!was_reached) break;
     }
@@ -230,7 +231,7 @@ TEST_CASE_METHOD(World, "a_restore_into_memory_that_is_not_to_be_written_is_refu
     const Segment segment = self.on_device("x", 1);
     must(checkpoint(segment, pool, "x"));
     Segment reader = must(self.catalog.attach("cuda:x", {.access = Access::read_only}));
-    const auto refused = restore(pool, "x", 0, reader);
+    const auto refused = load_version(pool, "x", 0, reader);
     return !refused && refused.error().code() == Code::failed_precondition &&
            bytes_of(segment) == pattern(1);
   }));

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "gpu/driver.h"
 #include "strata/gpu/device.h"
 
 using namespace strata;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "os/os.h"
 #include "strata/heap/heap.h"
 #include "strata/pmem/pool.h"
 #include "strata/strata.h"

@@ -14,12 +14,14 @@
 
 #include "os/fault_os.h"
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_access.h"
 #include "segment/fake_backend.h"
 #include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/child.h"
 #include "tests/temp_dir.h"
 #include "tests/verified.h"
+#include "version_source.h"
 
 using namespace strata;
 
@@ -137,9 +139,9 @@ TEST_CASE_METHOD(World, "bytes_go_through_every_kind_of_source_and_target_unchan
   CHECK(hash(b) == hash(sealed));
 
   Segment c = catalog.create("fake:c", {.payload_bytes = kBytes + 1}).value();
-  CHECK(restore(pool, "version", 0, c).value().bytes == kBytes);
+  CHECK(load_version(pool, "version", 0, c).value().bytes == kBytes);
   Segment small = catalog.create("fake:small", {.payload_bytes = kBytes - 1}).value();
-  CHECK(restore(pool, "version", 0, small).error().code() == Code::invalid_argument);
+  CHECK(load_version(pool, "version", 0, small).error().code() == Code::invalid_argument);
 }
 
 TEST_CASE_METHOD(World, "a_stream_comes_over_whether_or_not_its_length_is_told") {

@@ -13,6 +13,7 @@
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_check.h"
 #include "pmem/pool_testing.h"
+#include "pmem/verified_reader.h"
 #include "strata/copy.h"
 #include "strata/pmem/backup.h"
 #include "strata/pmem/checkpoint.h"

@@ -4,6 +4,7 @@
 
 #include "numa/page_report.h"
 #include "os/os.h"
+#include "segment/backend.h"
 #include "strata/strata.h"
 #include "tests/catch.h"
 #include "tests/vm/pages.h"

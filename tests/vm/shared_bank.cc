@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "transaction/transaction_log.h"
+
 namespace strata::inline v0_1::test {
 namespace {
 

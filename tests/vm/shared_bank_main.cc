@@ -53,8 +53,8 @@ std::vector<std::byte> content_of(std::uint64_t version) {
 // The number of the current version, whose checksums and words must be right. 0: none yet.
 Result<std::uint64_t> current_version(const Pool& pool) {
   std::vector<std::byte> found(kVersionBlocks * kBlockBytes);
-  const auto restored = restore(pool, "version", 0, found,
-                                {.threads = 1, .deadline = Deadline::after_ms(kTimeoutMs)});
+  const auto restored = load_version(pool, "version", 0, found,
+                                     {.threads = 1, .deadline = Deadline::after_ms(kTimeoutMs)});
   if (!restored && restored.error().code() == Code::not_found) return 0;
   if (!restored) return unexpected(restored.error());
   if (found != content_of(restored->version)) {

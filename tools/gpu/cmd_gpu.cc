@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "gpu/explain.h"
+#include "gpu/timeline_stat.h"
 #include "strata/base/bytes.h"
 #include "strata/gpu/timeline.h"
 #include "tools/gpu/gpu_commands.h"

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/verified_reader.h"
 #include "strata/base/bytes.h"
 #include "strata/pmem/checkpoint.h"
 #include "tools/pool/pool_commands.h"

@@ -1,6 +1,7 @@
 // `strata pool create|grow|rm|snapshot|rollback`: what makes and changes pools.
 #include <fmt/format.h>
 
+#include "pmem/pool_access.h"
 #include "pmem/pool_registry.h"
 #include "strata/base/bytes.h"
 #include "strata/pmem/pool.h"

@@ -75,8 +75,8 @@ Result<ExitCode> checkpoint_segment(Context& context, const Flags& flags) {
 
 Result<ExitCode> export_segment(Context& context, const Flags& flags) {
   STRATA_ASSIGN(const Pool pool, Pool::open(context.os(), flags.path));
-  STRATA_ASSIGN(const RestoreReport report, export_file(pool, flags.name, flags.version, flags.file,
-                                                        {.replace = flags.replace}));
+  STRATA_ASSIGN(const LoadReport report, export_file(pool, flags.name, flags.version, flags.file,
+                                                     {.replace = flags.replace}));
   context.output().json({{"path", flags.path},
                          {"name", flags.name},
                          {"file", flags.file},
@@ -117,16 +117,15 @@ struct LoadFlags : Flags {
 // A new segment of the version's size, which nobody can attach before all of it is there.
 Result<Segment> create_for(Context& context, const Pool& pool, const LoadFlags& flags,
                            CreateOptions how) {
-  STRATA_ASSIGN(const VersionSource version,
-                VersionSource::open(pool, flags.name, flags.version, {}));
-  how.payload_bytes = *version.bytes();
+  STRATA_ASSIGN(const auto version, open_version(pool, flags.name, flags.version, {}));
+  how.payload_bytes = *version->bytes();
   how.publish = Publish::by_creator;
   return context.catalog().create(flags.uri, how);
 }
 
-Result<RestoreReport> load_new(Context& context, const Pool& pool, const LoadFlags& flags,
-                               Segment& segment) {
-  auto report = restore(pool, flags.name, flags.version, segment);
+Result<LoadReport> load_new(Context& context, const Pool& pool, const LoadFlags& flags,
+                            Segment& segment) {
+  auto report = load_version(pool, flags.name, flags.version, segment);
   const auto published = report ? segment.publish() : Result<void>();
   if (report && published) return report;
   (void)context.catalog().remove(flags.uri,
@@ -142,9 +141,9 @@ Result<ExitCode> load(Context& context, const LoadFlags& flags) {
       flags.is_new ? create_for(context, pool, flags, how) : context.catalog().attach(flags.uri);
   if (!opened) return unexpected(opened.error());
   Segment segment = *std::move(opened);
-  STRATA_ASSIGN(const RestoreReport report,
+  STRATA_ASSIGN(const LoadReport report,
                 flags.is_new ? load_new(context, pool, flags, segment)
-                             : restore(pool, flags.name, flags.version, segment));
+                             : load_version(pool, flags.name, flags.version, segment));
   context.output().json({{"path", flags.path},
                          {"name", flags.name},
                          {"uri", flags.uri},

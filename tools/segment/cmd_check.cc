@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "pmem/verified_reader.h"
 #include "strata/pmem/checkpoint.h"
 #include "tools/segment/segment_commands.h"
 #include "tools/view/segment_check.h"

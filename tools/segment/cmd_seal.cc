@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "segment/content_hash.h"
 #include "strata/base/bytes.h"
+#include "strata/segment/content_hash.h"
 #include "tools/segment/segment_commands.h"
 #include "tools/view/segment_view.h"
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gpu/driver.h"
 #include "gpu/fake_device.h"
 #include "gpu/mechanism.h"
 #include "strata/base/bytes.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "gpu/driver.h"
 #include "gpu/fake_device.h"
 #include "strata/base/bytes.h"
 #include "tools/view/segment_view.h"

@@ -20,11 +20,14 @@
 #include <utility>
 #include <vector>
 
-#include "gpu/driver.h"
 #include "strata/base/result.h"
+#include "strata/gpu/cuda_types.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1::cuda {
+
+class Driver;
+enum CuDeviceAttribute : int;
 
 using DeviceUuid = std::array<std::uint8_t, 16>;
 

@@ -13,12 +13,13 @@
 #include <cstdint>
 #include <memory>
 
-#include "gpu/release_listener.h"
-#include "segment/import_cache.h"
 #include "strata/base/result.h"
+#include "strata/segment/import_cache.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1::cuda {
+
+class ReleaseListener;
 
 class DeviceCache final : public ImportCache {
  public:

@@ -9,7 +9,9 @@
 //             until the stream has passed it.
 //   Errors:   invalid_argument for a range that is not within a segment, or that overlaps the one
 //             that it is copied from; failed_precondition where the target is attached read-only or
-//             sealed; else as the driver's. The target is then unspecified.
+//             sealed; timed_out where the device comes no further (CopyRange::timeout_ms): then
+//             what was begun goes on, and neither segment may be detached before a later wait for
+//             the device succeeds; else as the driver's. The target is then unspecified.
 //   Cost:     directly: three calls of the driver. Staged: waits for the stream, and goes through
 //             pinned memory at most at the speed of the host's memory.
 //   Persists: no: call settle() of a target in a pool, once the copy is done.
@@ -20,8 +22,8 @@
 #include <string>
 #include <string_view>
 
-#include "gpu/driver_abi.h"
 #include "strata/base/result.h"
+#include "strata/gpu/cuda_types.h"
 #include "strata/segment/segment.h"
 
 #pragma GCC visibility push(default)
@@ -54,6 +56,9 @@ struct CopyRange {
   std::uint64_t to_offset_bytes = 0;
   // Nothing: up to the end of what is copied.
   std::optional<std::uint64_t> bytes = {};
+  // How long a staged copy waits at most for a device to come further: for what is on the stream,
+  // and then for each piece. What is only begun waits for nothing.
+  std::uint64_t timeout_ms = 60'000;
 };
 
 // `stream` belongs to the primary context of the device that the memory is mapped into; null is

@@ -6,10 +6,13 @@
 #include <optional>
 #include <string>
 
-#include "os/os.h"
 #include "strata/gpu/device.h"
 
 #pragma GCC visibility push(default)
+namespace strata::inline v0_1 {
+class Os;
+}  // namespace strata::inline v0_1
+
 namespace strata::inline v0_1::cuda {
 
 struct NearNode {
@@ -20,6 +23,7 @@ struct NearNode {
 };
 
 // Asks the bus that the device is on, then the driver; where there is one node only it is that.
+NearNode near_node(const Device& device);
 NearNode near_node(Os& os, const Device& device);
 
 }  // namespace strata::inline v0_1::cuda

@@ -31,16 +31,22 @@
 #include <string>
 #include <vector>
 
-#include "gpu/driver_abi.h"
-#include "gpu/stream_watch.h"
-#include "gpu/timeline_mapping.h"
-#include "gpu/timeline_slot.h"
 #include "strata/base/result.h"
+#include "strata/gpu/cuda_types.h"
 #include "strata/os/deadline.h"
 #include "strata/segment/segment.h"
 
 #pragma GCC visibility push(default)
+namespace strata::inline v0_1 {
+class Os;
+}  // namespace strata::inline v0_1
+
 namespace strata::inline v0_1::cuda {
+
+struct AwaitedSignal;
+struct StreamWait;
+struct TimelineParts;
+class TimelineMapping;
 
 // The owner's side of a slot.
 class Signaller {
@@ -124,6 +130,8 @@ class Timeline {
   // Of a `cuda:` segment whose headers are in `directory`, for a process that has no driver or
   // needs none of the memory: it signals and waits on the host. It counts as no user of the memory.
   // Errors: not_found; corrupt; failed_precondition once sealed; permission_denied.
+  static Result<Timeline> open_on_host(const SegmentUri& uri,
+                                       const std::string& directory = "/dev/shm");
   static Result<Timeline> open_on_host(Os& os, const std::string& directory, const SegmentUri& uri);
   // Of a page that somebody has opened already.
   static Result<Timeline> open(TimelineParts parts);
@@ -139,20 +147,6 @@ class Timeline {
   explicit Timeline(std::shared_ptr<TimelineMapping> mapping) : mapping_(std::move(mapping)) {}
   std::shared_ptr<TimelineMapping> mapping_;
 };
-
-// A slot that somebody has claimed, for tools and messages: no driver, no mapping.
-struct TimelineSlotStat {
-  unsigned slot = 0;
-  SlotState state = SlotState::live;
-  std::uint32_t epoch = 0;
-  std::uint64_t signalled = 0;  // the last signal, as far as it can be told
-  std::uint32_t owner_pid = 0;
-  bool is_owner_alive = false;
-};
-
-// Of the header's file `fd`, with the locks of the segment in `range`. Errors: corrupt where the
-// file has no timeline page.
-Result<std::vector<TimelineSlotStat>> stat_timeline(Os& os, LockRange range);
 
 }  // namespace strata::inline v0_1::cuda
 #pragma GCC visibility pop

@@ -37,13 +37,20 @@
 #include "strata/heap/type_tag.h"
 #include "strata/segment/offset.h"
 #include "strata/segment/segment.h"
-#include "strata/transaction/block_actions.h"
+#include "strata/transaction/open_transaction.h"
 #include "strata/transaction/transaction.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
+class BlockActions;
 class HeapCore;
+
+// An object that its thread is making, or destroying.
+struct ObjectInHand {
+  void* memory;
+  std::uint64_t serial;  // among all that this process has had in hand
+};
 
 struct HeapOptions {
   // Bytes managed by one set of tables, which is also the most that one object can take (less
@@ -73,6 +80,8 @@ class Heap {
   Heap(Heap&&) noexcept;
   Heap& operator=(Heap&&) noexcept;
   ~Heap();
+  // Another value over the same heap, for whoever must not depend on this one.
+  Heap share() const { return Heap(core_); }
 
   // A block of at least `bytes`, uninitialised. `align` is a power of two up to 4096.
   Result<Offset<std::byte>> allocate(std::uint64_t bytes, std::uint64_t align = 16);
@@ -119,6 +128,23 @@ class Heap {
     return {static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(object) - base())};
   }
 
+  // An object that nobody sees yet, or no more: of begin_object() below.
+  class Draft {
+   public:
+    Draft(std::shared_ptr<HeapCore> core, ObjectInHand object)
+        : core_(std::move(core)), object_(object) {}
+    Draft(Draft&& other) noexcept = default;
+    Draft& operator=(Draft&&) = delete;
+    ~Draft();
+    // Uninitialised.
+    void* memory() const { return object_.memory; }
+
+   private:
+    friend class Heap;
+    std::shared_ptr<HeapCore> core_;  // null: done with
+    ObjectInHand object_;
+  };
+
   // Named objects. A name is 1 to 255 bytes.
   // make: constructs a T and publishes it under `name`, in this order: others see it whole or not
   // at all. Exceptions of T's constructor pass through, and leave nothing. What T's constructor
@@ -138,7 +164,7 @@ class Heap {
   // named. It takes no lock and writes nothing, so that readers do not disturb each other.
   template <typename T>
   Result<T*> find(std::string_view name) const {
-    STRATA_ASSIGN(void* const object, find_checked(name, type_tag<T>()));
+    STRATA_ASSIGN(void* const object, find(name, type_tag<T>()));
     return static_cast<T*>(object);
   }
   template <typename T, typename... Arguments>
@@ -160,9 +186,21 @@ class Heap {
   }
   // What a name stands for. Errors: not_found, corrupt.
   Result<ObjectInfo> stat(std::string_view name) const;
-  // Removes an object of any type without running a destructor.
+  // Removes an object without running a destructor: of any type, or of this one alone (errors: as
+  // find).
   Result<void> remove(std::string_view name);
+  Result<void> remove(std::string_view name, const TypeTag& type);
   std::uint64_t name_count() const;
+
+  // The same by tags that are made at run time, for other languages. A Draft is an object that
+  // nobody sees yet, and of the thread that began it, which begins no other meanwhile. Dropped
+  // unpublished, or when its thread or its process ends, it is freed. It holds the heap.
+  // Errors: as make; failed_precondition while this thread has another draft.
+  Result<Draft> begin_object(std::string_view name, const TypeTag& type);
+  // Gives it its name. Errors: as make, and then the draft stands; failed_precondition where it is
+  // published already, or another thread's.
+  Result<void> publish(Draft& draft);
+  Result<void*> find(std::string_view name, const TypeTag& type) const;
 
   // Runs `function(tx)`, a function of Transaction& that returns Result<void>, while it holds
   // `lock`, which lies in this segment: all of it happens or nothing; see transaction.h.
@@ -180,6 +218,11 @@ class Heap {
     STRATA_ASSIGN(TransactionLog* const log, transactions());
     return strata::transact(*log, locks, std::forward<Function>(function), options);
   }
+  // The same without a function around it, for other languages: see open_transaction.h. No lock
+  // at all is fine where nobody else changes what it changes. Errors: timed_out; exhausted;
+  // invalid_argument for a lock outside of this segment.
+  Result<OpenTransaction> begin_transaction(std::span<RobustMutex* const> locks,
+                                            const TransactOptions& options = {});
   // The log behind transact. The first call makes one of a sixteenth of the heap, at most 1 MiB
   // (4 MiB on durable memory): for 16 transactions at a time, of up to 64 KiB (128 KiB) each.
   // make_transaction_log makes another size.
@@ -209,27 +252,8 @@ class Heap {
   HeapCore& core() { return *core_; }
 
  private:
-  // An object that nobody sees yet, or no more. If its process dies, it is freed.
-  class Draft {
-   public:
-    Draft(HeapCore& core, void* memory) : core_(&core), memory_(memory) {}
-    Draft(Draft&& other) noexcept
-        : core_(std::exchange(other.core_, nullptr)), memory_(other.memory_) {}
-    Draft& operator=(Draft&&) = delete;
-    ~Draft();
-    void* memory() const { return memory_; }
-
-   private:
-    friend class Heap;
-    HeapCore* core_;  // null: done with
-    void* memory_;
-  };
-
   explicit Heap(std::shared_ptr<HeapCore> core);
   std::byte* at(std::uint64_t offset_bytes, std::uint64_t bytes) const;
-  Result<Draft> begin_object(std::string_view name, const TypeTag& type);
-  Result<void> publish(Draft& draft);
-  Result<void*> find_checked(std::string_view name, const TypeTag& type) const;
   Result<Draft> withdraw(std::string_view name, const TypeTag& type);
   Result<void> discard(Draft& draft);
 

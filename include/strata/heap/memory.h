@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "os/os.h"
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
 #include "strata/segment/durability.h"
@@ -17,6 +16,8 @@
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
+
+class Os;
 
 class HeapMemory {
  public:

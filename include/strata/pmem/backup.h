@@ -40,6 +40,8 @@ struct RestorePoolOptions {
   std::uint64_t bytes = 0;
 };
 
+Result<BackupReport> restore_pool(const std::string& from, const std::string& to,
+                                  const RestorePoolOptions& options = {});
 Result<BackupReport> restore_pool(Os& os, const std::string& from, const std::string& to,
                                   const RestorePoolOptions& options = {});
 

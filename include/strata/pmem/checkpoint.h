@@ -3,7 +3,7 @@
 // silently. Those of segments are in copy.h.
 //
 //     STRATA_ASSIGN(auto report, checkpoint(bytes, pool, "model", {.keep_versions = 3}));
-//     STRATA_TRY(restore(pool, "model", 0, fresh, {}));
+//     STRATA_TRY(load_version(pool, "model", 0, fresh, {}));
 //
 //   Threads:  any; the work itself is done by several threads.
 //   Lifetime: readers of the version before keep it.
@@ -57,7 +57,7 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options = {});
 
-struct RestoreOptions {
+struct LoadOptions {
   unsigned threads = 0;
   ProgressFn progress = {};
   // A version that was not checkpointed has no checksums: copy it all the same.
@@ -65,7 +65,7 @@ struct RestoreOptions {
   Deadline deadline = Deadline::after_ms(10'000);
 };
 
-struct RestoreReport {
+struct LoadReport {
   std::uint64_t version = 0;
   std::uint64_t bytes = 0;
   std::uint64_t blocks_verified = 0;
@@ -73,8 +73,8 @@ struct RestoreReport {
 
 // Copies a version (0: the current one) into the first bytes of `to`. On failure those are
 // unspecified.
-Result<RestoreReport> restore(const Pool& pool, const std::string& name, std::uint64_t version,
-                              std::span<std::byte> to, const RestoreOptions& options = {});
+Result<LoadReport> load_version(const Pool& pool, const std::string& name, std::uint64_t version,
+                                std::span<std::byte> to, const LoadOptions& options = {});
 
 struct BadBlock {
   std::uint64_t block = 0;
@@ -89,57 +89,10 @@ struct VerifyReport {
   std::uint64_t bad_block_count = 0;
 };
 
-// A read-only view of a version whose blocks are checked as they are read.
-//   Threads:  any.
-class VerifiedReader {
- public:
-  static Result<VerifiedReader> open(const Pool& pool, const std::string& name,
-                                     std::uint64_t version,
-                                     Deadline deadline = Deadline::after_ms(10'000));
-  // Of a pool that is frozen, so that no lease is needed.
-  static Result<VerifiedReader> open_frozen(const PoolFile& file, const DirectoryEntry& entry);
-  std::uint64_t bytes() const { return entry_.payload_bytes; }
-  std::uint64_t version() const { return entry_.version; }
-  bool has_checksums() const { return entry_.checksums_offset_bytes != 0; }
-  std::uint64_t block_bytes() const;
-  std::uint64_t block_count() const;
-  // The bytes of one block. Errors: corrupt, with the block; nothing is returned unverified.
-  Result<std::span<const std::byte>> block(std::uint64_t index) const;
-  // The same, but the bytes as they are in a version without checksums.
-  Result<std::span<const std::byte>> block_if_verifiable(std::uint64_t index) const;
-  // Copies the blocks [first, last) into `into`, which is as long, verifying each where there are
-  // checksums. Errors: corrupt, with the block; `into` is then unspecified.
-  Result<void> copy_blocks(std::uint64_t first, std::uint64_t last,
-                           std::span<std::byte> into) const;
-  // Copies [offset, offset + into.size()), verifying each block that it touches. Errors: as
-  // block().
-  Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) const;
-  const DirectoryEntry& entry() const { return entry_; }
-  // "/data/run.pool#mesh version 3", for messages.
-  const std::string& what() const { return what_; }
-  // Of the pool's file, while the reader holds it open.
-  int pool_fd() const { return file_.fd.get(); }
-  // The payload without any check.
-  std::span<const std::byte> unverified() const;
-  const HeaderPage& header() const;
-  std::span<const std::uint64_t> checksums() const { return checksums_; }
-
- private:
-  Result<void> map(Os& os, int fd);
-  std::uint64_t bytes_of_block(std::uint64_t index) const;
-
-  PoolFile file_;  // holds the lease, if there is one
-  DirectoryEntry entry_{};
-  std::unique_ptr<Domain> domain_;
-  std::span<const std::uint64_t> checksums_;
-  std::string what_;
-};
-
 // Reads a version and compares every block with its checksum. Damage is in the report; errors
 // are for what could not be read at all.
 Result<VerifyReport> verify_blocks(const Pool& pool, const std::string& name, std::uint64_t version,
                                    unsigned threads = 0);
-Result<VerifyReport> verify_blocks(const VerifiedReader& reader, unsigned threads = 0);
 
 }  // namespace strata::inline v0_1
 #pragma GCC visibility pop

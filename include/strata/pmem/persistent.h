@@ -2,7 +2,7 @@
 // libpmemobj, by the names that libpmemobj-cpp gave them.
 //
 //     struct Counter { pmem::p<std::uint64_t> hits; pmem::persistent_ptr<Node> first; };
-//     STRATA_ASSIGN(auto pool, pmem::pool<Counter>::open(os, path, "counter", deadline));
+//     STRATA_ASSIGN(auto pool, pmem::pool<Counter>::open(path, "counter", deadline));
 //     STRATA_TRY(pmem::transaction::run(pool, [&]() -> Result<void> {
 //       STRATA_ASSIGN(auto counter, pool.root());
 //       counter->hits = counter->hits + 1;
@@ -28,20 +28,23 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
+#include <memory>
 #include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
 
-#include "base/check.h"
-#include "os/os.h"
-#include "pmem/object_pool.h"
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
+#include "strata/os/real_os.h"
 
 #pragma GCC visibility push(default)
+namespace strata::inline v0_1 {
+class ObjectPool;
+class Os;
+}  // namespace strata::inline v0_1
+
 namespace strata::inline v0_1::pmem {
 
 namespace detail {
@@ -58,8 +61,11 @@ void snapshot(const void* address, std::size_t bytes);
 Result<Oid> allocate(std::size_t bytes, std::uint64_t type);
 Result<void> free(const Oid& oid);
 // Opens it after what could end the process within libpmemobj has been looked for.
-Result<ObjectPool> open_pool(Os& os, const std::string& path, const std::string& layout,
-                             Deadline deadline);
+Result<std::shared_ptr<ObjectPool>> open_pool(Os& os, const std::string& path,
+                                              const std::string& layout, Deadline deadline);
+Result<std::shared_ptr<ObjectPool>> create_pool(Os& os, const std::string& path,
+                                                const std::string& layout, std::uint64_t bytes,
+                                                std::uint32_t mode);
 Result<Oid> root_of(ObjectPool& pool, const std::string& layout, std::size_t bytes);
 }  // namespace detail
 
@@ -121,36 +127,41 @@ static_assert(sizeof(persistent_ptr<int>) == 16);
 // What does not depend on the type of the root.
 class pool_base {
  public:
-  ObjectPool& objects() { return pool_; }
+  ObjectPool& objects() { return *pool_; }
   const std::string& layout() const { return layout_; }
 
  protected:
-  pool_base(ObjectPool pool, std::string layout)
+  pool_base(std::shared_ptr<ObjectPool> pool, std::string layout)
       : pool_(std::move(pool)), layout_(std::move(layout)) {}
-  ObjectPool pool_;
+  std::shared_ptr<ObjectPool> pool_;
   std::string layout_;
 };
 
 template <typename Root>
 class pool : public pool_base {
  public:
+  static Result<pool> open(const std::string& path, const std::string& layout,
+                           Deadline deadline = Deadline::after_ms(10'000)) {
+    return open(real_os(), path, layout, deadline);
+  }
   static Result<pool> open(Os& os, const std::string& path, const std::string& layout,
                            Deadline deadline = Deadline::after_ms(10'000)) {
-    STRATA_ASSIGN(ObjectPool opened, detail::open_pool(os, path, layout, deadline));
+    STRATA_ASSIGN(auto opened, detail::open_pool(os, path, layout, deadline));
     return pool(std::move(opened), layout);
   }
   // Pools of layout "strata" are made by Pool::create.
+  static Result<pool> create(const std::string& path, const std::string& layout,
+                             std::uint64_t bytes, std::uint32_t mode = 0600) {
+    return create(real_os(), path, layout, bytes, mode);
+  }
   static Result<pool> create(Os& os, const std::string& path, const std::string& layout,
-                             std::uint64_t bytes, mode_t mode = 0600) {
-    if (layout == "strata") {
-      return fail(Code::invalid_argument, "create " + path + ": make it with Pool::create");
-    }
-    STRATA_ASSIGN(ObjectPool made, ObjectPool::create(os, path, layout.c_str(), bytes, mode));
+                             std::uint64_t bytes, std::uint32_t mode = 0600) {
+    STRATA_ASSIGN(auto made, detail::create_pool(os, path, layout, bytes, mode));
     return pool(std::move(made), layout);
   }
   // Zeros at first. Errors: corrupt where the pool has a root of another size.
   Result<persistent_ptr<Root>> root() {
-    STRATA_ASSIGN(const detail::Oid oid, detail::root_of(pool_, layout_, sizeof(Root)));
+    STRATA_ASSIGN(const detail::Oid oid, detail::root_of(*pool_, layout_, sizeof(Root)));
     return persistent_ptr<Root>(oid);
   }
 

@@ -1,7 +1,7 @@
 // A Pool is a file that holds many named segments and survives restarts, kills and power loss.
 // It is a standard libpmemobj pool of layout "strata", which `pmempool` understands.
 //
-//     STRATA_ASSIGN(Pool pool, Pool::create(os, "/data/run.pool", {.bytes = GiB(4)}));
+//     STRATA_ASSIGN(Pool pool, Pool::create("/data/run.pool", {.bytes = GiB(4)}));
 //     STRATA_ASSIGN(auto mesh, pool.stage({.name = "mesh", .payload_bytes = MiB(64)}));
 //     ... fill mesh.payload() ...
 //     STRATA_TRY(pool.publish_one(std::move(mesh)));
@@ -17,20 +17,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "os/os.h"
-#include "pmem/domain.h"
-#include "pmem/pool_file.h"
 #include "strata/base/bytes.h"
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
+#include "strata/segment/durability.h"
 #include "strata/segment/header.h"
 #include "strata/segment/options.h"
 
@@ -39,6 +35,12 @@ namespace strata::inline v0_1 {
 
 class DirectoryChange;
 class NewFile;
+class Os;
+struct DirectoryCopy;
+struct LocatedSegment;
+struct PoolEntry;
+struct PoolFile;
+struct StagedParts;
 
 inline constexpr std::uint64_t kMinPoolBytes = MiB(8);
 
@@ -77,17 +79,21 @@ struct StageOptions {
 //   Threads:  one at a time.
 class StagedSegment {
  public:
+  StagedSegment(StagedSegment&&) noexcept;
+  StagedSegment& operator=(StagedSegment&&) noexcept;
+  ~StagedSegment();
+
   std::span<std::byte> payload() const;
-  HeaderPage& header() const { return *reinterpret_cast<HeaderPage*>(domain_->bytes().data()); }
-  Durability& durability() const { return *domain_; }
-  const std::string& name() const { return name_; }
+  HeaderPage& header() const;
+  Durability& durability() const;
+  const std::string& name() const;
   std::span<std::uint64_t> checksums() const;
-  std::uint64_t checksum_block_bytes() const { return entry_.checksum_block_bytes; }
-  std::uint32_t slot() const { return slot_; }
+  std::uint64_t checksum_block_bytes() const;
+  std::uint32_t slot() const;
   // Of what was published; 0 before.
-  std::uint64_t version() const { return entry_.version; }
+  std::uint64_t version() const;
   // The payload is that of an older version, as its checksums say.
-  bool is_recycled() const { return is_recycled_; }
+  bool is_recycled() const;
   // Copies into the payload the way that is best for a long one. On pages the kernel does it, which
   // spares the faults, and on lines past the cache; those are flushed, and drain() is the caller's.
   // Errors: as pwrite; corrupt where the medium cannot take it.
@@ -96,38 +102,20 @@ class StagedSegment {
   // nothing.
   void start_writeback(std::uint64_t offset_bytes, std::uint64_t bytes);
   // The caller has made the payload durable itself; publishing need not.
-  void set_payload_durable() { is_payload_durable_ = true; }
+  void set_payload_durable();
   // Hashes the payload, which nobody changes any more: published, it is sealed from its beginning.
   Result<void> seal();
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
   // job, seal. Its lock state is of the past. Errors: unsupported where it has features that a
   // writer must know.
   Result<void> take_over(const HeaderPage& header, std::uint32_t keep_versions);
-  Domain& domain() const { return *domain_; }
+  // For what is built into Strata.
+  StagedParts& parts() const { return *parts_; }
 
  private:
   friend class Pool;
-  std::string name_;
-  std::uint32_t slot_ = 0;
-  DirectoryEntry entry_{};
-  bool is_recycled_ = false;
-  bool leaves_spare_ = false;
-  bool must_be_new_ = false;
-  bool is_payload_durable_ = false;
-  SegmentState state_ = SegmentState::ready;  // when it is published
-  std::optional<std::array<std::uint8_t, 16>> taken_uuid_;
-  std::optional<std::uint32_t> final_keep_versions_;
-  PoolFile file_;  // holds the slot's creator lock
-  // The slot that it replaces, where this process itself keeps writers out of it.
-  std::optional<std::uint32_t> guarded_slot_;
-  std::unique_ptr<Domain> domain_;  // header, payload, checksums
-};
-
-// One version of one segment, as the directory knows it.
-struct PoolEntry {
-  std::uint32_t slot = 0;
-  DirectoryEntry entry{};
-  std::string problem;  // why it must not be used; empty where it is sound
+  StagedSegment();
+  std::unique_ptr<StagedParts> parts_;
 };
 
 class Pool {
@@ -135,10 +123,12 @@ class Pool {
   // A new pool file, complete under its name or not there at all. Of some sizes it gets up to
   // 768 KiB less: see pmem/zones.h. Errors: already_exists, exhausted, invalid_argument under 8
   // MiB.
+  static Result<Pool> create(const std::string& path, const PoolCreateOptions& options);
   static Result<Pool> create(Os& os, const std::string& path, const PoolCreateOptions& options);
   // The same in an empty file that has no name yet, for whoever fills the pool first.
   static Result<Pool> create_in(Os& os, const NewFile& file, const PoolCreateOptions& options);
   // Checks that there is such a pool.
+  static Result<Pool> open(const std::string& path);
   static Result<Pool> open(Os& os, const std::string& path);
 
   // Without any check: the first operation finds out.
@@ -154,18 +144,12 @@ class Pool {
   // All versions of all names, by name and then from new to old.
   Result<std::vector<PoolEntry>> entries(Deadline deadline = Deadline::after_ms(10'000)) const;
 
-  struct Located {
-    PoolFile file;  // holds the lease
-    FoundEntry found;
-    // No other process is attached for writing.
-    bool is_first_writer = false;
-  };
   // Finds a segment and takes a lease on it. `version` 0 is the current one. For writing it
   // takes kChangeByte as well, which the caller unlocks once the generation is right.
-  Result<Located> locate(std::string_view name, std::uint64_t version, Access access,
-                         Deadline deadline) const;
+  Result<LocatedSegment> locate(std::string_view name, std::uint64_t version, Access access,
+                                Deadline deadline) const;
   // Finds a segment without taking a lease.
-  Result<Located> look_up(std::string_view name, Deadline deadline) const;
+  Result<LocatedSegment> look_up(std::string_view name, Deadline deadline) const;
 
   Result<StagedSegment> stage(const StageOptions& options) const;
   // Makes all of them the current versions of their names at once: a reader sees all or none,
@@ -212,7 +196,7 @@ class Pool {
   Result<void> fill_staged(DirectoryChange& change, IdentityBlock identity,
                            const StageOptions& options, StagedSegment& staged) const;
   Result<void> publish_in(DirectoryChange& change, StagedSegment& staged) const;
-  Result<bool> grow_in_place(const Located& old, std::uint64_t new_payload_bytes,
+  Result<bool> grow_in_place(const LocatedSegment& old, std::uint64_t new_payload_bytes,
                              Deadline deadline) const;
 
   template <typename Read>
@@ -222,13 +206,6 @@ class Pool {
   Os* os_;
   std::string path_;
 };
-
-// Those slots of a directory that are not free, by name and then from new to old.
-std::vector<PoolEntry> entries_of(const DirectoryCopy& copy);
-
-// Makes the payload range zero, durably, as cheaply as the file system allows.
-Result<void> zero_durably(Os& os, int fd, Durability& durability, std::span<std::byte> range,
-                          std::uint64_t file_offset_bytes);
 
 }  // namespace strata::inline v0_1
 #pragma GCC visibility pop

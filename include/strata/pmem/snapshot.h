@@ -51,11 +51,5 @@ struct GrowReport {
 Result<GrowReport> grow_pool(const Pool& pool, std::uint64_t new_bytes,
                              Deadline deadline = Deadline::after_ms(60'000));
 
-// Copies all versions that `from` holds into the pool `to`: `from` must be frozen or private.
-// What cannot be read, or differs from its checksums, is left out and named in `lost`. Returns
-// how many versions were copied. Errors: unsupported where one has features that are unknown.
-Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<PoolEntry>& entries,
-                                    const Pool& to, std::vector<std::string>& lost);
-
 }  // namespace strata::inline v0_1
 #pragma GCC visibility pop

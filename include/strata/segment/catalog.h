@@ -11,10 +11,21 @@
 #include <string_view>
 #include <vector>
 
-#include "segment/backend.h"
+#include "strata/base/result.h"
+#include "strata/os/deadline.h"
+#include "strata/os/fd.h"
+#include "strata/segment/handle.h"
+#include "strata/segment/options.h"
+#include "strata/segment/reclaim.h"
+#include "strata/segment/segment.h"
+#include "strata/segment/segment_stat.h"
+#include "strata/segment/uri.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
+
+class Backend;
+class Os;
 
 // A place that could not be looked at, beside what was found elsewhere.
 struct BackendProblem {

@@ -16,7 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "os/os.h"
 #include "strata/base/result.h"
 #include "strata/segment/header.h"
 #include "strata/segment/options.h"
@@ -29,7 +28,7 @@ inline constexpr std::size_t kMaxLocatorBytes = 4096 + 256 + 8;
 inline constexpr std::size_t kHandleFixedBytes = 192;  // what comes before the locator
 inline constexpr std::size_t kMaxHandleBytes = kHandleFixedBytes + kMaxLocatorBytes;
 inline constexpr std::size_t kHandleBeginningBytes = 8;  // enough for handle_bytes()
-inline constexpr std::size_t kMaxHandleDescriptors = kMaxMessageFds;
+inline constexpr std::size_t kMaxHandleDescriptors = 8;
 
 struct Handle {
   SegmentKind kind = SegmentKind::shm;

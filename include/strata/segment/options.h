@@ -1,6 +1,7 @@
 // How a segment is made and opened: typed, with defaults that are safe rather than fast.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -129,6 +130,14 @@ struct AttachOptions {
   bool populate = false;
   // The device to map device memory into, as in DeviceRequest; empty: the one that it is on.
   std::string device = {};
+};
+
+struct RemoveOptions {
+  // Remove it although processes are attached: they keep their memory, the name is gone.
+  bool even_if_attached = false;
+  // Remove this very segment alone, and not another that has its name by now (not_found). All
+  // zeros: whichever has the name.
+  std::array<std::uint8_t, 16> uuid = {};
 };
 
 }  // namespace strata::inline v0_1

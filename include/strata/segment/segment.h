@@ -23,7 +23,6 @@
 #include <string>
 #include <vector>
 
-#include "segment/lease.h"
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
 #include "strata/segment/capabilities.h"
@@ -39,6 +38,7 @@
 namespace strata::inline v0_1 {
 
 struct Attachment;
+class Participant;
 struct AttachmentParts;
 
 class Segment {

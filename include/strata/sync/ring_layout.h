@@ -50,7 +50,7 @@ struct RingGeometry {
 };
 
 // The geometry that follows from the options. invalid_argument where they are out of range.
-Result<RingGeometry> plan_ring(const RingOptions& options, RingKind kind);
+Result<RingGeometry> ring_geometry(const RingOptions& options, RingKind kind);
 
 // Zeroes the ring and writes its header; `bytes` is aligned to 64 and long enough.
 Result<void> format_ring(std::span<std::byte> bytes, const RingOptions& options, RingKind kind);

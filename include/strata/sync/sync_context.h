@@ -12,11 +12,12 @@
 #include <memory>
 #include <utility>
 
-#include "os/os.h"
 #include "strata/sync/owner.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
+
+class Os;
 
 // How a lock was got. A holder that died may have left half-made updates behind: after
 // owner_died you hold the lock and must repair what it guards, then call mark_repaired(). If you

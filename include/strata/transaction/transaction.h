@@ -22,25 +22,30 @@
 //   Persists: when transact() returns success on a durable segment, it is durable.
 #pragma once
 
-#include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
-#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include "strata/base/bytes.h"
 #include "strata/base/result.h"
 #include "strata/segment/offset.h"
 #include "strata/sync/robust_mutex.h"
-#include "transaction/record_scratch.h"
-#include "transaction/transaction_log.h"
-#include "transaction/transaction_writes.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
+
+class TransactionLog;
+
+inline constexpr std::uint32_t kMaxTransactionLocks = 8;
+
+struct TransactionLogOptions {
+  std::uint32_t slot_count = 16;       // transactions that run at the same time
+  std::uint64_t slot_bytes = KiB(64);  // a multiple of 4 KiB; a transaction has at least half
+  std::uint64_t log_bytes() const;     // what the log needs
+};
 
 struct TransactOptions {
   std::uint64_t timeout_ms = 10'000;  // for all locks, and for a slot of the log
@@ -102,74 +107,32 @@ class Transaction {
   // The `count` objects at `offset`; null where they are not wholly inside, or not aligned.
   template <typename T>
   T* get(Offset<T> offset, std::uint64_t count = 1) const {
-    return resolve(std::span(base_, bounds_.payload_bytes), offset, count);
+    return resolve(payload(), offset, count);
   }
 
-  // For transact().
-  static Transaction* current(const TransactionLog& log);
-  explicit Transaction(TransactionLog& log);
-  ~Transaction();
-  Result<void> begin(std::span<RobustMutex* const> locks, const TransactOptions& options);
-  Result<void> join(std::span<RobustMutex* const> locks, const TransactOptions& options);
-  Result<void> finish(Result<void> result);
-  void abort();
+  // The `bytes` at `address` are in the payload, as it is now.
+  // Errors: invalid_argument, also where they are in the log itself.
+  Result<void> check_address(const void* address, std::uint64_t bytes);
+  // It commits nothing any more, and its end returns `status`: for whoever failed in the middle of
+  // a change of its own.
   void fail_with(const Status& status);
 
+ protected:
+  Transaction() = default;
+  ~Transaction() = default;
+
  private:
-  struct Range {
-    std::uint64_t offset;
-    std::uint64_t bytes;
-    bool contains(std::uint64_t at, std::uint64_t count) const {
-      return at >= offset && count <= bytes && at - offset <= bytes - count;
-    }
-    bool overlaps(std::uint64_t at, std::uint64_t count) const {
-      return at < offset + bytes && offset < at + count;
-    }
-  };
-  using Ranges = boost::container::small_vector<Range, 4>;
-  enum class InPlace : std::uint8_t { no, yes, partly };
-
-  Result<void> take(RobustMutex& lock, std::uint64_t timeout_ms);
-  Result<void> open_slot(const TransactOptions& options);
-  void close_slot();
-  void unlock_all();
-  Result<void> check_range(std::uint64_t offset, std::uint64_t bytes);
-  Result<void> refuse(Status status);
-  Unexpected no_room(std::uint64_t bytes);
-  InPlace in_place(std::uint64_t offset, std::uint64_t bytes) const;
-  bool has_room(std::uint64_t data_bytes) const;
-  void put(EntryKind kind, std::uint64_t offset, const void* data, std::uint64_t bytes);
-  void publish();
-  void open_record();
-  std::byte* record() const { return records_ + (used_bytes_ - records_at_bytes_); }
-  Result<void> seal(RecordKind kind);
-  Result<void> log_old_bytes(std::uint64_t offset, std::uint64_t bytes);
-  Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t align);
-  Result<void> commit();
-  Result<void> prepare_record();
-  void set_state(SlotState state);
-
-  TransactionLog& log_;
-  TransactionLog::Slot slot_{};
-  std::byte* base_ = nullptr;
-  LogBounds bounds_;
-  Transaction* outer_;            // another log's, of this thread
-  std::uint64_t used_bytes_ = 0;  // start of the open record
-  std::uint64_t open_bytes_ = 0;  // its entries so far, with its head
-  // On durable memory: what of it an heir can see in the log.
-  std::uint64_t published_bytes_ = 0;
-  RecordScratch scratch_;         // of durable memory only
-  std::byte* records_ = nullptr;  // where the record of records_at_bytes_ is built
-  std::uint64_t records_at_bytes_ = 0;
-  bool has_slot_ = false;
-  bool has_parts_ = false;
-  boost::container::small_vector<RobustMutex*, 4> locks_;
-  PendingWrites writes_;
-  Ranges snapshots_;
-  Ranges fresh_;                                            // blocks allocated here, sorted
-  boost::container::small_vector<std::uint64_t, 4> freed_;  // sorted
-  std::optional<Status> failed_;
+  std::span<std::byte> payload() const;
 };
+
+namespace detail {
+
+// Runs `function` as a transaction of this thread, or as a part of the one that it has on this log.
+Result<void> run_transaction(TransactionLog& log, std::span<RobustMutex* const> locks,
+                             Result<void> (*call)(void* function, Transaction& tx), void* function,
+                             const TransactOptions& options);
+
+}  // namespace detail
 
 // Runs `function(tx)` as a transaction that holds `locks` (up to kMaxTransactionLocks, of the
 // payload), taken in the order of their addresses, whatever order they are given in. Returns what
@@ -177,25 +140,12 @@ class Transaction {
 template <typename Function>
 Result<void> transact(TransactionLog& log, std::span<RobustMutex* const> locks, Function&& function,
                       const TransactOptions& options = {}) {
-  if (Transaction* const outer = Transaction::current(log)) {
-    STRATA_TRY(outer->join(locks, options));
-    try {
-      Result<void> result = std::forward<Function>(function)(*outer);
-      if (!result) outer->fail_with(result.error());
-      return result;
-    } catch (...) {
-      outer->fail_with(Status(Code::failed_precondition, "an exception left a nested call"));
-      throw;
-    }
-  }
-  Transaction tx(log);
-  STRATA_TRY(tx.begin(locks, options));
-  try {
-    return tx.finish(std::forward<Function>(function)(tx));
-  } catch (...) {
-    tx.abort();
-    throw;
-  }
+  using Plain = std::remove_reference_t<Function>;
+  const auto call = [](void* plain, Transaction& tx) -> Result<void> {
+    return std::forward<Function>(*static_cast<Plain*>(plain))(tx);
+  };
+  void* const plain = const_cast<void*>(static_cast<const void*>(std::addressof(function)));
+  return detail::run_transaction(log, locks, call, plain, options);
 }
 
 template <typename Function>

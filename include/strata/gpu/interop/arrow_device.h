@@ -14,8 +14,8 @@
 
 #include <cstdint>
 
-#include "gpu/driver_abi.h"
 #include "strata/base/result.h"
+#include "strata/gpu/cuda_types.h"
 #include "strata/gpu/interop/array_layout.h"
 #include "strata/segment/segment.h"
 

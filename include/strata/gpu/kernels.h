@@ -19,13 +19,14 @@
 #include <optional>
 #include <vector>
 
-#include "segment/content_hash.h"
 #include "strata/base/result.h"
 #include "strata/gpu/device.h"
 #include "strata/gpu/device_event.h"
 #include "strata/os/deadline.h"
+#include "strata/segment/content_hash.h"
 #include "strata/segment/device_span.h"
 
+#pragma GCC visibility push(default)
 namespace strata::inline v0_1::cuda {
 
 class Kernels {
@@ -77,7 +78,9 @@ class Kernels {
   Result<Loan> borrow(std::uint64_t bytes);
   Result<Scratch> make_scratch(std::uint64_t bytes);
   void give_back(Scratch scratch);
-  void free(const Scratch& scratch);
+  void give_up(Scratch scratch);
+  // Whether nothing of it is left; else it is called again.
+  bool free(Scratch& scratch);
   Result<std::vector<std::byte>> to_host(std::uint64_t address, std::uint64_t bytes,
                                          CuStream stream, Deadline deadline);
   Result<std::vector<Halves>> hash_blocks(const DeviceSpan& bytes, std::uint64_t block_bytes,
@@ -94,3 +97,4 @@ class Kernels {
 };
 
 }  // namespace strata::inline v0_1::cuda
+#pragma GCC visibility pop

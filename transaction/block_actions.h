@@ -20,7 +20,6 @@
 
 #include "strata/base/result.h"
 
-#pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
 enum class BlockState : std::uint8_t {
@@ -63,4 +62,3 @@ class BlockActions {
 };
 
 }  // namespace strata::inline v0_1
-#pragma GCC visibility pop

@@ -32,6 +32,7 @@
 #include "strata/segment/catalog.h"
 #include "strata/segment/handle.h"
 
+#pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
 struct ImportCacheOptions {
@@ -99,3 +100,4 @@ class ImportCache {
 };
 
 }  // namespace strata::inline v0_1
+#pragma GCC visibility pop

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
 using ContentHash = std::array<std::uint8_t, 16>;
@@ -37,3 +38,4 @@ class ContentHasher {
 std::string hash_text(const ContentHash& hash);
 
 }  // namespace strata::inline v0_1
+#pragma GCC visibility pop
