@@ -60,10 +60,12 @@
 #include "strata/transaction/transaction_map.h"
 #include "strata/version.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class Os;
 
 struct CatalogOptions {
   std::string shm_directory = "/dev/shm";  // a tmpfs

@@ -8,10 +8,11 @@
 
 #include "strata/gpu/device.h"
 
-#pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-class Os;
-}  // namespace strata::inline v0_1
+class Os;  // hidden: declared outside of the pragma
+}
+
+#pragma GCC visibility push(default)
 
 namespace strata::inline v0_1::cuda {
 

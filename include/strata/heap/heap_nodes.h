@@ -14,10 +14,12 @@
 #include "strata/heap/heap.h"
 #include "strata/segment/segment.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class Os;
 
 // `nodes` is empty where there is nothing to choose: the segment lies on one node, is not there
 // yet, or changes its node too often for a heap to follow (page by page, say).

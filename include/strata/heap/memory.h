@@ -14,10 +14,12 @@
 #include "strata/segment/durability.h"
 #include "strata/sync/owner.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class Os;
 
 class HeapMemory {
  public:

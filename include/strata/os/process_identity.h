@@ -9,10 +9,12 @@
 #include <optional>
 #include <string>
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class Os;
 
 struct ProcessIdentity {
   pid_t pid = 0;

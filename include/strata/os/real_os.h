@@ -4,10 +4,13 @@
 //   Lifetime: to the end of the process.
 #pragma once
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
-class Os;
 Os& real_os();
 
 }  // namespace strata::inline v0_1

@@ -39,10 +39,13 @@
 #include "strata/os/deadline.h"
 #include "strata/os/real_os.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 class ObjectPool;
-class Os;
 }  // namespace strata::inline v0_1
 
 namespace strata::inline v0_1::pmem {

@@ -30,12 +30,15 @@
 #include "strata/segment/header.h"
 #include "strata/segment/options.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
 class DirectoryChange;
 class NewFile;
-class Os;
 struct DirectoryCopy;
 struct LocatedSegment;
 struct PoolEntry;

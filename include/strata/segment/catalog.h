@@ -21,11 +21,14 @@
 #include "strata/segment/segment_stat.h"
 #include "strata/segment/uri.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
 class Backend;
-class Os;
 
 // A place that could not be looked at, beside what was found elsewhere.
 struct BackendProblem {

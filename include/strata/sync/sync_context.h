@@ -14,10 +14,12 @@
 
 #include "strata/sync/owner.h"
 
+namespace strata::inline v0_1 {
+class Os;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class Os;
 
 // How a lock was got. A holder that died may have left half-made updates behind: after
 // owner_died you hold the lock and must repair what it guards, then call mark_repaired(). If you

@@ -34,10 +34,12 @@
 #include "strata/segment/offset.h"
 #include "strata/sync/robust_mutex.h"
 
+namespace strata::inline v0_1 {
+class TransactionLog;  // hidden: declared outside of the pragma
+}
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
-
-class TransactionLog;
 
 inline constexpr std::uint32_t kMaxTransactionLocks = 8;
 
