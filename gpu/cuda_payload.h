@@ -38,6 +38,8 @@ class CudaPayload final : public Payload {
   void set_served(std::unique_ptr<cuda::ServedDescriptor> served) { served_ = std::move(served); }
 
   cuda::Device& device() const { return memory_->device(); }
+  // As DeviceMemory::let_reach().
+  Result<void> let_reach(const cuda::Device& other) { return memory_->let_reach(other); }
   const std::shared_ptr<cuda::StagingRing>& staging() const { return staging_; }
   // Of the first payload byte.
   cuda::CuDevicePointer address() const { return memory_->address() + exported_.offset_bytes; }

@@ -101,12 +101,48 @@ Result<void> wait_for_stream(Device& device, const Request& request) {
                       "what is on the stream");
 }
 
-// They are mapped into two devices, neither of which can use the other's mapping. The one that is
-// read from copies ahead into pinned memory, from which it goes into that of the other.
+// Each of the two devices may use the other's mapping: the caller's stream is of either.
+Result<void> connect(const Side& from, const Side& to) {
+  STRATA_TRY(from.device->let_reach(to.device->device()));
+  return to.device->let_reach(from.device->device());
+}
+
+// What is queued on the default stream of `first` by now comes before what is queued on that of
+// `then` from now on.
+Result<void> order_default_streams(Device& first, Device& then) {
+  const Driver& driver = first.driver();
+  STRATA_ASSIGN(const ContextScope of_first, first.enter());
+  CuEvent now = nullptr;
+  STRATA_TRY(STRATA_CUDA(driver, cuEventCreate, &now, kEventDisableTiming));
+  auto done = STRATA_CUDA(driver, cuEventRecord, now, nullptr);
+  if (done) {
+    done = [&]() -> Result<void> {
+      STRATA_ASSIGN(const ContextScope of_then, then.enter());
+      return STRATA_CUDA(driver, cuStreamWaitEvent, nullptr, now, 0);
+    }();
+  }
+  // The driver keeps it until it has passed.
+  (void)driver.call().cuEventDestroy(now);
+  return done;
+}
+
+Result<CopyOnStream> copy_to_peer(const Side& from, const Side& to, const Request& request) {
+  Device& target = to.device->device();
+  if (!request.stream) STRATA_TRY(order_default_streams(from.device->device(), target));
+  STRATA_ASSIGN(const ContextScope scope, target.enter());
+  STRATA_TRY(STRATA_CUDA(target.driver(), cuMemcpyAsync, to.address(), from.address(),
+                         request.bytes, request.stream));
+  return begun(CopyPath::peer, request.bytes);
+}
+
+// They are mapped into two devices. Where neither can use the other's mapping, the one that is read
+// from copies ahead into pinned memory, from which it goes into that of the other.
 Result<CopyOnStream> copy_between_devices(const Side& from, const Side& to,
                                           const Request& request) {
   Device& source = from.device->device();
   Device& target = to.device->device();
+  const auto connected = connect(from, to);
+  if (connected) return copy_to_peer(from, to, request);
   const std::uint64_t bytes = request.bytes;
   STRATA_TRY(wait_for_stream(source, request));
   DeviceSink sink(StagingRing::of(target), to.address(), request.timeout_ms);
@@ -120,9 +156,9 @@ Result<CopyOnStream> copy_between_devices(const Side& from, const Side& to,
       StagingRing::of(source)->read_in_pieces(from.address(), bytes, pass_on, request.timeout_ms));
   STRATA_TRY(sink.finish());
   return done(CopyPath::staged, bytes,
-              fmt::format("one is mapped into {}, the other into {}: attach one of them to the "
-                          "other's device (AttachOptions::device), where that can reach it",
-                          source.describe(), target.describe()));
+              fmt::format("one is mapped into {}, the other into {}, and they do not reach each "
+                          "other's memory ({})",
+                          source.describe(), target.describe(), connected.error().message()));
 }
 
 // Mapped, as far as the copy goes.

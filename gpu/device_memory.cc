@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "gpu/device_wait.h"
 #include "gpu/driver.h"
@@ -76,12 +79,32 @@ class VmmMemory final : public DeviceMemory {
   }
 
   Result<void> set_access(Access access) override {
-    const CuAccess wanted{{kLocationDevice, device_.number()}, access_flags(access)};
-    return STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, &wanted, 1);
+    const std::lock_guard lock(mutex_);
+    std::vector<CuAccess> wanted = {{{kLocationDevice, device_.number()}, access_flags(access)}};
+    for (const CuDevice other : others_)
+      wanted.push_back({{kLocationDevice, other}, access_flags(access)});
+    STRATA_TRY(STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, wanted.data(),
+                           wanted.size()));
+    access_ = access;
+    return {};
+  }
+
+  Result<void> let_reach(const Device& other) override {
+    const std::lock_guard lock(mutex_);
+    const CuDevice number = other.number();
+    const bool is_known = std::find(others_.begin(), others_.end(), number) != others_.end();
+    if (is_known || number == device_.number()) return {};
+    const CuAccess wanted{{kLocationDevice, number}, access_flags(access_)};
+    STRATA_TRY(STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, &wanted, 1));
+    others_.push_back(number);
+    return {};
   }
 
  private:
   bool is_mapped_ = false;
+  std::mutex mutex_;  // of what follows
+  Access access_ = Access::read_write;
+  std::vector<CuDevice> others_;  // that may use it too
 };
 
 Result<std::uint64_t> granularity(const Device& device, const CuAllocationProperties& properties) {

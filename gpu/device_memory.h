@@ -36,6 +36,9 @@ class DeviceMemory {
   // What this mapping may be used for from now on. Errors: unsupported where the driver cannot take
   // the right to write.
   virtual Result<void> set_access(Access access) = 0;
+  // Lets another device of this process use the mapping as this one may. Any thread. Errors:
+  // unsupported, or as the driver says where that device does not reach the memory.
+  virtual Result<void> let_reach(const Device& other) = 0;
 
  protected:
   explicit DeviceMemory(Device& device) : device_(device) {}

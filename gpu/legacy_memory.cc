@@ -85,6 +85,11 @@ class LegacyMemory final : public DeviceMemory {
                 "memory behind an IPC handle is writable for all who open it: create it with the "
                 "mechanism vmm-fd");
   }
+  Result<void> let_reach(const Device& other) override {
+    return fail(Code::unsupported,
+                fmt::format("memory behind an IPC handle is open on {} alone, and not on {}",
+                            device_.describe(), other.describe()));
+  }
 
  private:
   std::shared_ptr<LegacyAllocation> allocation_;
@@ -185,7 +190,11 @@ Result<std::unique_ptr<DeviceMemory>> import_legacy(Device& device, const Device
   STRATA_TRY(driver.require(DriverFeature::legacy_ipc));
   STRATA_TRY(check_reach(device, owner));
   if (auto own = own_exports().find(handle)) {
-    return std::make_unique<LegacyMemory>(std::move(own));
+    if (&own->device == &device) return std::make_unique<LegacyMemory>(std::move(own));
+    return fail(Code::wrong_device,
+                fmt::format("this process has exported it itself, by an IPC handle that only other "
+                            "processes can open on {}: attach it on {}, or copy it",
+                            device.describe(), own->device.describe()));
   }
   STRATA_ASSIGN(const ContextScope scope, device.enter());
   (void)retry_leftovers();

@@ -58,9 +58,88 @@ TEST_CASE("a_copy_takes_the_direct_way_where_there_is_one_and_says_why_where_not
     STRATA_CHECK(arrives(self, mapped, near_too, pinned));
     STRATA_CHECK(arrives(self, near, near_too, {CopyPath::on_device, CopyState::begun}));
     STRATA_CHECK(arrives(self, far_seen_near, near_too, {CopyPath::peer, CopyState::begun}));
-    STRATA_CHECK(arrives(self, far, near_too, staged));
+    STRATA_CHECK(arrives(self, far, near_too, {CopyPath::peer, CopyState::begun}));
     STRATA_CHECK(arrives(self, host, other_host, {CopyPath::host, CopyState::done}));
     return arrives(self, near, mapped, pinned);
+  }));
+}
+
+TEST_CASE("between_devices_that_do_not_reach_each_other_a_copy_is_staged_and_says_so") {
+  const Machine machine({.devices = 2, .more = {{"PEER", "0"}, {"DELAY_US", "100"}}});
+  CHECK(child_says([&] {
+    Process self(machine);
+    Segment near = self.on_device("a", 0);
+    Segment far = self.on_device("b", 1);
+    must(near.write(0, pattern(kBytes, 5)));
+    STRATA_CHECK(arrives(self, near, far, {CopyPath::staged, CopyState::done}));
+    const std::string why = must(cuda::copy(near, far, nullptr)).why;
+    for (const std::size_t device : {0, 1})
+      STRATA_CHECK(why.find(self.device(device).describe()) != std::string::npos);
+    const auto attached = self.gpu.attach({"cuda", {}, "b"}, {.device = "0"});
+    return fails(attached, Code::wrong_device, self.device(0).describe()) &&
+           fails(attached, Code::wrong_device, self.device(1).describe());
+  }));
+}
+
+TEST_CASE("a_copy_to_another_device_comes_after_what_is_queued_on_both") {
+  const Machine machine({.devices = 2, .more = {{"DELAY_US", "20000"}}});
+  CHECK(child_says([&] {
+    Process self(machine);
+    Segment near = self.on_device("a", 0, MiB(1));
+    Segment far = self.on_device("b", 1, MiB(1));
+    const Driver& driver = self.device().driver();
+    const auto fill = [&](Device& device, const Segment& segment, unsigned char value) {
+      const auto scope = must(device.enter());
+      must(STRATA_CUDA(driver, cuMemsetD8Async, must(segment.device_bytes()).address, value, MiB(1),
+                       nullptr));
+    };
+    fill(self.device(0), near, 0xab);
+    fill(self.device(1), far, 0xcd);
+    const CopyOnStream done = must(cuda::copy(near, far, nullptr));
+    STRATA_CHECK(done.path == CopyPath::peer && done.state == CopyState::begun);
+    self.wait();
+    return bytes_of(far) == std::vector<std::byte>(MiB(1), std::byte{0xab});
+  }));
+}
+
+TEST_CASE("a_sealed_segment_is_copied_to_another_device_which_cannot_write_to_it") {
+  const Machine machine;
+  CHECK(child_says([&] {
+    Process self(machine);
+    Segment near = self.on_device("a", 0, MiB(1));
+    Segment far = self.on_device("b", 1, MiB(1));
+    must(near.write(0, pattern(MiB(1))));
+    must(cuda::copy(near, far, nullptr));  // device 1 may write to it from here on
+    self.wait();
+    must(near.seal());
+    {
+      const auto scope = must(self.device(1).enter());
+      const auto written =
+          STRATA_CUDA(self.device(1).driver(), cuMemcpy, must(near.device_bytes()).address,
+                      must(far.device_bytes()).address, KiB(4));
+      STRATA_CHECK(!written);
+    }
+    must(cuda::copy(near, far, nullptr));
+    self.wait();
+    return bytes_of(far) == pattern(MiB(1));
+  }));
+}
+
+TEST_CASE("memory_of_cuda_ipc_is_copied_to_another_device_through_pinned_memory") {
+  const Machine machine;
+  CHECK(child_says([&] {
+    Process self(machine);
+    CreateOptions options;
+    options.payload_bytes = kBytes;
+    options.device = {.device = "0", .mechanism = DeviceMechanism::legacy_ipc};
+    Segment near = must(self.gpu.create({"cuda", {}, "a"}, options));
+    Segment far = self.on_device("b", 1);
+    must(near.write(0, pattern(kBytes, 5)));
+    // In the process that exported it no handle opens it on another device.
+    const auto attached = self.gpu.attach({"cuda", {}, "a"}, {.device = "1"});
+    STRATA_CHECK(fails(attached, Code::wrong_device, self.device(0).describe()));
+    STRATA_CHECK(fails(attached, Code::wrong_device, self.device(1).describe()));
+    return arrives(self, near, far, {CopyPath::staged, CopyState::done});
   }));
 }
 

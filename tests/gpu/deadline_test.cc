@@ -85,7 +85,7 @@ TEST_CASE("a_ring_that_ends_while_the_device_is_late_keeps_its_buffers_until_it_
 }
 
 TEST_CASE("a_staged_copy_times_out_where_the_stream_comes_no_further") {
-  const Machine machine;
+  const Machine machine({.devices = 2, .more = {{"PEER", "0"}}});
   CHECK(child_says([&] {
     Process self(machine);
     Segment near = self.on_device("a", 0, MiB(1));
@@ -110,7 +110,7 @@ TEST_CASE("a_staged_copy_times_out_where_the_stream_comes_no_further") {
 }
 
 TEST_CASE("a_copy_between_devices_times_out_where_the_other_device_comes_no_further") {
-  const Machine machine;
+  const Machine machine({.devices = 2, .more = {{"PEER", "0"}}});
   CHECK(child_says([&] {
     Process self(machine);
     Segment near = self.on_device("a", 0, MiB(3));
