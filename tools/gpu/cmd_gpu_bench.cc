@@ -10,6 +10,7 @@
 #include <array>
 #include <numeric>
 
+#include "gpu/driver.h"
 #include "gpu/driver_calls.h"
 #include "gpu/fake_device.h"
 #include "strata/base/bytes.h"
