@@ -11,8 +11,6 @@ using namespace strata::test;
 
 namespace {
 
-int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status); }
-
 Catalog catalog_of(const GpuScene& scene, Os& os) {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<CudaBackend>(os, scene.options()));

@@ -15,7 +15,8 @@
 #
 # Needs bash and coreutils there, the driver of the GPU, and a C library that is not older than that
 # of the building machine; nothing is installed. On the fake driver of tests/fake_cuda it runs too,
-# to test this script: it says FAKE, and writes nothing.
+# to test this script: it says FAKE, and writes nothing. LD_LIBRARY_PATH leads to it; without
+# STRATA_FAKE_CUDA_DIR it gets a machine of its own for the run.
 # Exits 0 if no step failed.
 set -u
 
@@ -160,7 +161,8 @@ read_facts() {
 
 run_steps() {
   # Those of the fake are where it keeps its state.
-  device_files=${STRATA_FAKE_CUDA_DIR:-/dev}
+  device_files=/dev
+  [ "$is_fake" = no ] || device_files=$STRATA_FAKE_CUDA_DIR
   # The suites take the driver that the loader finds, and stop choosing points when time is up.
   export STRATA_TEST_DRIVER=system
   export TEST_TMPDIR=$scratch
@@ -240,9 +242,16 @@ run() {
   scratch=$(mktemp -d)
   logs=$scratch/logs
   mkdir "$logs"
-  trap 'rm -rf "$scratch"' EXIT
+  fake_machine=""
+  trap 'rm -rf "$scratch" ${fake_machine:+"$fake_machine"}' EXIT
 
   check_glibc
+  # Read by the fake driver alone, whose device files are there; else they would be looked for in
+  # /dev.
+  if [ -z "${STRATA_FAKE_CUDA_DIR:-}" ]; then
+    fake_machine=$(mktemp -d /dev/shm/fake-cuda-XXXXXX)
+    export STRATA_FAKE_CUDA_DIR=$fake_machine
+  fi
   read_facts
   run_steps
   write_golden

@@ -26,8 +26,6 @@ unsigned seed_of_run() {
   return seed;
 }
 
-int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status); }
-
 }  // namespace
 
 TEST_CASE("producers_killed_at_random_hang_no_stream_and_lose_no_signal") {

@@ -2,8 +2,6 @@
 #include <fcntl.h>
 
 #include "gpu/driver.h"
-#include "gpu/timeline_page.h"
-#include "gpu/timeline_stat.h"
 #include "gpu/timeline_testing.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
@@ -23,12 +21,6 @@ pid_t start_keeper(const GpuScene& scene, Steps& steps) {
   });
   steps.await(1);
   return keeper;
-}
-
-int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status); }
-
-Result<Timeline> open_on_host(Os& os, const GpuScene& scene) {
-  return Timeline::open_on_host(os, scene.headers.path(), SegmentUri::parse(kUri).value());
 }
 
 }  // namespace
@@ -86,9 +78,7 @@ TEST_CASE("ten_thousand_signals_all_arrive") {
   constexpr std::uint64_t kSignals = 10'000;
   const GpuScene scene;
   Steps steps;
-  const pid_t producer = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const pid_t producer = start_creator(scene, [&](GpuProcess& process, Timeline& timeline) {
     Signaller signals = timeline.claim(5).value();
     CuStream stream = process.make_stream();
     steps.reach(1);
@@ -121,18 +111,13 @@ TEST_CASE("ten_thousand_signals_all_arrive") {
 TEST_CASE("a_stream_that_waits_for_a_killed_process_ends_and_everybody_is_told_why") {
   const GpuScene scene;
   Steps steps;
-  const pid_t producer = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const pid_t producer = start_creator(scene, [&](GpuProcess&, Timeline& timeline) {
     Signaller signals = timeline.claim(0).value();
     need(signals.signal(3).has_value(), 1);
     steps.reach(1);
     pause();
   });
-  const pid_t consumer = start_child([&] {
-    steps.await(1);
-    GpuProcess process(scene, Start::attach);
-    Timeline timeline = process.timeline();
+  const pid_t consumer = start_attacher(scene, steps, [&](GpuProcess& process, Timeline& timeline) {
     const Follower follower = timeline.follow(0, soon()).value();
     CuStream stream = process.make_stream();
     const PendingWait wait = follower.wait(stream, 4, soon()).value();
@@ -180,9 +165,7 @@ TEST_CASE("a_stream_that_waits_for_a_killed_process_ends_and_everybody_is_told_w
 TEST_CASE("a_stream_waits_no_longer_than_its_deadline_and_the_slot_is_given_up") {
   const GpuScene scene;
   Steps steps;
-  const pid_t producer = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const pid_t producer = start_creator(scene, [&](GpuProcess& process, Timeline& timeline) {
     CuStream stream = process.make_stream();
     {
       Signaller signals = timeline.claim(63).value();
@@ -196,10 +179,7 @@ TEST_CASE("a_stream_waits_no_longer_than_its_deadline_and_the_slot_is_given_up")
     steps.reach(3);
     steps.await(4);
   });
-  const pid_t consumer = start_child([&] {
-    steps.await(1);
-    GpuProcess process(scene, Start::attach);
-    Timeline timeline = process.timeline();
+  const pid_t consumer = start_attacher(scene, steps, [&](GpuProcess& process, Timeline& timeline) {
     const Follower follower = timeline.follow(63, soon()).value();
     CuStream stream = process.make_stream();
     const PendingWait wait = follower.wait(stream, 1, Deadline::after_ms(50)).value();
@@ -224,9 +204,7 @@ TEST_CASE("a_stream_waits_no_longer_than_its_deadline_and_the_slot_is_given_up")
 TEST_CASE("a_process_without_a_driver_signals_streams_and_waits_for_them") {
   const GpuScene scene;
   Steps steps;
-  const pid_t device_side = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const pid_t device_side = start_creator(scene, [&](GpuProcess& process, Timeline& timeline) {
     Signaller out = timeline.claim(0).value();
     steps.reach(1);
     const Follower in = timeline.follow(1, soon()).value();
@@ -238,10 +216,7 @@ TEST_CASE("a_process_without_a_driver_signals_streams_and_waits_for_them") {
     }
     steps.await(2);
   });
-  const pid_t host_side = start_child([&] {
-    steps.await(1);
-    RealOs os;
-    Timeline timeline = open_on_host(os, scene).value();
+  const pid_t host_side = start_host_side(scene, steps, [&](Timeline& timeline) {
     Signaller out = timeline.claim(1).value();
     const Follower in = timeline.follow(0, soon()).value();
     for (std::uint64_t n = 1; n <= 100; ++n) {
@@ -259,9 +234,7 @@ TEST_CASE("a_process_without_a_driver_signals_streams_and_waits_for_them") {
 TEST_CASE("what_a_signaller_has_queued_is_signalled_after_its_end") {
   const GpuScene scene({.more = {{"DELAY_US", "100000"}}});
   Steps steps;
-  const pid_t producer = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const pid_t producer = start_creator(scene, [&](GpuProcess& process, Timeline& timeline) {
     steps.reach(1);
     CuStream stream = process.make_stream();
     {
@@ -271,10 +244,7 @@ TEST_CASE("what_a_signaller_has_queued_is_signalled_after_its_end") {
     }
     steps.await(3);
   });
-  const pid_t consumer = start_child([&] {
-    steps.await(1);
-    RealOs os;
-    Timeline timeline = open_on_host(os, scene).value();
+  const pid_t consumer = start_host_side(scene, steps, [&](Timeline& timeline) {
     const Follower follower = timeline.follow(0, soon()).value();
     steps.reach(2);
     need(follower.wait(2, soon()).has_value(), 2);
@@ -322,9 +292,7 @@ TEST_CASE("a_wait_that_nobody_asks_after_holds_the_segment_until_its_stream_has_
 
 TEST_CASE("a_forked_child_signals_nothing_and_poisons_nothing") {
   const GpuScene scene;
-  const int status = in_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
+  const int status = in_creator(scene, [&](GpuProcess& process, Timeline& timeline) {
     Signaller signals = timeline.claim(0).value();
     const Follower follower = timeline.follow(0, soon()).value();
     CuStream stream = process.make_stream();
@@ -348,112 +316,6 @@ TEST_CASE("a_forked_child_signals_nothing_and_poisons_nothing") {
     need(!wait.is_reached().value(), 4);
     need(signals.signal(1).has_value(), 5);
     need(wait.result(soon()).has_value(), 6);
-  });
-  CHECK(exit_code(status) == 0);
-}
-
-TEST_CASE("where_streams_cannot_wait_the_host_can") {
-  const bool by_attribute = GENERATE(false, true);
-  const GpuScene scene(by_attribute ? FakeMachine{.more = {{"ATTRIBUTES", "122=0"}}}
-                                    : FakeMachine{.more = {{"WITHOUT", "cuStreamWaitValue64"}}});
-  const int status = in_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
-    Signaller signals = timeline.claim(0).value();
-    const Follower follower = timeline.follow(0, soon()).value();
-    CuStream stream = process.make_stream();
-    for (const Status& error :
-         {signals.signal(stream, 1).error(), follower.wait(stream, 1, soon()).error()}) {
-      need(has_code(error, Code::unsupported), 2);
-      need(error.message().find("on the host") != std::string::npos, 3);
-    }
-    need(signals.signal(1).has_value() && follower.wait(1, soon()).has_value(), 4);
-  });
-  CHECK(exit_code(status) == 0);
-}
-
-TEST_CASE("what_can_never_succeed_is_refused") {
-  const GpuScene scene;
-  const int status = in_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
-    const Code wrong = Code::invalid_argument;
-    need(has_code(timeline.claim(64).error(), wrong), 2);
-    need(has_code(timeline.follow(64, soon()).error(), wrong), 3);
-    need(has_code(timeline.follow(1, Deadline::after_ms(1)).error(), Code::not_ready), 4);
-    Signaller signals = timeline.claim(1).value();
-    need(has_code(timeline.claim(1).error(), Code::already_exists), 5);
-    need(has_code(signals.signal(0).error(), wrong), 6);
-    need(has_code(signals.signal(kMaxSignal + 1).error(), wrong), 7);
-    need(signals.signal(2).has_value(), 8);
-    need(has_code(signals.signal(2).error(), wrong), 9);
-    need(has_code(timeline.follow(1, soon()).value().wait(0, soon()).error(), wrong), 10);
-    RealOs os;
-    const auto none = Timeline::open_on_host(os, scene.headers.path(), {"cuda", {}, "none"});
-    need(has_code(none.error(), Code::not_found), 11);
-    need(process.segment().seal().has_value(), 12);
-    need(has_code(open_on_host(os, scene).error(), Code::failed_precondition), 13);
-  });
-  CHECK(exit_code(status) == 0);
-}
-
-TEST_CASE("tools_see_every_claimed_slot_without_a_driver") {
-  const GpuScene scene;
-  Steps steps;
-  const pid_t producer = start_child([&] {
-    GpuProcess process(scene, Start::create);
-    Timeline timeline = process.timeline();
-    Signaller first = timeline.claim(0).value();
-    Signaller last = timeline.claim(63).value();
-    need(first.signal(17).has_value(), 2);
-    steps.reach(1);
-    pause();
-  });
-  steps.await(1);
-  RealOs os;
-  const Fd file = os.open(scene.headers / "strata-cuda.timeline", O_RDONLY).value();
-  const LockRange range{file.get(), kLockBaseBytes};
-  auto slots = stat_timeline(os, range).value();
-  REQUIRE(slots.size() == 2);
-  CHECK(slots[0].slot == 0);
-  CHECK(slots[0].signalled == 17);
-  CHECK(slots[0].is_owner_alive);
-  CHECK(slots[0].owner_pid == static_cast<std::uint32_t>(producer));
-  CHECK(slots[1].slot == 63);
-  CHECK(slots[1].signalled == 0);
-  kill_child(producer);
-  slots = stat_timeline(os, range).value();
-  REQUIRE(slots.size() == 2);
-  CHECK_FALSE(slots[0].is_owner_alive);
-}
-
-TEST_CASE("signals_and_waits_cost_the_calls_that_they_say") {
-  const GpuScene scene;
-  const int status = in_child([&] {
-    GpuProcess process(scene, Start::create);
-    CuStream stream = process.make_stream();
-    const ContextScope scope = process.device().enter().value();
-    std::uint64_t before = fake_calls("*");
-    const auto count = [&] {
-      const std::uint64_t now = fake_calls("*");
-      return now - std::exchange(before, now);
-    };
-    Timeline timeline = process.timeline();
-    std::printf("open: %llu calls\n", static_cast<unsigned long long>(count()));
-    Signaller signals = timeline.claim(0).value();
-    const Follower follower = timeline.follow(0, soon()).value();
-    need(count() == 0, 2);
-    need(signals.signal(1).has_value() && follower.wait(1, soon()).has_value(), 3);
-    need(follower.wait(stream, 1, soon()).has_value() && count() == 0, 4);
-    need(signals.signal(stream, 2).has_value() && count() == 2, 5);
-    need(process.synchronize(stream), 6);
-    (void)count();
-    const PendingWait first = follower.wait(stream, 3, soon()).value();
-    std::printf("first wait: %llu calls\n", static_cast<unsigned long long>(count()));
-    const PendingWait second = follower.wait(stream, 3, soon()).value();
-    need(count() == 4, 7);
-    need(signals.signal(3).has_value() && second.result(soon()).has_value(), 8);
-    need(first.is_reached().value() && count() == 0, 9);
   });
   CHECK(exit_code(status) == 0);
 }

@@ -118,4 +118,46 @@ inline bool has_code(const Status& status, Code code) {
   return false;
 }
 
+inline int exit_code(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+// A timeline without a driver.
+inline Result<cuda::Timeline> open_on_host(Os& os, const GpuScene& scene) {
+  return cuda::Timeline::open_on_host(os, scene.headers.path(), SegmentUri::parse(kUri).value());
+}
+
+// Processes that begin with a timeline, which ends before the process's segment does. The creator's
+// body reaches step 1 when others may come.
+template <typename Body>
+pid_t start_creator(const GpuScene& scene, Body body) {
+  return start_child([&] {
+    GpuProcess process(scene, Start::create);
+    cuda::Timeline timeline = process.timeline();
+    body(process, timeline);
+  });
+}
+template <typename Body>
+pid_t start_attacher(const GpuScene& scene, const Steps& steps, Body body) {
+  return start_child([&] {
+    steps.await(1);
+    GpuProcess process(scene, Start::attach);
+    cuda::Timeline timeline = process.timeline();
+    body(process, timeline);
+  });
+}
+template <typename Body>
+pid_t start_host_side(const GpuScene& scene, const Steps& steps, Body body) {
+  return start_child([&] {
+    steps.await(1);
+    RealOs os;
+    cuda::Timeline timeline = open_on_host(os, scene).value();
+    body(timeline);
+  });
+}
+template <typename Body>
+int in_creator(const GpuScene& scene, Body body) {
+  return wait_for(start_creator(scene, body));
+}
+
 }  // namespace strata::inline v0_1::test

@@ -67,9 +67,7 @@ def test_nvcc_compiles_the_example_against_the_package_and_links_no_driver(progr
     assert "libcuda" not in needed
 
 
-def test_the_example_shares_memory_until_the_runtime_library_wants_more_of_the_fake(
-    program, prefix, tmp_path
-):
+def test_the_example_adds_up_in_one_process_what_another_has_written(program, prefix, tmp_path):
     libraries = f"{FAKE}:{prefix}/lib"
     done = run([program], environment(tmp_path, LD_LIBRARY_PATH=libraries))
     if done.returncode == 0:
@@ -77,3 +75,7 @@ def test_the_example_shares_memory_until_the_runtime_library_wants_more_of_the_f
         return
     # The segment is there; the CUDA runtime is not content with the driver that it finds.
     assert "cudaSetDevice" in done.stderr, done.stderr
+    pytest.skip(
+        "the CUDA runtime asks its driver for private tables (cuGetExportTable) that are documented "
+        "nowhere, which no fake driver has: only a GPU runs the example to its end"
+    )

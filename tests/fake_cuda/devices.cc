@@ -1,7 +1,9 @@
 #include "tests/fake_cuda/devices.h"
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 #include <string_view>
@@ -90,8 +92,25 @@ std::vector<CuContextObject>& contexts() {
   return all;
 }
 
-std::vector<CuContext>& current_contexts() {
-  static thread_local std::vector<CuContext> stack;
+// The contexts of a thread, the current one last. Without a destructor: static objects call the
+// driver when those of their thread have run.
+class ContextStack {
+ public:
+  bool empty() const { return count_ == 0; }
+  CuContext back() const { return contexts_[count_ - 1]; }
+  void push_back(CuContext context) {
+    if (count_ == contexts_.size()) std::abort();
+    contexts_[count_++] = context;
+  }
+  void pop_back() { --count_; }
+
+ private:
+  std::array<CuContext, 64> contexts_;
+  std::size_t count_;
+};
+
+ContextStack& current_contexts() {
+  static thread_local ContextStack stack{};
   return stack;
 }
 
