@@ -30,9 +30,17 @@ struct strata_segment : strata::c::HandleBase<strata::c::magic_of("Ssegment")> {
 };
 
 struct strata_sync_context : strata::c::HandleBase<strata::c::magic_of("Ssynctxt")> {
-  strata_sync_context(const strata::Segment& in, strata::SyncContext of)
-      : segment(in.share()), context(std::move(of)) {}
-  // `bytes` at `address` are in the payload, and aligned; errors: invalid_argument.
+  strata_sync_context(const strata::Segment& in, strata::SyncContext of, const std::byte* at)
+      : segment(in.share()), context(std::move(of)), payload(at) {}
+  // `bytes` at `address` are in the payload, which may be written, and aligned.
+  bool is_place(const void* address, std::uint64_t bytes, std::uint64_t align) const {
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    const std::uint64_t offset = at - reinterpret_cast<std::uintptr_t>(payload);
+    const std::uint64_t limit = segment.payload_bytes();
+    return offset < limit && limit - offset >= bytes && at % align == 0 &&
+           segment.access() == strata::Access::read_write;
+  }
+  // The same. Errors: invalid_argument; failed_precondition where it may not be written any more.
   strata::Result<void> check_place(const void* address, std::uint64_t bytes, std::uint64_t align,
                                    const char* argument) const;
   // From there to the end of the payload.
@@ -40,6 +48,7 @@ struct strata_sync_context : strata::c::HandleBase<strata::c::magic_of("Ssynctxt
 
   mutable strata::Segment segment;
   const strata::SyncContext context;
+  const std::byte* const payload;  // it stays where it is
 };
 
 struct strata_spsc_producer : strata::c::HandleBase<strata::c::magic_of("Sproduce")> {

@@ -10,7 +10,8 @@ template <typename Primitive, typename OfC>
 Result<Primitive*> primitive(const strata_sync_context* context, OfC* of_c, const char* argument) {
   static_assert(sizeof(Primitive) == sizeof(OfC) && alignof(Primitive) == alignof(OfC));
   STRATA_TRY(check_handle(context, "context"));
-  STRATA_TRY(context->check_place(of_c, sizeof(OfC), alignof(OfC), argument));
+  if (!context->is_place(of_c, sizeof(OfC), alignof(OfC))) [[unlikely]]
+    STRATA_TRY(context->check_place(of_c, sizeof(OfC), alignof(OfC), argument));
   return reinterpret_cast<Primitive*>(const_cast<std::remove_const_t<OfC>*>(of_c));
 }
 

@@ -41,9 +41,9 @@ int strata_sync_context_open(strata_segment* segment, strata_sync_context** cont
                                                  ": it is attached copy-on-write, and what this "
                                                  "process changes is seen by no other");
     }
-    STRATA_TRY(segment->segment.writable_bytes());
+    STRATA_ASSIGN(const std::span<std::byte> payload, segment->segment.writable_bytes());
     STRATA_ASSIGN(SyncContext joined, segment->segment.sync_context());
-    *context = new strata_sync_context(segment->segment, std::move(joined));
+    *context = new strata_sync_context(segment->segment, std::move(joined), payload.data());
     return {};
   });
 }

@@ -438,6 +438,44 @@ static void a_forked_child_locks_with_a_context_of_its_own_alone(void) {
   leave(&self);
 }
 
+static void a_lock_in_a_segment_that_was_sealed_is_refused(void) {
+  party self = create();
+  int how = -1;
+  MUST(strata_mutex_lock(self.context, &self.words->mutex, 0, &how));
+  MUST(strata_mutex_unlock(self.context, &self.words->mutex));
+  MUST(strata_segment_seal(self.segment, SOON_MS));
+  FAILS(strata_mutex_lock(self.context, &self.words->mutex, 0, &how), STRATA_FAILED_PRECONDITION,
+        "sealed");
+  FAILS(strata_event_set(self.context, &self.words->ready), STRATA_FAILED_PRECONDITION, "sealed");
+  leave(&self);
+}
+
+static void a_lock_in_memory_that_another_added_is_used_after_a_refresh(void) {
+  strata_create_options options = {.size = sizeof options,
+                                   .payload_bytes = 8192,
+                                   .max_bytes = 65536,
+                                   .lifetime = STRATA_LIFETIME_PROCESS};
+  strata_catalog* catalog = open_test_catalog();
+  strata_segment *first = NULL, *second = NULL;
+  const char* uri = test_uri("shm:c-growing");
+  strata_mutex* added;
+  party self;
+  int how = -1;
+  MUST(strata_catalog_create(catalog, uri, &options, &first));
+  MUST(strata_catalog_attach(catalog, uri, NULL, &second));
+  self = join(first);
+  self.catalog = catalog;
+  MUST(strata_segment_grow(second, 65536, SOON_MS));
+  added = (strata_mutex*)(void*)(self.bytes + 65536 - sizeof *added);
+  FAILS(strata_mutex_lock(self.context, added, 0, &how), STRATA_INVALID_ARGUMENT, "refreshed");
+  MUST(strata_segment_refresh(first, NULL));
+  MUST(strata_mutex_lock(self.context, added, 0, &how));
+  CHECK(how == STRATA_CLEAN);
+  MUST(strata_mutex_unlock(self.context, added));
+  strata_segment_close(second);
+  leave(&self);
+}
+
 int main(int argc, char** argv) {
   static const test_case cases[] = {
       CASE(two_processes_count_under_one_mutex),
@@ -450,6 +488,8 @@ int main(int argc, char** argv) {
       CASE(a_ring_of_two_ends_carries_messages_and_replaces_the_dead),
       CASE(a_ring_of_many_ends_hands_each_message_to_one),
       CASE(a_forked_child_locks_with_a_context_of_its_own_alone),
+      CASE(a_lock_in_a_segment_that_was_sealed_is_refused),
+      CASE(a_lock_in_memory_that_another_added_is_used_after_a_refresh),
   };
   return run_cases(argc, argv, cases, CASE_COUNT(cases));
 }

@@ -4,10 +4,12 @@
 
 #include <cstring>
 
+#include "gpu/device_wait.h"
 #include "gpu/driver.h"
 #include "gpu/holder.h"
 #include "gpu/legacy_memory.h"
 #include "gpu/mechanism.h"
+#include "gpu/poll.h"
 #include "segment/attachment.h"
 #include "segment/handle_check.h"
 #include "segment/new_identity.h"
@@ -16,7 +18,6 @@ namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kHolderStartMs = 60'000;
-constexpr std::uint64_t kRetryNs = 100'000;  // while a name is on its way out
 
 Result<void> check_request(const CreateOptions& options) {
   if ((options.mode & 0077) != 0) {
@@ -224,7 +225,8 @@ Result<Segment> CudaBackend::do_create(const SegmentUri& uri, const CreateOption
     auto made = is_legacy ? cuda::create_legacy(*device, options.payload_bytes)
                           : cuda::create_vmm(*device, options.payload_bytes, mechanism);
     if (made && !options.device.is_filled_by_creator) {
-      STRATA_TRY(cuda::fill_with_zeros(*made->memory));
+      STRATA_ASSIGN(made->memory, cuda::filled_with_zeros(std::move(made->memory),
+                                                          Deadline::after_ms(cuda::kStallMs)));
     }
     return made;
   });
@@ -318,13 +320,14 @@ bool CudaBackend::is_in_flux(int header) const {
 
 Result<Segment> CudaBackend::do_attach(const SegmentUri& uri, const AttachOptions& options) {
   const Deadline deadline = Deadline::after_ms(options.timeout_ms);
+  cuda::Poll poll(os_, deadline, cuda::Poll::Looks::costly);
   while (true) {
     STRATA_ASSIGN(Fd file, files_.open(uri.name, options.access));
     STRATA_ASSIGN(const Fd header, os_.dup(file.get()));
     auto attached = attach_header(uri, std::move(file), options, deadline);
     const bool is_missing = !attached && attached.error().code() == Code::not_found;
-    if (!is_missing || deadline.expired() || !is_in_flux(header.get())) return attached;
-    os_.sleep_ns(kRetryNs);
+    if (!is_missing || poll.expired() || !is_in_flux(header.get())) return attached;
+    poll.pause();
   }
 }
 

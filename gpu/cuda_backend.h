@@ -79,6 +79,7 @@ class CudaBackend final : public Backend {
   cuda::ServeRequest entry_of(const CudaPayload& payload, const IdentityBlock& identity) const;
   bool is_in_flux(int header) const;
   void add_device_facts(SegmentStat& stat) const;
+  void reclaim_from_holder(ReclaimDecision& decision, const ReclaimOptions& options);
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity);
   cuda::PeerPlace peers() const { return {options_.directory}; }
 

@@ -4,7 +4,9 @@
 //   Lifetime: within that of its HeaderPlane, whose page it maps.
 //   Errors:   as the driver says; failed_precondition in a process that was forked after the driver
 //             was started.
-//   Cost:     device_bytes() is a load; read() and write() are a copy over the bus.
+//   Cost:     device_bytes() is a load; read() and write() are a copy over the bus (gpu/staging.h).
+//             settle() waits for all streams of the context, until the driver says that they have
+//             ended: it takes no deadline.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +38,8 @@ class CudaPayload final : public Payload {
   void set_served(std::unique_ptr<cuda::ServedDescriptor> served) { served_ = std::move(served); }
 
   cuda::Device& device() const { return memory_->device(); }
+  // As DeviceMemory::let_reach().
+  Result<void> let_reach(const cuda::Device& other) { return memory_->let_reach(other); }
   const std::shared_ptr<cuda::StagingRing>& staging() const { return staging_; }
   // Of the first payload byte.
   cuda::CuDevicePointer address() const { return memory_->address() + exported_.offset_bytes; }

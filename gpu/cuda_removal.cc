@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "gpu/cuda_backend.h"
+#include "gpu/poll.h"
 #include "strata/os/deadline.h"
 
 namespace strata::inline v0_1 {
@@ -10,8 +11,14 @@ namespace {
 
 constexpr std::uint64_t kReleaseOffsetBytes =
     offsetof(HeaderPage, backend) + offsetof(DeviceBlock, release_requested);
-constexpr std::uint64_t kLetGoMs = 1000;       // for holders and caches to let go
-constexpr std::uint64_t kRetryNs = 2'000'000;  // while their leases end
+constexpr std::uint64_t kLetGoMs = 1000;  // for holders and caches to let go
+
+// Whether nobody but holders has it, and caches of what may be used again.
+bool is_only_kept(const std::vector<cuda::Consumer>& consumers) {
+  return std::all_of(consumers.begin(), consumers.end(), [](const cuda::Consumer& each) {
+    return !each.is_alive() || each.role == cuda::PeerRole::holder;
+  });
+}
 
 bool is_held(const std::vector<cuda::Consumer>& consumers) {
   return std::any_of(consumers.begin(), consumers.end(), [](const cuda::Consumer& each) {
@@ -67,10 +74,39 @@ Result<std::vector<SegmentStat>> CudaBackend::list(std::string_view container) {
   return stats;
 }
 
+// What a holder keeps for a job has no other users once the job has ended, and is an orphan then.
+void CudaBackend::reclaim_from_holder(ReclaimDecision& decision, const ReclaimOptions& options) {
+  auto facts = files_.stat(decision.uri);
+  if (!facts || facts->problem || !facts->is_attached) return;
+  if (static_cast<Lifetime>(facts->identity.lifetime) != Lifetime::job) return;
+  const cuda::PeerPlace place{options_.directory, facts->owner_uid};
+  const auto pinning = cuda::consumers(os_, place, facts->identity.uuid);
+  if (!pinning || !is_held(*pinning) || !is_only_kept(*pinning)) return;
+  facts->is_attached = facts->is_attached_for_writing = false;
+  const ReclaimDecision without = judge(*facts, options);
+  if (!without.is_orphan) return;
+  if (options.dry_run) {
+    decision.is_orphan = true;
+    decision.evidence = without.evidence + " but a holder";
+    return;
+  }
+  const Deadline deadline = Deadline::after_ms(kLetGoMs);
+  (void)cuda::ask_to_leave(os_, place, facts->identity.uuid, deadline);
+  cuda::Poll poll(os_, deadline, cuda::Poll::Looks::costly);
+  while (true) {
+    auto again = files_.reclaim_one(decision.uri, options);
+    if (again) decision = std::move(*again);
+    if (!again || decision.was_reclaimed || poll.expired()) return;
+    poll.pause();
+  }
+}
+
 Result<std::vector<ReclaimDecision>> CudaBackend::reclaim(std::string_view container,
                                                           const ReclaimOptions& options) {
   if (!container.empty()) return std::vector<ReclaimDecision>();
   STRATA_ASSIGN(auto decisions, files_.reclaim(options));
+  for (ReclaimDecision& decision : decisions)
+    if (!decision.is_orphan) reclaim_from_holder(decision, options);
   // What killed processes left beside the headers pins nothing, and belongs to no segment.
   const auto sweep = options.dry_run ? cuda::Sweep::look : cuda::Sweep::remove;
   STRATA_TRY(cuda::sweep_peers(os_, options_.directory, sweep));
@@ -88,20 +124,19 @@ Result<void> CudaBackend::remove(const SegmentUri& uri, const RemoveOptions& opt
   say_release(os_, files_, uri.name, 1);
   (void)cuda::ask_to_release(os_, place, facts->identity.uuid, deadline);
   STRATA_ASSIGN(const auto pinning, cuda::consumers(os_, place, facts->identity.uuid));
-  const bool is_only_kept = std::all_of(pinning.begin(), pinning.end(), [](const auto& each) {
-    return !each.is_alive() || each.role == cuda::PeerRole::holder;
-  });
-  if (is_only_kept) {
+  const bool may_go = is_only_kept(pinning);
+  if (may_go) {
     (void)cuda::ask_to_leave(os_, place, facts->identity.uuid, deadline);
   }
+  cuda::Poll poll(os_, deadline, cuda::Poll::Looks::costly);
   while (true) {
     auto removed = files_.remove(uri, options);
     const bool is_in_use = !removed && removed.error().code() == Code::failed_precondition;
-    if (!is_in_use || !is_only_kept || deadline.expired()) {
+    if (!is_in_use || !may_go || poll.expired()) {
       if (!removed) say_release(os_, files_, uri.name, 0);
       return removed;
     }
-    os_.sleep_ns(kRetryNs);
+    poll.pause();
   }
 }
 

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "gpu/cuda_payload.h"
-#include "gpu/device_source.h"
+#include "gpu/device_sink.h"
+#include "gpu/device_wait.h"
 #include "gpu/driver.h"
 #include "gpu/staging.h"
 #include "strata/gpu/host_registration.h"
@@ -77,42 +78,87 @@ CopyOnStream done(CopyPath path, std::uint64_t bytes, std::string why = {}) {
   return {.path = path, .state = CopyState::done, .bytes = bytes, .why = std::move(why)};
 }
 
+// What the caller has asked for.
+struct Request {
+  std::uint64_t bytes;
+  CuStream stream;
+  std::uint64_t timeout_ms;
+};
+
 // Both are mapped into one device.
-Result<CopyOnStream> copy_on_device(const Side& from, const Side& to, std::uint64_t bytes,
-                                    CuStream stream) {
+Result<CopyOnStream> copy_on_device(const Side& from, const Side& to, const Request& request) {
   Device& device = to.device->device();
   STRATA_ASSIGN(const ContextScope scope, device.enter());
-  STRATA_TRY(
-      STRATA_CUDA(device.driver(), cuMemcpyAsync, to.address(), from.address(), bytes, stream));
+  STRATA_TRY(STRATA_CUDA(device.driver(), cuMemcpyAsync, to.address(), from.address(),
+                         request.bytes, request.stream));
   const bool is_peer = from.device->exported().device_uuid != to.device->exported().device_uuid;
-  return begun(is_peer ? CopyPath::peer : CopyPath::on_device, bytes);
+  return begun(is_peer ? CopyPath::peer : CopyPath::on_device, request.bytes);
 }
 
-Result<void> wait_for_stream(Device& device, CuStream stream) {
+Result<void> wait_for_stream(Device& device, const Request& request) {
   STRATA_ASSIGN(const ContextScope scope, device.enter());
-  return STRATA_CUDA(device.driver(), cuStreamSynchronize, stream);
+  return await_queued(device, request.stream, Deadline::after_ms(request.timeout_ms),
+                      "what is on the stream");
 }
 
-// They are mapped into two devices, neither of which can use the other's mapping. The one that is
-// read from copies ahead into pinned memory, from which the other takes it.
-Result<CopyOnStream> copy_between_devices(const Side& from, const Side& to, std::uint64_t bytes,
-                                          CuStream stream) {
+// Each of the two devices may use the other's mapping: the caller's stream is of either.
+Result<void> connect(const Side& from, const Side& to) {
+  STRATA_TRY(from.device->let_reach(to.device->device()));
+  return to.device->let_reach(from.device->device());
+}
+
+// What is queued on the default stream of `first` by now comes before what is queued on that of
+// `then` from now on.
+Result<void> order_default_streams(Device& first, Device& then) {
+  const Driver& driver = first.driver();
+  STRATA_ASSIGN(const ContextScope of_first, first.enter());
+  CuEvent now = nullptr;
+  STRATA_TRY(STRATA_CUDA(driver, cuEventCreate, &now, kEventDisableTiming));
+  auto done = STRATA_CUDA(driver, cuEventRecord, now, nullptr);
+  if (done) {
+    done = [&]() -> Result<void> {
+      STRATA_ASSIGN(const ContextScope of_then, then.enter());
+      return STRATA_CUDA(driver, cuStreamWaitEvent, nullptr, now, 0);
+    }();
+  }
+  // The driver keeps it until it has passed.
+  (void)driver.call().cuEventDestroy(now);
+  return done;
+}
+
+Result<CopyOnStream> copy_to_peer(const Side& from, const Side& to, const Request& request) {
+  Device& target = to.device->device();
+  if (!request.stream) STRATA_TRY(order_default_streams(from.device->device(), target));
+  STRATA_ASSIGN(const ContextScope scope, target.enter());
+  STRATA_TRY(STRATA_CUDA(target.driver(), cuMemcpyAsync, to.address(), from.address(),
+                         request.bytes, request.stream));
+  return begun(CopyPath::peer, request.bytes);
+}
+
+// They are mapped into two devices. Where neither can use the other's mapping, the one that is read
+// from copies ahead into pinned memory, from which it goes into that of the other.
+Result<CopyOnStream> copy_between_devices(const Side& from, const Side& to,
+                                          const Request& request) {
   Device& source = from.device->device();
   Device& target = to.device->device();
-  STRATA_TRY(wait_for_stream(source, stream));
-  DeviceSource pieces(StagingRing::of(source), from.segment.uri().to_string(), from.address(),
-                      bytes);
-  STRATA_ASSIGN(const ContextScope scope, target.enter());
-  for (std::uint64_t at = 0; at < bytes; at += pieces.granule_bytes()) {
-    const std::uint64_t count = std::min(pieces.granule_bytes(), bytes - at);
-    STRATA_ASSIGN(const LentBytes piece, pieces.lend(at, count));
-    STRATA_TRY(
-        STRATA_CUDA(target.driver(), cuMemcpyHtoD, to.address() + at, piece.bytes.data(), count));
-  }
+  const auto connected = connect(from, to);
+  if (connected) return copy_to_peer(from, to, request);
+  const std::uint64_t bytes = request.bytes;
+  STRATA_TRY(wait_for_stream(source, request));
+  DeviceSink sink(StagingRing::of(target), to.address(), request.timeout_ms);
+  const auto pass_on = [&](std::uint64_t offset_bytes, std::span<const std::byte> piece) {
+    return sink.put(offset_bytes, piece.size(), [&](std::span<std::byte> into) -> Result<void> {
+      std::memcpy(into.data(), piece.data(), piece.size());
+      return {};
+    });
+  };
+  STRATA_TRY(
+      StagingRing::of(source)->read_in_pieces(from.address(), bytes, pass_on, request.timeout_ms));
+  STRATA_TRY(sink.finish());
   return done(CopyPath::staged, bytes,
-              fmt::format("one is mapped into {}, the other into {}: attach one of them to the "
-                          "other's device (AttachOptions::device), where that can reach it",
-                          source.describe(), target.describe()));
+              fmt::format("one is mapped into {}, the other into {}, and they do not reach each "
+                          "other's memory ({})",
+                          source.describe(), target.describe(), connected.error().message()));
 }
 
 // Mapped, as far as the copy goes.
@@ -127,31 +173,33 @@ std::string not_mapped(const Side& host) {
                      host.segment.uri().to_string());
 }
 
-Result<CopyOnStream> copy_to_host(const Side& from, const Side& to, std::uint64_t bytes,
-                                  CuStream stream) {
+Result<CopyOnStream> copy_to_host(const Side& from, const Side& to, const Request& request) {
   Device& device = from.device->device();
+  const auto [bytes, stream, timeout_ms] = request;
   if (registration_of(to, bytes)) {
     STRATA_ASSIGN(const ContextScope scope, device.enter());
     STRATA_TRY(STRATA_CUDA(device.driver(), cuMemcpyDtoHAsync, to.writable(), from.address(), bytes,
                            stream));
     return begun(CopyPath::pinned, bytes);
   }
-  STRATA_TRY(wait_for_stream(device, stream));
-  STRATA_TRY(StagingRing::of(device)->copy_to_host(from.address(), {to.writable(), bytes}));
+  STRATA_TRY(wait_for_stream(device, request));
+  STRATA_TRY(
+      StagingRing::of(device)->copy_to_host(from.address(), {to.writable(), bytes}, timeout_ms));
   return done(CopyPath::staged, bytes, not_mapped(to));
 }
 
-Result<CopyOnStream> copy_from_host(const Side& from, const Side& to, std::uint64_t bytes,
-                                    CuStream stream) {
+Result<CopyOnStream> copy_from_host(const Side& from, const Side& to, const Request& request) {
   Device& device = to.device->device();
+  const auto [bytes, stream, timeout_ms] = request;
   if (registration_of(from, bytes)) {
     STRATA_ASSIGN(const ContextScope scope, device.enter());
     STRATA_TRY(STRATA_CUDA(device.driver(), cuMemcpyHtoDAsync, to.address(), from.readable(), bytes,
                            stream));
     return begun(CopyPath::pinned, bytes);
   }
-  STRATA_TRY(wait_for_stream(device, stream));
-  STRATA_TRY(StagingRing::of(device)->copy_to_device(to.address(), {from.readable(), bytes}));
+  STRATA_TRY(wait_for_stream(device, request));
+  STRATA_TRY(
+      StagingRing::of(device)->copy_to_device(to.address(), {from.readable(), bytes}, timeout_ms));
   return done(CopyPath::staged, bytes, not_mapped(from));
 }
 
@@ -168,23 +216,22 @@ Result<CopyOnStream> copy_by_pieces(const Side& from, Segment& to, std::uint64_t
 }
 
 Result<CopyOnStream> copy_checked(const Side& from, const Side& to, Segment& target,
-                                  std::uint64_t bytes, CuStream stream) {
+                                  const Request& request) {
   if (from.device && to.device) {
     const bool is_one = &from.device->device() == &to.device->device();
-    return is_one ? copy_on_device(from, to, bytes, stream)
-                  : copy_between_devices(from, to, bytes, stream);
+    return is_one ? copy_on_device(from, to, request) : copy_between_devices(from, to, request);
   }
-  if (from.device && to.host) return copy_to_host(from, to, bytes, stream);
-  if (from.host && to.device) return copy_from_host(from, to, bytes, stream);
+  if (from.device && to.host) return copy_to_host(from, to, request);
+  if (from.host && to.device) return copy_from_host(from, to, request);
   // The stream may still be reading or writing one of them.
   for (const Side* const side : {&from, &to}) {
-    if (side->device) STRATA_TRY(wait_for_stream(side->device->device(), stream));
+    if (side->device) STRATA_TRY(wait_for_stream(side->device->device(), request));
     const auto mapped = side->host ? HostRegistration::find(side->segment) : nullptr;
-    if (mapped) STRATA_TRY(wait_for_stream(mapped->device(), stream));
+    if (mapped) STRATA_TRY(wait_for_stream(mapped->device(), request));
   }
-  if (!from.host || !to.host) return copy_by_pieces(from, target, to.offset_bytes, bytes);
-  std::memcpy(to.writable(), from.readable(), bytes);
-  return done(CopyPath::host, bytes);
+  if (!from.host || !to.host) return copy_by_pieces(from, target, to.offset_bytes, request.bytes);
+  std::memcpy(to.writable(), from.readable(), request.bytes);
+  return done(CopyPath::host, request.bytes);
 }
 
 }  // namespace
@@ -209,7 +256,7 @@ Result<CopyOnStream> copy(const Segment& from, Segment& to, CuStream stream, Cop
         range.bytes.value_or(from.payload_bytes() - range.from_offset_bytes);
     STRATA_TRY(check(source, target, bytes));
     if (bytes == 0) return CopyOnStream{};
-    return copy_checked(source, target, to, bytes, stream);
+    return copy_checked(source, target, to, {bytes, stream, range.timeout_ms});
   }();
   if (copied) return copied;
   return unexpected(copied.error().in(

@@ -1,10 +1,7 @@
 #include "strata/gpu/device_event.h"
 
-#include <fmt/format.h>
-
+#include "gpu/device_wait.h"
 #include "gpu/driver.h"
-#include "gpu/poll.h"
-#include "os/os.h"
 
 namespace strata::inline v0_1::cuda {
 
@@ -33,17 +30,7 @@ Result<bool> DeviceEvent::is_reached() const {
 }
 
 Result<void> DeviceEvent::wait(Deadline deadline) const {
-  RealOs os;
-  Poll poll(os, deadline);
-  for (;;) {
-    STRATA_ASSIGN(const bool reached, is_reached());
-    if (reached) return {};
-    if (poll.expired()) {
-      return fail(Code::timed_out,
-                  fmt::format("{}: what is in the stream takes longer", device_->describe()));
-    }
-    poll.pause();
-  }
+  return await_event(*device_, event_, deadline, "what is in the stream");
 }
 
 }  // namespace strata::inline v0_1::cuda

@@ -2,9 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
+#include "gpu/device_wait.h"
 #include "gpu/driver.h"
+#include "gpu/leftovers.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {
@@ -28,7 +33,10 @@ class AllocationHandle {
  public:
   explicit AllocationHandle(const Driver& driver) : driver_(driver) {}
   ~AllocationHandle() {
-    if (handle_ != 0 && driver_.is_usable()) (void)driver_.call().cuMemRelease(handle_);
+    if (handle_ == 0 || !driver_.is_usable()) return;
+    give_back_or_keep(driver_, 0, [driver = &driver_, handle = handle_] {
+      return is_given_back(driver->call().cuMemRelease(handle));
+    });
   }
   AllocationHandle(const AllocationHandle&) = delete;
   AllocationHandle& operator=(const AllocationHandle&) = delete;
@@ -47,8 +55,15 @@ class VmmMemory final : public DeviceMemory {
   ~VmmMemory() override {
     const Driver& driver = device_.driver();
     if (address_ == 0 || !driver.is_usable()) return;
-    if (is_mapped_) (void)driver.call().cuMemUnmap(address_, bytes_);
-    (void)driver.call().cuMemAddressFree(address_, bytes_);
+    give_back_or_keep(driver, bytes_,
+                      [call = &driver.call(), address = address_, bytes = bytes_,
+                       is_mapped = is_mapped_]() mutable {
+                        // What is unmapped is not so again: the address alone is left.
+                        if (is_mapped && !is_given_back(call->cuMemUnmap(address, bytes)))
+                          return false;
+                        is_mapped = false;
+                        return is_given_back(call->cuMemAddressFree(address, bytes));
+                      });
   }
 
   // Address space for exactly the allocation: more would be taken from the device's for nothing.
@@ -64,12 +79,32 @@ class VmmMemory final : public DeviceMemory {
   }
 
   Result<void> set_access(Access access) override {
-    const CuAccess wanted{{kLocationDevice, device_.number()}, access_flags(access)};
-    return STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, &wanted, 1);
+    const std::lock_guard lock(mutex_);
+    std::vector<CuAccess> wanted = {{{kLocationDevice, device_.number()}, access_flags(access)}};
+    for (const CuDevice other : others_)
+      wanted.push_back({{kLocationDevice, other}, access_flags(access)});
+    STRATA_TRY(STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, wanted.data(),
+                           wanted.size()));
+    access_ = access;
+    return {};
+  }
+
+  Result<void> let_reach(const Device& other) override {
+    const std::lock_guard lock(mutex_);
+    const CuDevice number = other.number();
+    const bool is_known = std::find(others_.begin(), others_.end(), number) != others_.end();
+    if (is_known || number == device_.number()) return {};
+    const CuAccess wanted{{kLocationDevice, number}, access_flags(access_)};
+    STRATA_TRY(STRATA_CUDA(device_.driver(), cuMemSetAccess, address_, bytes_, &wanted, 1));
+    others_.push_back(number);
+    return {};
   }
 
  private:
   bool is_mapped_ = false;
+  std::mutex mutex_;  // of what follows
+  Access access_ = Access::read_write;
+  std::vector<CuDevice> others_;  // that may use it too
 };
 
 Result<std::uint64_t> granularity(const Device& device, const CuAllocationProperties& properties) {
@@ -100,6 +135,7 @@ Result<std::unique_ptr<DeviceMemory>> import_handle(Device& device, const Device
   STRATA_TRY(driver.require(DriverFeature::virtual_memory));
   STRATA_TRY(check_reach(device, owner));
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   AllocationHandle allocation(driver);
   STRATA_TRY(
       STRATA_CUDA(driver, cuMemImportFromShareableHandle, allocation.out(), os_handle, type));
@@ -137,6 +173,7 @@ Result<ExportedMemory> create_vmm(Device& device, std::uint64_t bytes, DeviceMec
   ExportedMemory result;
   result.exported.mechanism = mechanism;
   result.exported.allocation_bytes = align_up(bytes, granule);
+  (void)retry_leftovers();
   AllocationHandle allocation(driver);
   const auto created = STRATA_CUDA(driver, cuMemCreate, allocation.out(),
                                    result.exported.allocation_bytes, &properties, 0);
@@ -176,17 +213,33 @@ Result<std::unique_ptr<DeviceMemory>> import_fabric(Device& device, const Device
   return import_handle(device, owner, &copy, kHandleTypeFabric, allocation_bytes, access);
 }
 
-Result<void> fill_with_zeros(const DeviceMemory& memory) {
-  Device& device = memory.device();
+Result<std::unique_ptr<DeviceMemory>> filled_with_zeros(std::unique_ptr<DeviceMemory> memory,
+                                                        Deadline deadline) {
+  Device& device = memory->device();
   const Driver& driver = device.driver();
   STRATA_ASSIGN(const ContextScope scope, device.enter());
   // On a stream of its own, so that it waits for nothing that the caller has under way.
   CuStream stream = nullptr;
   STRATA_TRY(STRATA_CUDA(driver, cuStreamCreate, &stream, kStreamNonBlocking));
-  auto filled = STRATA_CUDA(driver, cuMemsetD8Async, memory.address(), 0, memory.bytes(), stream);
-  if (filled) filled = STRATA_CUDA(driver, cuStreamSynchronize, stream);
+  auto filled = STRATA_CUDA(driver, cuMemsetD8Async, memory->address(), 0, memory->bytes(), stream);
+  if (filled) filled = await_stream(device, stream, deadline, "zeroing new memory");
+  if (!filled && filled.error().code() == Code::timed_out) {
+    const std::uint64_t bytes = memory->bytes();
+    keep_leftover(driver, bytes,
+                  [&device, stream, kept = std::shared_ptr(std::move(memory))]() mutable {
+                    const auto scope = device.enter();
+                    if (!scope) return scope.error().driver_result() == kDeinitialized;
+                    const DriverTable& call = device.driver().call();
+                    if (call.cuStreamQuery(stream) == kNotReady) return false;
+                    (void)call.cuStreamDestroy(stream);
+                    kept.reset();
+                    return true;
+                  });
+    return unexpected(filled.error());
+  }
   (void)driver.call().cuStreamDestroy(stream);
-  return filled;
+  if (!filled) return unexpected(filled.error());
+  return memory;
 }
 
 }  // namespace strata::inline v0_1::cuda

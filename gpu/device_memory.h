@@ -1,7 +1,8 @@
 // Memory of a device that is mapped into this process, and how it is shared with others.
 //   Threads:  const members any; the others one thread at a time.
 //   Lifetime: destruction unmaps, and gives up this process's part of the memory; nothing where
-//             the process may not use the driver any more.
+//             the process may not use the driver any more. What the driver refuses to take back is
+//             kept and tried again (gpu/leftovers.h).
 //   Errors:   see each function; nothing is left behind on failure.
 //   Cost:     some calls of the driver each; making memory readable by others costs no copy.
 // Virtual memory management (cuMemCreate and what belongs to it): the allocation lives as long as
@@ -17,6 +18,7 @@
 #include "os/os.h"
 #include "strata/base/result.h"
 #include "strata/gpu/device.h"
+#include "strata/os/deadline.h"
 #include "strata/os/fd.h"
 #include "strata/segment/options.h"
 
@@ -34,6 +36,9 @@ class DeviceMemory {
   // What this mapping may be used for from now on. Errors: unsupported where the driver cannot take
   // the right to write.
   virtual Result<void> set_access(Access access) = 0;
+  // Lets another device of this process use the mapping as this one may. Any thread. Errors:
+  // unsupported, or as the driver says where that device does not reach the memory.
+  virtual Result<void> let_reach(const Device& other) = 0;
 
  protected:
   explicit DeviceMemory(Device& device) : device_(device) {}
@@ -81,7 +86,9 @@ Result<std::unique_ptr<DeviceMemory>> import_fabric(Device& device, const Device
                                                     const std::array<std::uint8_t, 64>& handle,
                                                     std::uint64_t allocation_bytes, Access access);
 
-// Fills it with zeros and waits until it is.
-Result<void> fill_with_zeros(const DeviceMemory& memory);
+// The same memory, once it is full of zeros. Errors: timed_out at the deadline; then the memory is
+// kept until the device is done with it (gpu/leftovers.h).
+Result<std::unique_ptr<DeviceMemory>> filled_with_zeros(std::unique_ptr<DeviceMemory> memory,
+                                                        Deadline deadline);
 
 }  // namespace strata::inline v0_1::cuda

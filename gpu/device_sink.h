@@ -6,8 +6,10 @@
 //     STRATA_TRY(sink.finish());
 //
 //   Threads:  put() any, at once.
-//   Lifetime: the memory must outlive it. What was begun is waited for at its end.
-//   Errors:   as the driver's, and what fills a buffer returns. The target is then unspecified.
+//   Lifetime: the memory must outlive it. What was begun is waited for at its end, unless a wait
+//             has timed out before.
+//   Errors:   as the driver's, and what fills a buffer returns; timed_out where the device comes no
+//             further for `stall_ms`. The target is then unspecified.
 //   Cost:     five calls of the driver for each piece.
 //   Order:    as StagingRing, counted from the first piece on; done once finish() returns.
 #pragma once
@@ -24,9 +26,12 @@ class DeviceSink {
  public:
   using FillFn = std::function<Result<void>(std::span<std::byte> into)>;
 
-  DeviceSink(std::shared_ptr<StagingRing> ring, CuDevicePointer address)
-      : ring_(std::move(ring)), address_(address) {}
-  ~DeviceSink() { (void)finish(); }
+  DeviceSink(std::shared_ptr<StagingRing> ring, CuDevicePointer address,
+             std::uint64_t stall_ms = kStallMs)
+      : ring_(std::move(ring)), address_(address), stall_ms_(stall_ms) {}
+  ~DeviceSink() {
+    if (!ring_->buffers().is_late(CopyDirection::to_device)) (void)finish();
+  }
   DeviceSink(const DeviceSink&) = delete;
   DeviceSink& operator=(const DeviceSink&) = delete;
 
@@ -38,6 +43,7 @@ class DeviceSink {
  private:
   const std::shared_ptr<StagingRing> ring_;
   const CuDevicePointer address_;
+  const std::uint64_t stall_ms_;
   std::mutex mutex_;  // of what follows
   bool has_begun_ = false;
 };

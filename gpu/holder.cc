@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "gpu/poll.h"
 #include "os/detached_process.h"
 #include "segment/named_files.h"
 
@@ -13,7 +14,6 @@ namespace {
 constexpr std::uint64_t kLookNs = 100'000'000;     // between two looks at the header
 constexpr std::uint64_t kCloseLookNs = 2'000'000;  // after it was asked to leave
 constexpr std::uint64_t kAwayMs = 3000;            // then the segment was not removed after all
-constexpr std::uint64_t kRetryNs = 1'000'000;      // while the creator writes the header
 
 }  // namespace
 
@@ -67,15 +67,16 @@ Result<void> SegmentHolder::open_header(const HolderOptions& options, Deadline d
 
 // The creator writes it before it publishes, and may still be at it.
 Result<ExportBlock> SegmentHolder::await_export_block(Deadline deadline) const {
+  Poll poll(os_, deadline, Poll::Looks::costly);
   while (true) {
     auto block = read_export_block(plane_->page(), identity_);
     if (block || plane_->state() != SegmentState::initialising) return block;
     if (!is_creator_alive()) return fail(Code::not_ready, "its creator died before publishing it");
-    if (deadline.expired()) {
+    if (poll.expired()) {
       return fail(Code::not_ready, fmt::format("its creator (pid {}) has no memory for it yet",
                                                identity_.creator_pid));
     }
-    os_.sleep_ns(kRetryNs);
+    poll.pause();
   }
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "gpu/driver.h"
+#include "gpu/leftovers.h"
 #include "segment/attachment.h"
 
 #ifndef MADV_POPULATE_READ  // glibc before 2.35
@@ -59,6 +60,20 @@ Result<unsigned> registration_flags(const Segment& segment, const Device& device
               fmt::format("it is attached read-only, and {} takes only memory that it may write: "
                           "attach it for writing, or copy it to the device",
                           device.describe()));
+}
+
+// The attachment is kept with what stays registered: other memory at that address would be taken
+// for registered, and be copied to and from where these pages are.
+void unregister_or_keep(Device& device, std::span<std::byte> piece, const Segment& segment) {
+  const auto unregister = [&device, piece] {
+    const auto scope = device.enter();
+    if (!scope) return scope.error().driver_result() == kDeinitialized;
+    return is_given_back(device.driver().call().cuMemHostUnregister(piece.data()));
+  };
+  if (unregister()) return;
+  keep_leftover(
+      device.driver(), piece.size(),
+      [unregister, kept = std::make_shared<Segment>(segment.share())] { return unregister(); });
 }
 
 }  // namespace
@@ -135,6 +150,7 @@ Result<void> HostRegistration::extend(Device& device, std::uint64_t piece_bytes)
   if (!missing.empty()) {
     STRATA_ASSIGN(const unsigned flags, registration_flags(segment_, device));
     STRATA_TRY(fault_in(segment_, missing));
+    (void)retry_leftovers();
     if (!device_) device_ = &device;
     STRATA_TRY(register_pieces(missing, flags, piece_bytes));
   }
@@ -163,12 +179,9 @@ Result<void> HostRegistration::register_pieces(std::span<std::byte> range, unsig
 
 void HostRegistration::unregister_down_to(std::size_t count) {
   if (pieces_.size() <= count) return;
-  const Driver& driver = device_->driver();
-  if (driver.is_usable()) {
-    if (const auto scope = device_->enter()) {
-      for (std::size_t i = pieces_.size(); i > count; --i)
-        (void)driver.call().cuMemHostUnregister(pieces_[i - 1].data());
-    }
+  if (device_->driver().is_usable()) {
+    for (std::size_t i = pieces_.size(); i > count; --i)
+      unregister_or_keep(*device_, pieces_[i - 1], segment_);
   }
   pieces_.resize(count);
   if (count == 0) bytes_ = 0;

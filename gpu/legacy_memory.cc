@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "gpu/driver.h"
+#include "gpu/leftovers.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {
@@ -30,10 +31,13 @@ struct LegacyAllocation {
   ~LegacyAllocation() {
     const Driver& driver = device.driver();
     if (ending == Ending::keep || !driver.is_usable()) return;
-    const auto scope = device.enter();
-    if (!scope) return;
-    if (ending == Ending::free) (void)driver.call().cuMemFree(own);
-    if (ending == Ending::close) (void)driver.call().cuIpcCloseMemHandle(own);
+    give_back_or_keep(driver, whole.bytes, [device = &device, own = own, ending = ending] {
+      const auto scope = device->enter();
+      if (!scope) return scope.error().driver_result() == kDeinitialized;
+      const DriverTable& call = device->driver().call();
+      return is_given_back(ending == Ending::free ? call.cuMemFree(own)
+                                                  : call.cuIpcCloseMemHandle(own));
+    });
   }
   LegacyAllocation(const LegacyAllocation&) = delete;
   LegacyAllocation& operator=(const LegacyAllocation&) = delete;
@@ -80,6 +84,11 @@ class LegacyMemory final : public DeviceMemory {
     return fail(Code::unsupported,
                 "memory behind an IPC handle is writable for all who open it: create it with the "
                 "mechanism vmm-fd");
+  }
+  Result<void> let_reach(const Device& other) override {
+    return fail(Code::unsupported,
+                fmt::format("memory behind an IPC handle is open on {} alone, and not on {}",
+                            device_.describe(), other.describe()));
   }
 
  private:
@@ -147,6 +156,7 @@ Result<ExportedMemory> create_legacy(Device& device, std::uint64_t bytes) {
   const Driver& driver = device.driver();
   STRATA_TRY(driver.require(DriverFeature::legacy_ipc));
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   CuDevicePointer address = 0;
   STRATA_TRY(STRATA_CUDA(driver, cuMemAlloc, &address, bytes));
   // Small allocations share a block, and the handle means all of it.
@@ -180,9 +190,14 @@ Result<std::unique_ptr<DeviceMemory>> import_legacy(Device& device, const Device
   STRATA_TRY(driver.require(DriverFeature::legacy_ipc));
   STRATA_TRY(check_reach(device, owner));
   if (auto own = own_exports().find(handle)) {
-    return std::make_unique<LegacyMemory>(std::move(own));
+    if (&own->device == &device) return std::make_unique<LegacyMemory>(std::move(own));
+    return fail(Code::wrong_device,
+                fmt::format("this process has exported it itself, by an IPC handle that only other "
+                            "processes can open on {}: attach it on {}, or copy it",
+                            device.describe(), own->device.describe()));
   }
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   CuIpcMemHandle copy{};
   std::memcpy(&copy, handle.data(), sizeof copy);
   CuDevicePointer base = 0;

@@ -1,7 +1,8 @@
 // Looking again and again for what no futex announces: a device that writes to memory wakes nobody.
 //   Threads:  one; a value on its stack.
-//   Cost:     some microseconds of looking without a pause, then sleeps of an eighth of the time
-//             waited so far, up to a quarter of a millisecond: at most 4,000 looks a second.
+//   Cost:     some microseconds of looking without a pause (or none, where a look is a call of the
+//             kernel), then sleeps of an eighth of the time waited so far, up to a quarter of a
+//             millisecond: at most 4,000 looks a second.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,10 @@ namespace strata::inline v0_1::cuda {
 
 class Poll {
  public:
-  Poll(Os& os, Deadline deadline) : os_(os), deadline_(deadline) {}
+  enum class Looks : std::uint8_t { cheap, costly };
+
+  Poll(Os& os, Deadline deadline, Looks looks = Looks::cheap)
+      : os_(os), deadline_(deadline), looks_(looks == Looks::cheap ? 0 : kLooksWithoutPause) {}
 
   bool expired() const { return deadline_.expired(); }
 
@@ -38,7 +42,7 @@ class Poll {
   Os& os_;
   Deadline deadline_;
   std::uint64_t since_ns_ = monotonic_ns();
-  unsigned looks_ = 0;
+  unsigned looks_;  // so far, up to kLooksWithoutPause
 };
 
 }  // namespace strata::inline v0_1::cuda

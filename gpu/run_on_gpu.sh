@@ -28,6 +28,7 @@ programs=(
   //tests/gpu:conformance
   //tests/gpu:driver_facts
   //tests/conformance:cuda_test
+  //gpu:holder_fixture
   //tests/gpu:cuda_kill_test
   //tests/gpu:cuda_soak_test
   //tests/gpu:cuda_cycles_test

@@ -22,30 +22,32 @@ struct Part {
 // hold some and want more must not wait for each other.
 class Parts {
  public:
-  explicit Parts(StagingBuffers& buffers) : buffers_(buffers) {}
+  Parts(StagingBuffers& buffers, std::uint64_t stall_ms) : buffers_(buffers), stall_ms_(stall_ms) {}
 
   // Empty where the oldest part has to end first.
   Result<StagingBuffer> next_buffer() {
-    return under_way_.empty() ? buffers_.take() : buffers_.take_if_free();
+    return under_way_.empty() ? buffers_.take(stall_ms_) : buffers_.take_if_free(stall_ms_);
   }
   void add(Part part) { under_way_.push_back(std::move(part)); }
   bool empty() const { return under_way_.empty(); }
   Result<Part> finish_oldest() {
     Part oldest = std::move(under_way_.front());
     under_way_.pop_front();
-    STRATA_TRY(oldest.buffer.wait());
+    STRATA_TRY(oldest.buffer.wait(stall_ms_));
     return oldest;
   }
 
  private:
   StagingBuffers& buffers_;
+  const std::uint64_t stall_ms_;
   std::deque<Part> under_way_;
 };
 
 // `begin` starts the device on a part, `end` is called when it is done with it.
 template <typename Begin, typename End>
-Result<void> in_parts(StagingBuffers& buffers, std::uint64_t bytes, Begin begin, End end) {
-  Parts parts(buffers);
+Result<void> in_parts(StagingBuffers& buffers, std::uint64_t bytes, std::uint64_t stall_ms,
+                      Begin begin, End end) {
+  Parts parts(buffers, stall_ms);
   std::uint64_t begun = 0;
   while (begun < bytes || !parts.empty()) {
     StagingBuffer buffer;
@@ -60,7 +62,7 @@ Result<void> in_parts(StagingBuffers& buffers, std::uint64_t bytes, Begin begin,
       continue;
     }
     STRATA_ASSIGN(const Part done, parts.finish_oldest());
-    end(done);
+    STRATA_TRY(end(done));
   }
   return {};
 }
@@ -84,23 +86,37 @@ std::shared_ptr<StagingRing> StagingRing::of(Device& device) {
 StagingRing::StagingRing(Device& device, StagingOptions options)
     : device_(device), buffers_(device, options) {}
 
-Result<void> StagingRing::copy_to_host(CuDevicePointer from, std::span<std::byte> into) {
+Result<void> StagingRing::copy_to_host(CuDevicePointer from, std::span<std::byte> into,
+                                       std::uint64_t stall_ms) {
   if (into.empty()) return {};
-  STRATA_ASSIGN(const ContextScope scope, device_.enter());
   if (into.size() <= kDirectBytes) {
+    STRATA_ASSIGN(const ContextScope scope, device_.enter());
     return STRATA_CUDA(device_.driver(), cuMemcpyDtoH, into.data(), from, into.size());
   }
+  return read_in_pieces(
+      from, into.size(),
+      [&](std::uint64_t offset_bytes, std::span<const std::byte> piece) -> Result<void> {
+        std::memcpy(into.data() + offset_bytes, piece.data(), piece.size());
+        return {};
+      },
+      stall_ms);
+}
+
+Result<void> StagingRing::read_in_pieces(CuDevicePointer from, std::uint64_t bytes,
+                                         const TakeFn& take, std::uint64_t stall_ms) {
+  STRATA_ASSIGN(const ContextScope scope, device_.enter());
   STRATA_TRY(buffers_.order_after_default_stream(CopyDirection::to_host));
   const auto begin = [&](Part& part) {
     return part.buffer.begin_copy_from(from + part.offset_bytes, part.bytes);
   };
   const auto end = [&](const Part& part) {
-    std::memcpy(into.data() + part.offset_bytes, part.buffer.bytes().data(), part.bytes);
+    return take(part.offset_bytes, part.buffer.bytes().first(part.bytes));
   };
-  return in_parts(buffers_, into.size(), begin, end);
+  return in_parts(buffers_, bytes, stall_ms, begin, end);
 }
 
-Result<void> StagingRing::copy_to_device(CuDevicePointer to, std::span<const std::byte> from) {
+Result<void> StagingRing::copy_to_device(CuDevicePointer to, std::span<const std::byte> from,
+                                         std::uint64_t stall_ms) {
   if (from.empty()) return {};
   STRATA_ASSIGN(const ContextScope scope, device_.enter());
   if (from.size() <= kDirectBytes) {
@@ -111,7 +127,8 @@ Result<void> StagingRing::copy_to_device(CuDevicePointer to, std::span<const std
     std::memcpy(part.buffer.bytes().data(), from.data() + part.offset_bytes, part.bytes);
     return part.buffer.begin_copy_to(to + part.offset_bytes, part.bytes);
   };
-  return in_parts(buffers_, from.size(), begin, [](const Part&) {});
+  return in_parts(buffers_, from.size(), stall_ms, begin,
+                  [](const Part&) { return Result<void>(); });
 }
 
 }  // namespace strata::inline v0_1::cuda

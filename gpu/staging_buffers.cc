@@ -2,15 +2,53 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <chrono>
 
 #include "gpu/driver.h"
+#include "gpu/leftovers.h"
 
 namespace strata::inline v0_1::cuda {
 namespace {
 
 // So that a buffer serves copies of other devices too.
 constexpr unsigned kHostAllocPortable = 1;
+
+constexpr std::string_view kCopyOfPiece = "a copy between its memory and the host's";
+
+struct PinnedBuffer {
+  std::byte* bytes = nullptr;
+  CuEvent event = nullptr;
+};
+
+// What is given back at the end, in this order: nothing is unpinned that a stream still copies to.
+struct Remains {
+  Device& device;
+  std::array<CuStream, 2> streams;
+  std::vector<PinnedBuffer> buffers;
+
+  bool give_back() {
+    const auto scope = device.enter();
+    if (!scope) return scope.error().driver_result() == kDeinitialized;
+    const DriverTable& call = device.driver().call();
+    for (CuStream& stream : streams) {
+      if (!stream || call.cuStreamQuery(stream) == kNotReady) continue;
+      (void)call.cuStreamDestroy(stream);
+      stream = nullptr;
+    }
+    if (streams[0] || streams[1]) return false;
+    std::erase_if(buffers, [&](PinnedBuffer& buffer) {
+      if (buffer.event) (void)call.cuEventDestroy(std::exchange(buffer.event, nullptr));
+      return is_given_back(call.cuMemFreeHost(buffer.bytes));
+    });
+    return buffers.empty();
+  }
+};
+
+void give_back_remains(std::shared_ptr<Remains> remains, std::uint64_t buffer_bytes) {
+  const Driver& driver = remains->device.driver();
+  const std::uint64_t bytes = remains->buffers.size() * buffer_bytes;
+  give_back_or_keep(driver, bytes, [remains = std::move(remains)] { return remains->give_back(); });
+}
 
 }  // namespace
 
@@ -19,6 +57,7 @@ struct StagingBuffer::Slot {
   CuEvent event = nullptr;
   // Where a copy was begun that was not seen to end, and whether the event stands behind it.
   CuStream busy_on = nullptr;
+  CopyDirection direction = CopyDirection::to_host;
   bool has_event = false;
 };
 
@@ -30,7 +69,8 @@ StagingBuffer& StagingBuffer::operator=(StagingBuffer&& other) noexcept {
 
 StagingBuffer::~StagingBuffer() {
   if (!slot_) return;
-  if (slot_->busy_on && owner_->device_.driver().is_usable()) {
+  if (slot_->busy_on && !owner_->is_late(slot_->direction) &&
+      owner_->device_.driver().is_usable()) {
     // Where this fails the next who takes the buffer waits for it.
     const auto scope = owner_->device_.enter();
     if (scope) (void)wait();
@@ -45,6 +85,7 @@ Result<void> StagingBuffer::begin_copy_from(CuDevicePointer from, std::uint64_t 
   STRATA_ASSIGN(CuStream const stream, owner_->stream(CopyDirection::to_host));
   // Before the calls: one that fails may have begun the copy.
   slot_->busy_on = stream;
+  slot_->direction = CopyDirection::to_host;
   STRATA_TRY(STRATA_CUDA(driver, cuMemcpyDtoHAsync, slot_->bytes, from, bytes, stream));
   return record();
 }
@@ -53,6 +94,7 @@ Result<void> StagingBuffer::begin_copy_to(CuDevicePointer to, std::uint64_t byte
   const Driver& driver = owner_->device_.driver();
   STRATA_ASSIGN(CuStream const stream, owner_->stream(CopyDirection::to_device));
   slot_->busy_on = stream;
+  slot_->direction = CopyDirection::to_device;
   STRATA_TRY(STRATA_CUDA(driver, cuMemcpyHtoDAsync, to, slot_->bytes, bytes, stream));
   return record();
 }
@@ -63,14 +105,14 @@ Result<void> StagingBuffer::record() {
   return {};
 }
 
-Result<void> StagingBuffer::wait() {
+Result<void> StagingBuffer::wait(std::uint64_t stall_ms) {
   if (!slot_->busy_on) return {};
-  const Driver& driver = owner_->device_.driver();
-  if (slot_->has_event) {
-    STRATA_TRY(STRATA_CUDA(driver, cuEventSynchronize, slot_->event));
-  } else {
-    STRATA_TRY(STRATA_CUDA(driver, cuStreamSynchronize, slot_->busy_on));
-  }
+  const Device& device = owner_->device_;
+  const Deadline deadline = Deadline::after_ms(stall_ms);
+  STRATA_TRY(owner_->noted(slot_->direction,
+                           slot_->has_event
+                               ? await_event(device, slot_->event, deadline, kCopyOfPiece)
+                               : await_stream(device, slot_->busy_on, deadline, kCopyOfPiece)));
   slot_->busy_on = nullptr;
   slot_->has_event = false;
   return {};
@@ -85,37 +127,45 @@ StagingBuffers::StagingBuffers(Device& device, StagingOptions options)
 
 StagingBuffers::~StagingBuffers() {
   const Driver& driver = device_.driver();
-  if (slots_.empty() || !driver.is_usable()) return;
-  const auto scope = device_.enter();
-  if (!scope) return;
-  for (const CuStream stream : streams_) {
-    if (!stream) continue;
-    (void)driver.call().cuStreamSynchronize(stream);
-    (void)driver.call().cuStreamDestroy(stream);
+  if ((slots_.empty() && !streams_[0] && !streams_[1]) || !driver.is_usable()) return;
+  if (const auto scope = device_.enter()) {
+    for (const auto direction : {CopyDirection::to_host, CopyDirection::to_device}) {
+      const bool is_used = streams_[static_cast<std::size_t>(direction)] != nullptr;
+      if (is_used && !is_late(direction)) (void)wait_for_all(direction);
+    }
   }
+  auto remains = std::make_shared<Remains>(Remains{device_, streams_, {}});
   for (const auto& slot : slots_)
-    destroy(*slot);
+    remains->buffers.push_back({slot->bytes, slot->event});
+  give_back_remains(std::move(remains), options_.buffer_bytes);
 }
 
-Result<StagingBuffer> StagingBuffers::take() {
+Result<StagingBuffer> StagingBuffers::take(std::uint64_t stall_ms) {
   std::unique_lock lock(mutex_);
-  given_back_.wait(lock, [&] { return !free_.empty() || slots_.size() < options_.buffers; });
-  return take_or_make(lock);
+  const auto has_one = [&] { return !free_.empty() || slots_.size() < options_.buffers; };
+  if (!given_back_.wait_for(lock, std::chrono::milliseconds(stall_ms), has_one)) {
+    return fail(Code::timed_out,
+                fmt::format("{}: all {} buffers for its copies have been in use by other threads "
+                            "for {} ms",
+                            device_.describe(), options_.buffers, stall_ms));
+  }
+  return take_or_make(lock, stall_ms);
 }
 
-Result<StagingBuffer> StagingBuffers::take_if_free() {
+Result<StagingBuffer> StagingBuffers::take_if_free(std::uint64_t stall_ms) {
   std::unique_lock lock(mutex_);
   if (free_.empty() && slots_.size() >= options_.buffers) return StagingBuffer();
-  return take_or_make(lock);
+  return take_or_make(lock, stall_ms);
 }
 
 // There is one that is free, or may be made.
-Result<StagingBuffer> StagingBuffers::take_or_make(std::unique_lock<std::mutex>& lock) {
+Result<StagingBuffer> StagingBuffers::take_or_make(std::unique_lock<std::mutex>& lock,
+                                                   std::uint64_t stall_ms) {
   if (!free_.empty()) {
     StagingBuffer taken(*this, *free_.front());
     free_.pop_front();
     lock.unlock();
-    STRATA_TRY(taken.wait());
+    STRATA_TRY(taken.wait(stall_ms));
     return taken;
   }
   auto made = std::make_unique<Slot>();
@@ -127,6 +177,7 @@ Result<StagingBuffer> StagingBuffers::take_or_make(std::unique_lock<std::mutex>&
 Result<void> StagingBuffers::make(Slot& slot) const {
   const Driver& driver = device_.driver();
   STRATA_ASSIGN(const ContextScope scope, device_.enter());
+  (void)retry_leftovers();
   void* bytes = nullptr;
   auto pinned =
       STRATA_CUDA(driver, cuMemHostAlloc, &bytes, options_.buffer_bytes, kHostAllocPortable);
@@ -137,14 +188,17 @@ Result<void> StagingBuffers::make(Slot& slot) const {
   }
   slot.bytes = static_cast<std::byte*>(bytes);
   auto made = STRATA_CUDA(driver, cuEventCreate, &slot.event, kEventDisableTiming);
-  if (!made) destroy(slot);
+  if (!made) {
+    give_back_remains(std::make_shared<Remains>(Remains{device_, {}, {{slot.bytes, nullptr}}}),
+                      options_.buffer_bytes);
+  }
   return made;
 }
 
-void StagingBuffers::destroy(Slot& slot) const {
-  const DriverTable& call = device_.driver().call();
-  if (slot.event) (void)call.cuEventDestroy(slot.event);
-  (void)call.cuMemFreeHost(slot.bytes);
+Result<void> StagingBuffers::noted(CopyDirection direction, Result<void> waited) {
+  is_late_[static_cast<std::size_t>(direction)] =
+      !waited && waited.error().code() == Code::timed_out;
+  return waited;
 }
 
 void StagingBuffers::give_back(Slot& slot) {
@@ -181,9 +235,10 @@ Result<void> StagingBuffers::order_after_default_stream(CopyDirection direction)
   return done;
 }
 
-Result<void> StagingBuffers::wait_for_all(CopyDirection direction) {
+Result<void> StagingBuffers::wait_for_all(CopyDirection direction, std::uint64_t stall_ms) {
   STRATA_ASSIGN(CuStream const stream, this->stream(direction));
-  return STRATA_CUDA(device_.driver(), cuStreamSynchronize, stream);
+  const Deadline deadline = Deadline::after_ms(stall_ms);
+  return noted(direction, await_queued(device_, stream, deadline, kCopyOfPiece));
 }
 
 std::uint64_t StagingBuffers::pinned_bytes() const {

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "gpu/driver.h"
+#include "gpu/leftovers.h"
 #include "strata/base/bytes.h"
 
 namespace strata::inline v0_1::cuda {
@@ -18,21 +19,38 @@ std::atomic<std::uint64_t>& mark_word(std::byte* page, unsigned mark) {
   return reinterpret_cast<std::atomic<std::uint64_t>*>(page)[mark];
 }
 
+bool unregister(Device& device, std::byte* pages) {
+  const auto scope = device.enter();
+  if (!scope) return scope.error().driver_result() == kDeinitialized;
+  return is_given_back(device.driver().call().cuMemHostUnregister(pages));
+}
+
 }  // namespace
 
 Result<RegisteredPages> RegisteredPages::make(Device& device, std::byte* pages, std::size_t bytes) {
   const Driver& driver = device.driver();
   STRATA_ASSIGN(const ContextScope scope, device.enter());
+  (void)retry_leftovers();
   STRATA_TRY(STRATA_CUDA(driver, cuMemHostRegister, pages, bytes, kRegisterFlags));
-  RegisteredPages made(device, pages);
+  RegisteredPages made(device, pages, bytes);
   STRATA_TRY(STRATA_CUDA(driver, cuMemHostGetDevicePointer, &made.address_, pages, 0));
   return made;
 }
 
 RegisteredPages::~RegisteredPages() {
-  if (!device_ || !device_->driver().is_usable()) return;
-  const auto scope = device_->enter();
-  if (scope) (void)device_->driver().call().cuMemHostUnregister(pages_);
+  // Of what was never used, which is unmapped by whoever wanted it.
+  if (device_ && device_->driver().is_usable()) (void)unregister(*device_, pages_);
+}
+
+bool RegisteredPages::end() {
+  Device* const device = std::exchange(device_, nullptr);
+  if (!device || !device->driver().is_usable() || unregister(*device, pages_)) return true;
+  keep_leftover(device->driver(), bytes_, [device, pages = pages_, bytes = bytes_] {
+    if (!unregister(*device, pages)) return false;
+    (void)RealOs().munmap(pages, bytes);
+    return true;
+  });
+  return false;
 }
 
 Result<std::shared_ptr<TimelineMapping>> TimelineMapping::open(TimelineParts parts) {
@@ -68,8 +86,8 @@ Result<void> TimelineMapping::map() {
 }
 
 TimelineMapping::~TimelineMapping() {
-  registered_marks_.reset();
-  registered_.reset();
+  if (registered_marks_ && !registered_marks_->end()) mark_page_ = nullptr;
+  if (registered_ && !registered_->end()) page_ = nullptr;
   if (mark_page_) (void)os().munmap(mark_page_, kPageBytes);
   if (page_) (void)os().munmap(page_, kTimelineBytes);
 }

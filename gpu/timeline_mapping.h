@@ -40,16 +40,22 @@ class RegisteredPages {
   RegisteredPages(RegisteredPages&& other) noexcept
       : device_(std::exchange(other.device_, nullptr)),
         pages_(other.pages_),
+        bytes_(other.bytes_),
         address_(other.address_) {}
   RegisteredPages& operator=(RegisteredPages&&) = delete;
   ~RegisteredPages();
 
   CuDevicePointer address() const { return address_; }
+  // False where the driver would not let go of them. Then they must stay mapped, and it is asked
+  // again (gpu/leftovers.h) until they are unmapped there.
+  bool end();
 
  private:
-  RegisteredPages(Device& device, std::byte* pages) : device_(&device), pages_(pages) {}
+  RegisteredPages(Device& device, std::byte* pages, std::size_t bytes)
+      : device_(&device), pages_(pages), bytes_(bytes) {}
   Device* device_;
   std::byte* pages_;
+  std::size_t bytes_;
   CuDevicePointer address_ = 0;
 };
 

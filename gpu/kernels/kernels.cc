@@ -11,6 +11,7 @@
 #include "gpu/driver.h"
 #include "gpu/kernels/ptx_text.h"
 #include "gpu/kernels/xxh3.h"
+#include "gpu/leftovers.h"
 
 namespace strata::inline v0_1::cuda {
 namespace {
@@ -45,8 +46,8 @@ ContentHash canonical(std::uint64_t low, std::uint64_t high) {
 
 }  // namespace
 
-// Scratch that nobody else uses. While a stream may write to it, also after a failure, it is kept
-// from everybody, for ever.
+// Scratch that nobody else uses. What a stream may still write to at its end, also after a failure,
+// is kept from everybody until the stream has passed it (gpu/leftovers.h).
 class Kernels::Loan {
  public:
   Loan(Kernels& owner, Scratch scratch) : owner_(&owner), scratch_(std::move(scratch)) {}
@@ -54,17 +55,30 @@ class Kernels::Loan {
       : owner_(std::exchange(other.owner_, nullptr)), scratch_(std::move(other.scratch_)) {}
   Loan& operator=(Loan&&) = delete;
   ~Loan() {
-    if (owner_ && !is_in_flight_) owner_->give_back(std::move(scratch_));
+    if (!owner_ || !owner_->driver_.is_usable()) return;
+    if (!is_in_flight_) {
+      owner_->give_back(std::move(scratch_));
+      return;
+    }
+    keep_leftover(owner_->driver_, 2 * scratch_.bytes,
+                  [owner = owner_, is_marked = is_marked_,
+                   kept = std::make_shared<Scratch>(std::move(scratch_))] {
+                    if (!is_marked || !kept->landed.is_reached().value_or(false)) return false;
+                    return owner->free(*kept);
+                  });
   }
 
   Scratch& scratch() { return scratch_; }
   void set_in_flight() { is_in_flight_ = true; }
+  // The event of the scratch stands behind what may write to it.
+  void set_marked() { is_marked_ = true; }
   void set_landed() { is_in_flight_ = false; }
 
  private:
   Kernels* owner_;
   Scratch scratch_;
   bool is_in_flight_ = false;
+  bool is_marked_ = false;
 };
 
 Result<std::shared_ptr<Kernels>> Kernels::of(Device& device) {
@@ -84,8 +98,8 @@ Kernels::~Kernels() {
   if (!module_ || !driver_.is_usable()) return;
   const auto scope = device_.enter();
   if (!scope) return;
-  for (const Scratch& scratch : idle_)
-    free(scratch);
+  for (Scratch& scratch : idle_)
+    give_up(std::move(scratch));
   (void)driver_.call().cuModuleUnload(module_);
 }
 
@@ -225,6 +239,7 @@ Result<void> Kernels::fetch(Loan& loan, CuDevicePointer from, std::uint64_t byte
   STRATA_TRY(STRATA_CUDA(driver_, cuMemcpyDtoHAsync, scratch.host, from, bytes, stream));
   loan.set_in_flight();
   STRATA_TRY(scratch.landed.record(stream));
+  loan.set_marked();
   STRATA_TRY(scratch.landed.wait(deadline));
   loan.set_landed();
   return {};
@@ -247,11 +262,12 @@ Result<Kernels::Loan> Kernels::borrow(std::uint64_t bytes) {
 
 Result<Kernels::Scratch> Kernels::make_scratch(std::uint64_t bytes) {
   STRATA_ASSIGN(DeviceEvent landed, DeviceEvent::create(device_));
+  (void)retry_leftovers();
   Scratch made{.bytes = bytes, .landed = std::move(landed)};
   STRATA_TRY(STRATA_CUDA(driver_, cuMemAlloc, &made.device, made.bytes));
   auto pinned = STRATA_CUDA(driver_, cuMemHostAlloc, &made.host, made.bytes, 0);
   if (!pinned) {
-    free(made);
+    give_up(std::move(made));
     return unexpected(pinned.error());
   }
   return made;
@@ -264,13 +280,24 @@ void Kernels::give_back(Scratch scratch) {
   if (idle_.size() < kMostIdle) {
     idle_.push_back(std::move(scratch));
   } else {
-    free(scratch);
+    give_up(std::move(scratch));
   }
 }
 
-void Kernels::free(const Scratch& scratch) {
-  if (scratch.host) (void)driver_.call().cuMemFreeHost(scratch.host);
-  if (scratch.device) (void)driver_.call().cuMemFree(scratch.device);
+void Kernels::give_up(Scratch scratch) {
+  const std::uint64_t bytes = 2 * scratch.bytes;
+  give_back_or_keep(driver_, bytes, [this, kept = std::make_shared<Scratch>(std::move(scratch))] {
+    return free(*kept);
+  });
+}
+
+bool Kernels::free(Scratch& scratch) {
+  const auto scope = device_.enter();
+  if (!scope) return scope.error().driver_result() == kDeinitialized;
+  const DriverTable& call = driver_.call();
+  if (scratch.host && is_given_back(call.cuMemFreeHost(scratch.host))) scratch.host = nullptr;
+  if (scratch.device != 0 && is_given_back(call.cuMemFree(scratch.device))) scratch.device = 0;
+  return !scratch.host && scratch.device == 0;
 }
 
 }  // namespace strata::inline v0_1::cuda

@@ -21,6 +21,8 @@ class BackendFixture {
   virtual bool has_names() const { return true; }
   // Lifetimes other than until_removed.
   virtual bool has_lifetimes() const { return true; }
+  // Why a process that is forked from one that uses the backend cannot use it; empty where it can.
+  virtual std::string why_no_children() const { return {}; }
 };
 
 // A fresh fixture with nothing in it; what it makes is gone with it.

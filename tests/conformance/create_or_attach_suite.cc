@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/conformance/borrowed_backend.h"
+#include "tests/conformance/content.h"
 #include "tests/skip.h"
 
 using namespace strata;
@@ -37,26 +39,24 @@ struct Shared {
     return catalog.create_or_attach(uri, options, fill, {.timeout_ms = timeout_ms});
   }
 
-  bool is_there() { return backend.attach(fixture->uri("mesh"), {.timeout_ms = 0}).has_value(); }
+  bool is_there() {
+    return backend.attach(fixture->uri("mesh"), {.timeout_ms = kPatienceMs}).has_value();
+  }
 };
 
 Result<void> fill_all(Segment& segment) {
-  STRATA_ASSIGN(const auto bytes, segment.writable_bytes());
-  std::fill(bytes.begin(), bytes.end(), kFilled);
-  return {};
+  return test::put_content(segment, std::vector<std::byte>(kBytes, kFilled));
 }
 
 Result<void> fill_half_and_die(Segment& segment) {
-  STRATA_ASSIGN(const auto bytes, segment.writable_bytes());
-  std::fill(bytes.begin(), bytes.begin() + kBytes / 2, kFilled);
+  STRATA_TRY(segment.write(0, std::vector<std::byte>(kBytes / 2, kFilled)));
   raise(SIGKILL);
   return {};
 }
 
 bool is_whole(const Segment& segment) {
-  const auto bytes = segment.host_bytes();
-  return bytes && bytes->size() == kBytes &&
-         std::all_of(bytes->begin(), bytes->end(), [](std::byte b) { return b == kFilled; });
+  const auto content = test::content_of(segment);
+  return content && *content == std::vector<std::byte>(kBytes, kFilled);
 }
 
 }  // namespace
@@ -139,9 +139,11 @@ TEST_CASE_METHOD(Shared, "of_many_threads_one_creates_and_all_see_it_whole") {
   std::atomic<int> created{0};
   std::atomic<int> whole{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < 6; ++i) {
+  // Kept until the end: some memory is gone once nobody is attached.
+  std::vector<std::optional<Result<CreatedOrAttached>>> all(6);
+  for (auto& mine : all) {
     threads.emplace_back([&] {
-      const auto got = get(fill_all);
+      const auto& got = mine.emplace(get(fill_all));
       if (!got) return;
       created += got->was_created ? 1 : 0;
       whole += is_whole(got->segment) ? 1 : 0;
@@ -154,6 +156,7 @@ TEST_CASE_METHOD(Shared, "of_many_threads_one_creates_and_all_see_it_whole") {
 }
 
 TEST_CASE_METHOD(Shared, "who_is_killed_while_filling_is_replaced_by_the_next") {
+  STRATA_NEEDS_CHILDREN();
   if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
   const int status = test::in_child([&] { (void)get(fill_half_and_die); });
   REQUIRE(test::was_killed(status));
@@ -166,6 +169,7 @@ TEST_CASE_METHOD(Shared, "who_is_killed_while_filling_is_replaced_by_the_next") 
 // Exit codes of those who live on: 10 where they created, 11 where they attached.
 TEST_CASE_METHOD(Shared,
                  "of_processes_that_are_killed_while_filling_the_survivors_get_one_whole_segment") {
+  STRATA_NEEDS_CHILDREN();
   if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
   constexpr int kVictims = 3;
   constexpr int kSurvivors = 3;
@@ -202,6 +206,7 @@ TEST_CASE_METHOD(Shared,
 }
 
 TEST_CASE_METHOD(Shared, "who_comes_while_others_remove_it_gets_a_whole_one") {
+  STRATA_NEEDS_CHILDREN();
   if (!fixture->has_shared_names()) SKIP_TEST("its names are private to a process");
   constexpr int kRounds = 40;
   const pid_t remover = test::start_child([&] {

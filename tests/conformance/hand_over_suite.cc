@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 
 #include "os/os.h"
@@ -12,6 +11,7 @@
 #include "tests/child.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/conformance/borrowed_backend.h"
+#include "tests/conformance/content.h"
 
 using namespace strata;
 
@@ -29,17 +29,21 @@ struct HandOver {
   }
 };
 
-void fill(std::span<std::byte> bytes, std::byte value) { std::ranges::fill(bytes, value); }
+Result<void> fill(Segment& segment, std::byte value) {
+  return test::put_content(segment, std::vector<std::byte>(segment.payload_bytes(), value));
+}
 
-bool holds(std::span<const std::byte> bytes, std::byte value) {
-  return std::ranges::all_of(bytes, [&](std::byte byte) { return byte == value; });
+bool holds(const Segment& segment, std::byte value) {
+  const auto content = test::content_of(segment);
+  return content && *content == std::vector<std::byte>(segment.payload_bytes(), value);
 }
 
 }  // namespace
 
 TEST_CASE_METHOD(HandOver, "a_handle_takes_a_segment_to_another_process_over_a_socket") {
+  STRATA_NEEDS_CHILDREN();
   Segment made = create(std::string(kMaxNameBytes, 'n'));
-  fill(made.writable_bytes().value(), std::byte{5});
+  REQUIRE(fill(made, std::byte{5}));
   const int type = GENERATE(SOCK_STREAM, SOCK_SEQPACKET);
   int pair[2];
   REQUIRE(socketpair(AF_UNIX, type, 0, pair) == 0);
@@ -57,12 +61,11 @@ TEST_CASE_METHOD(HandOver, "a_handle_takes_a_segment_to_another_process_over_a_s
       return 1;
     }
     if (received->uri().name != made.uri().name) return 2;
-    if (!holds(received->host_bytes().value(), std::byte{5})) return 3;
-    fill(received->writable_bytes().value(), std::byte{6});
-    return 0;
+    if (!holds(*received, std::byte{5})) return 3;
+    return fill(*received, std::byte{6}) ? 0 : 4;
   });
   CHECK(status == 0);
-  CHECK(holds(made.host_bytes().value(), std::byte{6}));
+  CHECK(holds(made, std::byte{6}));
 }
 
 TEST_CASE_METHOD(HandOver, "a_handle_grants_no_more_than_its_sender_has") {

@@ -193,6 +193,16 @@ def test_json_behind_two_dashes_is_a_word(tmp_path):
     assert run.stderr.startswith(b"strata: not_found") and b"--json" in run.stderr
 
 
+@pytest.mark.parametrize(("length", "rates"), [(100, 0), (2 << 20, 1)])
+def test_few_bytes_have_no_rate_and_many_have_one(length, rates, tmp_path):
+    uri = "shm:" + new_name()
+    (tmp_path / "file").write_bytes(b"x" * length)
+    try:
+        assert ok("put", tmp_path / "file", uri).count(b"B/s)") == rates
+    finally:
+        strata("rm", uri)
+
+
 def test_json_takes_no_value():
     assert strata("ls", "--json=true").returncode == USAGE
 

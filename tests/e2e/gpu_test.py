@@ -250,6 +250,24 @@ def test_doctor_says_what_the_driver_can_and_that_it_is_a_fake(machine):
     assert "cuStreamWaitValue64" in waits["value"] and waits["remedy"]
 
 
+def test_version_tells_the_drivers_and_does_not_start_it(machine):
+    version = machine.as_json("version", STRATA_FAKE_CUDA_VERSION="12080",
+                              STRATA_FAKE_CUDA_FAIL="cuInit:1:802")  # fmt: skip
+    assert version["cuda_driver"] == "12.8"
+    assert b"CUDA driver          12.8" in machine.ok("version", STRATA_FAKE_CUDA_VERSION="12080")
+
+
+def test_bench_without_a_driver_says_so_once():
+    bare = Machine(driver=None)
+    try:
+        if bare.as_json("version")["cuda_driver"]:
+            pytest.skip("this machine has a CUDA driver")
+        assert bare.refusal(FAILED, "gpu", "bench")["code"] == "no_driver"
+        assert bare.strata("gpu", "bench").stderr.count(b"\n") == 1
+    finally:
+        shutil.rmtree(bare.directory)
+
+
 def test_bench_counts_calls_and_shows_no_rates_of_a_fake(machine):
     bench = machine.as_json("gpu", "bench", "--size", "2M", "--rounds", "5")
     assert bench["fake"] and all(each["bytes_per_s"] is None for each in bench["operations"])

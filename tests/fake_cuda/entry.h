@@ -35,6 +35,9 @@ class Entry {
 
   // Success where the call may go on.
   CuResult result() const { return result_; }
+  // For a look that says "not yet": it counts for nothing, neither as a call nor on the way to one
+  // that fails, since how many there are is a matter of time.
+  void forget();
   // Lets other calls in, for one that waits.
   void unlock() { lock_.unlock(); }
 

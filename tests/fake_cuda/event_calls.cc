@@ -87,7 +87,9 @@ CuResult cuEventQuery(CuEvent event) {
   FAKE_CUDA_ENTER(cuEventQuery);
   const std::shared_ptr<Event> found = find_event(event);
   FAKE_CUDA_REQUIRE(found, kInvalidHandle);
-  return found->is_complete() ? kSuccess : kNotReady;
+  if (found->is_complete()) return sticky_error();
+  entry.forget();
+  return kNotReady;
 }
 
 CuResult cuEventSynchronize(CuEvent event) {

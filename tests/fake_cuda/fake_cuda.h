@@ -53,7 +53,8 @@ class FakeDevices {
 // What this device is called by clients: GPU-46414b45-….
 std::string fake_device_uuid(int number);
 
-// For a process that has loaded the fake itself. Absent library: aborts.
+// For a process that has loaded the fake itself. Absent library: aborts. A look at an event or a
+// stream that is not ready counts for nothing: their number is a matter of time.
 std::uint64_t fake_calls(const std::string& name);
 // The n-th call of `name` (*: of any) from now on fails with this CUresult.
 void fail_fake_call(const std::string& name, std::uint64_t nth, int result);

@@ -149,7 +149,9 @@ CuResult cuStreamQuery(CuStream stream) {
   FAKE_CUDA_NEED_CONTEXT();
   const std::shared_ptr<Stream> found = find_stream(stream);
   FAKE_CUDA_REQUIRE(found, kInvalidHandle);
-  return found->is_idle() ? kSuccess : kNotReady;
+  if (found->is_idle()) return sticky_error();
+  entry.forget();
+  return kNotReady;
 }
 
 CuResult cuCtxSynchronize() {

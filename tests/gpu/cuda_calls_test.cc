@@ -85,7 +85,7 @@ TEST_CASE("operations_on_device_memory_call_the_driver_this_often") {
         "create: cuCtxGetDevice:1 cuCtxPopCurrent:3 cuCtxPushCurrent:3 cuCtxSynchronize:1 "
         "cuMemAddressReserve:1 cuMemCreate:1 cuMemExportToShareableHandle:1 "
         "cuMemGetAllocationGranularity:1 cuMemMap:1 cuMemRelease:1 cuMemSetAccess:1 "
-        "cuMemsetD8Async:1 cuStreamCreate:1 cuStreamDestroy:1 cuStreamSynchronize:1\n"
+        "cuMemsetD8Async:1 cuStreamCreate:1 cuStreamDestroy:1 cuStreamQuery:1\n"
         "remove with the last: cuMemAddressFree:1 cuMemUnmap:1\n"
         "create to be filled: cuCtxGetDevice:1 cuCtxPopCurrent:2 cuCtxPushCurrent:2 "
         "cuCtxSynchronize:1 cuMemAddressReserve:1 cuMemCreate:1 cuMemExportToShareableHandle:1 "

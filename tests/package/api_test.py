@@ -66,6 +66,16 @@ def test_the_library_exports_the_api_and_nothing_of_others(prefix):
     assert [name for name in names if re.search(r"\b(fmt|boost|tl|nlohmann|CLI)::", name)] == []
 
 
+def test_the_functions_of_c_are_exported_under_a_version_of_their_own(prefix):
+    listing = subprocess.run(
+        ["nm", "-D", "--defined-only", "--with-symbol-versions", str(prefix / "lib/libstrata.so")],
+        stdout=subprocess.PIPE, text=True, check=True).stdout  # fmt: skip
+    names = [line.split()[-1] for line in listing.splitlines()]
+    with open("c/exports.txt") as functions:
+        expected = [f"{name}@@STRATA_C_1" for name in functions.read().split()]
+    assert sorted(name for name in names if name.startswith("strata_")) == expected
+
+
 def test_nothing_that_stands_behind_the_api_is_exported(prefix):
     inside = re.compile(rf"^strata::{SERIES}::(RealOs|FaultOs|HeapCore|TransactionLog|PoolFile|Domain|"
                         r"ObjectPool|cuda::Driver|NamedFiles|ShmBackend)::")  # fmt: skip
@@ -96,6 +106,12 @@ def test_every_installed_header_compiles_alone(prefix, tmp_path):
     for header in headers:
         alone = compile_text(prefix, tmp_path, f"#include <{header}>\n", "-fsyntax-only")
         assert alone.returncode == 0, alone.stdout
+
+
+def test_one_include_has_all_of_the_api(prefix, tmp_path):
+    marked = compile_text(prefix, tmp_path, "#include <strata/strata.h>\n", "-E").stdout
+    included = set(re.findall(r'^# \d+ "[^"]*/include/(strata/[^"]+)"', marked, flags=re.M))
+    assert set(installed_headers(prefix)) - included == NEEDS_OTHERS | {"strata/c.h"}
 
 
 def test_one_include_costs_little_more_than_the_standard_headers_that_it_needs(prefix, tmp_path):

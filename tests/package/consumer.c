@@ -1,6 +1,6 @@
 /* What a user writes in C; the tests build it against what was installed. */
-#include <strata/c.h>
 #include <stdio.h>
+#include <strata/c.h>
 #include <string.h>
 
 int main(int argc, char** argv) {

@@ -16,7 +16,8 @@ _strata() {
   while IFS= read -r one; do
     one=${one%%$'\t'*}
     if [[ $one == :files ]]; then
-      compopt -o filenames 2>/dev/null
+      # Where compgen finds nothing, within quotes or behind a tilde, readline goes on by itself.
+      compopt -o filenames -o default 2>/dev/null
       while IFS= read -r one; do
         COMPREPLY+=("$one")
       done < <(compgen -f -- "$2")

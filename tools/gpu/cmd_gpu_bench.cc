@@ -10,6 +10,7 @@
 #include <array>
 #include <numeric>
 
+#include "gpu/driver.h"
 #include "gpu/driver_calls.h"
 #include "gpu/fake_device.h"
 #include "strata/base/bytes.h"
@@ -183,6 +184,8 @@ void tell(Output& output, const cuda::Device& device, const Options& options,
 
 Result<ExitCode> bench(Context& context, const Options& options) {
   if (options.rounds == 0) return fail(Code::invalid_argument, "--rounds: at least 1");
+  // Before another process is started, which would find no driver either.
+  STRATA_TRY(cuda::Driver::installed_version(cuda_backend(context).options().driver_library));
   const std::string uri = fmt::format("cuda:strata-bench-{}", context.os().process_id());
   std::vector<Samples> all;
   {

@@ -139,7 +139,11 @@ void show(Output& output, const Rows& before, const Rows& rows, double seconds) 
     table.add(std::move(cells));
   }
   output.json({{"segments", list}});
-  output.print(table);
+  if (rows.empty()) {
+    output.note("no segments");
+  } else {
+    output.print(table);
+  }
 }
 
 Result<ExitCode> watch(Context& context, const Options& options) {

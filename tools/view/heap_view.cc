@@ -15,7 +15,8 @@ bool has_heap(const Segment& segment) {
 
 Result<Heap> open_heap(Segment& segment) {
   if (!has_heap(segment)) {
-    return fail(Code::not_found, segment.uri().to_string() + " holds no heap");
+    return fail(Code::not_found, segment.uri().to_string() +
+                                     " holds no heap: its bytes are those that were put there");
   }
   return Heap::open(segment);
 }

@@ -9,8 +9,11 @@
 //             until the stream has passed it.
 //   Errors:   invalid_argument for a range that is not within a segment, or that overlaps the one
 //             that it is copied from; failed_precondition where the target is attached read-only or
-//             sealed; else as the driver's. The target is then unspecified.
-//   Cost:     directly: three calls of the driver. Staged: waits for the stream, and goes through
+//             sealed; timed_out where the device comes no further (CopyRange::timeout_ms): then
+//             what was begun goes on, and neither segment may be detached before a later wait for
+//             the device succeeds; else as the driver's. The target is then unspecified.
+//   Cost:     directly: three calls of the driver; the first time between two devices two more, and
+//             nine on the default stream. Staged: waits for the stream, and goes through
 //             pinned memory at most at the speed of the host's memory.
 //   Persists: no: call settle() of a target in a pool, once the copy is done.
 #pragma once
@@ -54,10 +57,14 @@ struct CopyRange {
   std::uint64_t to_offset_bytes = 0;
   // Nothing: up to the end of what is copied.
   std::optional<std::uint64_t> bytes = {};
+  // How long a staged copy waits at most for a device to come further: for what is on the stream,
+  // and then for each piece. What is only begun waits for nothing.
+  std::uint64_t timeout_ms = 60'000;
 };
 
-// `stream` belongs to the primary context of the device that the memory is mapped into; null is
-// the default stream. The copy comes after what is on it.
+// `stream` belongs to the primary context of the device that the memory is mapped into, or of
+// either of two; null is the default stream: of both, where there are two. The copy comes after
+// what is on it.
 Result<CopyOnStream> copy(const Segment& from, Segment& to, CuStream stream, CopyRange range = {});
 
 }  // namespace strata::inline v0_1::cuda

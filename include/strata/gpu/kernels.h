@@ -78,7 +78,9 @@ class Kernels {
   Result<Loan> borrow(std::uint64_t bytes);
   Result<Scratch> make_scratch(std::uint64_t bytes);
   void give_back(Scratch scratch);
-  void free(const Scratch& scratch);
+  void give_up(Scratch scratch);
+  // Whether nothing of it is left; else it is called again.
+  bool free(Scratch& scratch);
   Result<std::vector<std::byte>> to_host(std::uint64_t address, std::uint64_t bytes,
                                          CuStream stream, Deadline deadline);
   Result<std::vector<Halves>> hash_blocks(const DeviceSpan& bytes, std::uint64_t block_bytes,
