@@ -11,7 +11,7 @@ set(test_doubles
   pmem/crash_oracle.cc
   segment/shadow_durability.cc)
 # In a folder of the library, but for the command alone.
-set(only_of_command numa/doctor_facts.cc)
+set(only_of_command numa/doctor_facts.cc numa/hwloc_version.cc)
 
 function(sources_in variable)
   set(patterns ${ARGN})
