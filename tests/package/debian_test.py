@@ -168,7 +168,7 @@ def test_programs_are_built_with_pkg_config(with_compilers):
     # No directory is named: the compiler searches those of Debian.
     flags = debian.run("pkg-config --cflags --libs strata").split()
     assert flags == ["-std=c++20", "-lstrata"]
-    debian.run("g++ $(pkg-config --cflags --libs strata) /consumer/consumer.cc -o /linked")
+    debian.run("g++ /consumer/consumer.cc -o /linked $(pkg-config --cflags --libs strata)")
     assert debian.run("/linked shm:consumer") == EXPECTED_OUTPUT
 
 
