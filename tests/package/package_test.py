@@ -78,10 +78,10 @@ def test_the_command_has_its_manual_pages_and_completions_beside_it(prefix):
     completed = run(
         "bash", "-c",
         f"PATH={prefix}/bin:$PATH; source {prefix}/share/bash-completion/completions/strata; "
-        "COMP_WORDS=(strata pool che) COMP_CWORD=2; "
+        "COMP_LINE='strata pool che' COMP_POINT=15 COMP_WORDS=(strata pool che) COMP_CWORD=2; "
         "$(complete -p strata | sed 's/.*-F \\([^ ]*\\).*/\\1/') strata che pool; "
         "echo ${COMPREPLY[@]}")  # fmt: skip
-    assert completed.split() == ["check"]
+    assert completed.split() == ["check", "checkpoint"]
 
 
 def test_a_static_link_is_told_by_pkg_config_all_that_libstrata_needs(prefix, tmp_path):
