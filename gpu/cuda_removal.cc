@@ -20,9 +20,10 @@ bool is_only_kept(const std::vector<cuda::Consumer>& consumers) {
   });
 }
 
+// A holder that is only starting keeps nothing yet.
 bool is_held(const std::vector<cuda::Consumer>& consumers) {
   return std::any_of(consumers.begin(), consumers.end(), [](const cuda::Consumer& each) {
-    return each.is_alive() && each.role == cuda::PeerRole::holder;
+    return each.is_alive() && each.is_serving && each.role == cuda::PeerRole::holder;
   });
 }
 

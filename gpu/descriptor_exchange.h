@@ -162,6 +162,7 @@ struct Consumer {
   Access access = Access::read_write;
   std::uint64_t since_unix_ns = 0;
   PeerState state = PeerState::dead;
+  bool is_serving = false;  // it has the memory, and hands it on; before, it is still asking for it
 
   bool is_alive() const { return state != PeerState::dead; }
 };

@@ -126,6 +126,7 @@ Consumer consumer_of(Os& os, const PeerDirectory& directory, const std::string& 
     consumer.since_unix_ns = record->since_unix_ns;
   }
   consumer.state = state_of(os, directory, entry, consumer);
+  consumer.is_serving = os.stat(directory.path_of(entry + std::string(kSocketEnding))).has_value();
   return consumer;
 }
 
