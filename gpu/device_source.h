@@ -3,9 +3,9 @@
 // storing go on at once, also where one thread does the latter two.
 //   Threads:  as ByteSource.
 //   Lifetime: the memory and the Device must outlive it, and it what it lends.
-//   Errors:   as the driver's; timed_out where the device comes no further for kStallMs
-//   (gpu/device_wait.h). Cost:     pins its buffers, up to 16 MiB, with the first piece; then three
-//   calls of the driver
+//   Errors:   as the driver's; timed_out where the device comes no further for kStallMs, which is
+//             in gpu/device_wait.h.
+//   Cost:     pins its buffers, up to 16 MiB, with the first piece; then three calls of the driver
 //             for each.
 //   Order:    as StagingRing, counted from the first piece on.
 #pragma once

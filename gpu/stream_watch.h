@@ -8,7 +8,7 @@
 //             in it any more: it keeps the timeline's page, and the segment, for as long.
 //   Errors:   exhausted where no thread can be started.
 //   Cost:     200 looks a second while something is outstanding, each one system call for each
-//   owner.
+//             owner.
 #pragma once
 
 #include <atomic>

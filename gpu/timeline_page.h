@@ -3,7 +3,8 @@
 //   Threads:  any thread of any process that maps it, and any device that it is registered with.
 //   Lifetime: that of the mapping. Zeroed bytes are slots that nobody has claimed yet.
 //   Errors:   none here. Every byte is hostile: nothing is indexed or followed by what stands in
-//   it. Persists: no.
+//             it.
+//   Persists: no.
 #pragma once
 
 #include <array>

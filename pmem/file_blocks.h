@@ -2,10 +2,10 @@
 // cannot. So a file gets its blocks before it is written. Pools are made with all of theirs, but a
 // copy by a program that leaves zeros out has holes; and after a copy by reference (a snapshot, or
 // `cp` on XFS) both files have the same blocks, until one of the two is written.
-//   Threads:  any. Errors: exhausted, where the file system has no room for the blocks.
+//   Threads:  any.
+//   Errors:   exhausted, where the file system has no room for the blocks.
 //   Cost:     fill_holes: nothing where there are none. unshare_blocks: about a microsecond for
-//   each
-//             hundred extents, and the copy of what is shared.
+//             each hundred extents, and the copy of what is shared.
 //   Limits:   another program that copies the file by reference afterwards takes the blocks away
 //             again. Of Linux' file systems XFS can own its blocks; Btrfs looks for new ones at
 //             every store.

@@ -3,9 +3,9 @@
 // and linked last: a creator that is killed before leaves nothing, and one that is killed later
 // leaves a header that says so. What has a name is judged by its header and its locks alone.
 //   Threads:  any.
-//   Errors:   see each function; a name is valid (strata/segment/uri.h). Nothing changes on
-//   failure. Cost:     create: four system calls; open: one; removing and reclaiming: about
-//   fifteen.
+//   Errors:   see each function; a name is valid, as strata/segment/uri.h says. Nothing changes on
+//             failure.
+//   Cost:     create: four system calls; open: one; removing and reclaiming: about fifteen.
 // Two kinds of files in one directory need prefixes of which neither, with its dot, begins the
 // other: then no name of the one is a file of the other.
 #pragma once

@@ -2,13 +2,18 @@
 // one owner, who signals 1, 2, 3, …, from a stream or from the host, and any number of followers,
 // whose streams or threads wait until a signal has come.
 //
-//     // the producer                                        // a consumer
-//     auto timeline = Timeline::open(segment);               auto timeline =
-//     Timeline::open(segment); auto filled = timeline->claim(0);                      auto filled =
-//     timeline->follow(0, soon); … fill the buffer on `stream` …                        auto wait =
-//     filled->wait(stream, 1, soon); filled->signal(stream, 1);                             … use
-//     the buffer on `stream` …
-//                                                            wait->result(soon);
+//     // the producer
+//     auto timeline = Timeline::open(segment);
+//     auto filled = timeline->claim(0);
+//     … fill the buffer on `stream` …
+//     filled->signal(stream, 1);
+//
+//     // a consumer
+//     auto timeline = Timeline::open(segment);
+//     auto filled = timeline->follow(0, soon);
+//     auto wait = filled->wait(stream, 1, soon);
+//     … use the buffer on `stream` …
+//     wait->result(soon);
 //
 // No stream hangs for ever: where the owner has died, or the deadline has passed, the waiting
 // process poisons the slot, which ends all waits for it. **What a stream did after such a wait is

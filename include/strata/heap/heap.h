@@ -8,10 +8,9 @@
 //
 //   Threads:  any, but for the moves and the destructor. Each thread that allocates takes one of
 //             the heap's slots (kSlotCount over all processes) until it or the process ends.
-//   Lifetime: a Heap holds the attachment of its Segment, which may be moved or destroyed
-//   meanwhile.
-//             The Heap must outlive what it gave to containers. A forked child opens anew, in the
-//             same Segment; until then what it calls gives failed_precondition.
+//   Lifetime: a Heap holds the attachment of its Segment, which may be moved or destroyed. The
+//             Heap must outlive what it gave to containers. A forked child opens anew, in the same
+//             Segment; until then what it calls gives failed_precondition.
 //   Errors:   exhausted, with nothing half-made; invalid_argument for an offset that no block
 //             starts at; failed_precondition for a block that is free already, or a read-only
 //             segment. Nothing is changed on failure.
