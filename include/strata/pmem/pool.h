@@ -160,6 +160,10 @@ class Pool {
   // Errors: failed_precondition where a version to be replaced is attached for writing.
   Result<void> publish(std::span<StagedSegment> staged,
                        Deadline deadline = Deadline::after_ms(10'000)) const;
+  // The same, and all of them get one version number, above all that any of their names has had, by
+  // which what belongs together is found again. Returns it.
+  Result<std::uint64_t> publish_as_one(std::span<StagedSegment> staged,
+                                       Deadline deadline = Deadline::after_ms(10'000)) const;
   Result<void> publish_one(StagedSegment staged,
                            Deadline deadline = Deadline::after_ms(10'000)) const;
 
@@ -198,6 +202,8 @@ class Pool {
                                                        const StageOptions& options) const;
   Result<void> fill_staged(DirectoryChange& change, IdentityBlock identity,
                            const StageOptions& options, StagedSegment& staged) const;
+  Result<void> make_durable(StagedSegment& staged) const;
+  Result<void> publish_all(std::span<StagedSegment> staged, bool as_one, Deadline deadline) const;
   Result<void> publish_in(DirectoryChange& change, StagedSegment& staged) const;
   Result<bool> grow_in_place(const LocatedSegment& old, std::uint64_t new_payload_bytes,
                              Deadline deadline) const;
