@@ -30,6 +30,11 @@ Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const
                                        const CheckpointOptions& options, CheckpointReport* report) {
   const auto bytes = from.bytes();
   if (!bytes) return fail(Code::invalid_argument, from.name() + ": its length is not known");
+  Content content = options.content;
+  if (content.is_plain()) {
+    STRATA_ASSIGN(const Content* const said, from.content());
+    if (said != nullptr) content = *said;
+  }
   STRATA_ASSIGN(StagedSegment staged,
                 pool.stage({.name = name,
                             .payload_bytes = *bytes,
@@ -37,6 +42,7 @@ Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const
                             .keep_versions = options.keep_versions,
                             .zeroed = false,
                             .recycle = true,
+                            .content = std::move(content),
                             .deadline = Deadline::after_ms(options.timeout_ms)}));
   STRATA_ASSIGN(const FillReport filled, fill(staged, from, options.threads, options.progress));
   STRATA_TRY(from.finish());
@@ -128,6 +134,12 @@ std::span<const std::byte> VerifiedReader::unverified() const {
 
 const HeaderPage& VerifiedReader::header() const {
   return *reinterpret_cast<const HeaderPage*>(domain_->bytes().data());
+}
+
+Result<Content> VerifiedReader::content() const {
+  STRATA_ASSIGN(const IdentityBlock identity,
+                read_identity_block(std::as_bytes(std::span(&header(), 1))));
+  return read_content_block(header(), identity, bytes());
 }
 
 Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) const {

@@ -93,6 +93,13 @@ Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep
   sign(identity);
   header().live.generation.value = from.live.generation.value.load() + 1;
   header().seal = from.seal;
+  // Where it has grown the copy is made with all that it is by now. What nobody can read stays so.
+  const auto content = read_content_block(from, from.identity, parts_->entry.payload_bytes);
+  if (content) {
+    STRATA_ASSIGN(header().content, make_content_block(*content));
+  } else {
+    header().content = from.content;
+  }
   if (from.live.state.value.load() == static_cast<std::uint32_t>(SegmentState::sealed)) {
     parts_->state = SegmentState::sealed;
   }
@@ -119,7 +126,8 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
                                  .max_bytes = options.max_bytes,
                                  .placement = {},
                                  .lifetime = options.lifetime,
-                                 .job_id = options.job_id});
+                                 .job_id = options.job_id,
+                                 .content = options.content});
   if (!identity) return context(identity.error());
   StagedSegment staged;
   staged.parts_->name = options.name;
@@ -218,7 +226,7 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   entry.version = options.version;
   identity.payload_offset_bytes = entry.payload_offset_bytes;
   sign(identity);
-  const auto page = make_header_page(identity);
+  const auto page = make_header_page(identity, SegmentState::initialising, options.content);
   std::byte* const header = change.objects().at(entry.header_offset_bytes);
   // If the change is undone, the old version must have its header page back.
   STRATA_TRY(change.objects().snapshot(header, page.size()));
@@ -380,11 +388,18 @@ Result<void> Pool::resize(const std::string& name, std::uint64_t new_payload_byt
                              .access = Access::read_only});
   if (!source) return context(source.error());
   const auto* page = reinterpret_cast<const HeaderPage*>((*source)->bytes().data());
+  const auto content = [&]() -> Result<Content> {
+    STRATA_ASSIGN(const IdentityBlock identity,
+                  read_identity_block(std::as_bytes(std::span(page, 1))));
+    return read_content_block(*page, identity, new_payload_bytes);
+  }();
+  if (!content) return context(content.error());
   const std::uint64_t old_bytes =
       std::min(page->live.payload_bytes.value.load(std::memory_order_acquire), entry.max_bytes);
   auto staged = stage({.name = name,
                        .payload_bytes = new_payload_bytes,
                        .keep_versions = entry.keep_versions,
+                       .content = *content,
                        .deadline = deadline});
   if (!staged) return context(staged.error());
   std::memcpy(staged->payload().data(), (*source)->bytes().data() + entry.payload_offset_bytes,

@@ -41,6 +41,8 @@ struct CheckpointOptions {
   ProgressFn progress = {};
   // How long each change of the pool waits for its lock, whatever time the copying takes.
   std::uint64_t timeout_ms = 10'000;
+  // What the bytes are; where nothing is said, what the source says of them.
+  Content content = {};
 };
 
 struct CheckpointReport {

@@ -74,6 +74,7 @@ struct StageOptions {
   std::string job_id = {};  // for Lifetime::job
   // The version that it will have; 0: one more than the newest.
   std::uint64_t version = 0;
+  Content content = {};
   Deadline deadline = Deadline::after_ms(10'000);
 };
 
@@ -109,8 +110,8 @@ class StagedSegment {
   // Hashes the payload, which nobody changes any more: published, it is sealed from its beginning.
   Result<void> seal();
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
-  // job, seal. Its lock state is of the past. Errors: unsupported where it has features that a
-  // writer must know.
+  // job, seal, content. Its lock state is of the past. Errors: unsupported where it has features
+  // that a writer must know.
   Result<void> take_over(const HeaderPage& header, std::uint32_t keep_versions);
   // For what is built into Strata.
   StagedParts& parts() const { return *parts_; }
