@@ -18,6 +18,7 @@ _WHERE = {
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",
         "StateError", "TimedOutError", "UnsupportedError", "WrongDeviceError",
     ),
+    "strata._pool": ("Pool",),
     "strata._segments": (
         "attach", "create", "create_or_attach", "from_array", "gc", "ls", "remove", "stat",
     ),
