@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/gpu.h"
 #include "core/pool.h"
 #include "core/segment.h"
 #include "strata/version.h"
@@ -11,4 +12,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
   strata::python::bind_pool(module);
+  strata::python::bind_gpu(module);
 }
