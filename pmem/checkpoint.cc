@@ -26,8 +26,8 @@ std::uint64_t blocks_in_piece(std::uint64_t block_bytes) {
 
 }  // namespace
 
-Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
-                                    const CheckpointOptions& options) {
+Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                       const CheckpointOptions& options, CheckpointReport* report) {
   const auto bytes = from.bytes();
   if (!bytes) return fail(Code::invalid_argument, from.name() + ": its length is not known");
   Content content = options.content;
@@ -44,13 +44,21 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
                             .recycle = true,
                             .content = std::move(content),
                             .deadline = Deadline::after_ms(options.timeout_ms)}));
-  CheckpointReport report;
-  report.is_incremental = staged.is_recycled();
-  report.blocks = staged.checksums().size();
   STRATA_ASSIGN(const FillReport filled, fill(staged, from, options.threads, options.progress));
-  report.blocks_written = filled.blocks_written;
-  report.bytes_written = filled.bytes_written;
   STRATA_TRY(from.finish());
+  if (report != nullptr) {
+    *report = {.blocks = staged.checksums().size(),
+               .blocks_written = filled.blocks_written,
+               .bytes_written = filled.bytes_written,
+               .is_incremental = staged.is_recycled()};
+  }
+  return staged;
+}
+
+Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                    const CheckpointOptions& options) {
+  CheckpointReport report;
+  STRATA_ASSIGN(StagedSegment staged, stage_checkpoint(from, pool, name, options, &report));
   STRATA_TRY(pool.publish(std::span(&staged, 1), Deadline::after_ms(options.timeout_ms)));
   report.version = staged.version();
   return report;

@@ -59,6 +59,12 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options = {});
 
+// The first half of a checkpoint: a version that nobody sees before Pool::publish(), alone or with
+// others. `report` may be null; the version is known once it is published.
+Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                       const CheckpointOptions& options,
+                                       CheckpointReport* report = nullptr);
+
 struct LoadOptions {
   unsigned threads = 0;
   ProgressFn progress = {};
