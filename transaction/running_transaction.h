@@ -46,6 +46,7 @@ class RunningTransaction final : public Transaction {
   Result<void> free(Offset<std::byte> block);
   Result<void> announce(SharedWord<std::uint64_t>& sequence);
   std::span<std::byte> payload() const { return {base_, bounds_.payload_bytes}; }
+  std::span<std::byte> grown_payload() const { return log_.refresh_payload(); }
 
  private:
   struct Range {

@@ -42,6 +42,7 @@ Result<void> Transaction::announce(SharedWord<std::uint64_t>& sequence) {
 }
 
 std::span<std::byte> Transaction::payload() const { return running(*this).payload(); }
+std::span<std::byte> Transaction::grown_payload() const { return running(*this).grown_payload(); }
 
 Result<void> detail::run_transaction(TransactionLog& log, std::span<RobustMutex* const> locks,
                                      Result<void> (*call)(void* function, Transaction& tx),

@@ -116,7 +116,11 @@ class Transaction {
   // The `count` objects at `offset`; null where they are not wholly inside, or not aligned.
   template <typename T>
   T* get(Offset<T> offset, std::uint64_t count = 1) const {
-    return resolve(payload(), offset, count);
+    T* const place = resolve(payload(), offset, count);
+    // Others may have grown the segment.
+    if (place == nullptr && offset) [[unlikely]]
+      return resolve(grown_payload(), offset, count);
+    return place;
   }
 
   // The `bytes` at `address` are in the payload, as it is now.
@@ -132,6 +136,7 @@ class Transaction {
 
  private:
   std::span<std::byte> payload() const;
+  std::span<std::byte> grown_payload() const;
 };
 
 namespace detail {
