@@ -180,7 +180,7 @@ TEST_CASE("a_kill_at_any_step_of_a_change_leaves_a_dictionary_as_before_or_after
   kill_everywhere("a number for a number",
                   [](SharedDictionary& dictionary) { return dictionary.add(4, 100).has_value(); });
   kill_everywhere("bytes for bytes", [](SharedDictionary& dictionary) {
-    return dictionary.set(3, DictionaryValue(std::string(2000, 'x'))).has_value();
+    return dictionary.set(3, std::string(2000, 'x')).has_value();
   });
   kill_everywhere("erase",
                   [](SharedDictionary& dictionary) { return dictionary.erase(5).value(); });

@@ -266,7 +266,7 @@ TEST_CASE("a_full_heap_is_exhausted_with_nothing_changed_and_what_is_erased_is_u
   const std::string value(1000, 'v');
   std::int64_t count = 0;
   Result<void> set;
-  while ((set = dictionary.set(count, DictionaryValue(value))))
+  while ((set = dictionary.set(count, value)))
     ++count;
   CHECK(set.error().code() == Code::exhausted);
   CHECK(count > 500);
@@ -275,7 +275,7 @@ TEST_CASE("a_full_heap_is_exhausted_with_nothing_changed_and_what_is_erased_is_u
   // Two of which one has room leave nothing.
   REQUIRE(dictionary.erase(0).value());
   const auto both = dictionary.transact([&](Transaction& tx, Dictionary& map) -> Result<void> {
-    STRATA_TRY(map.set(tx, "first", DictionaryValue(value)));
+    STRATA_TRY(map.set(tx, "first", value));
     return map.set(tx, "second", DictionaryValue(std::string(MiB(4), 'x')));
   });
   REQUIRE(!both);
@@ -286,7 +286,7 @@ TEST_CASE("a_full_heap_is_exhausted_with_nothing_changed_and_what_is_erased_is_u
   for (int round = 0; round < 3; ++round) {
     REQUIRE(dictionary.clear());
     for (std::int64_t i = 0; i < count - 1; ++i)
-      REQUIRE(dictionary.set(i, DictionaryValue(value)));
+      REQUIRE(dictionary.set(i, value));
   }
   expect_sound(dictionary);
 }
@@ -343,7 +343,7 @@ TEST_CASE("others_follow_a_dictionary_that_has_grown_its_segment") {
   OpenedDictionary reader(host, Access::read_only);
   const std::string value(MiB(2), 'v');
   for (int i = 0; i < 8; ++i)
-    REQUIRE(dictionary.set(i, DictionaryValue(value)));
+    REQUIRE(dictionary.set(i, value));
   std::string room;
   CHECK(other.dictionary.get(7, room).value()->bytes == value);
   CHECK(reader.dictionary.get(7, room).value()->bytes == value);
@@ -391,7 +391,7 @@ TEST_CASE("readers_without_a_lock_see_whole_commits_while_writers_are_killed") {
       const auto done = mine.dictionary.transact(
           [&](Transaction& tx, Dictionary& map) -> Result<void> {
             STRATA_ASSIGN(const std::int64_t next, map.add(tx, "first", 1));
-            STRATA_TRY(map.set(tx, "value", DictionaryValue(value)));
+            STRATA_TRY(map.set(tx, "value", value));
             STRATA_TRY(map.set(tx, next, next));
             STRATA_TRY(map.erase(tx, next - 200));
             return map.set(tx, "second", next);

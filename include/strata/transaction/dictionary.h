@@ -40,8 +40,8 @@ namespace strata::inline v0_1 {
 struct DictionaryKey {
   enum class Kind : std::uint8_t { bytes = 1, text = 2, integer = 3 };
 
-  DictionaryKey(std::string_view text) : kind(Kind::text), bytes(text) {}
-  DictionaryKey(const char* text) : DictionaryKey(std::string_view(text)) {}
+  DictionaryKey(const std::convertible_to<std::string_view> auto& text)
+      : kind(Kind::text), bytes(text) {}
   DictionaryKey(std::integral auto number)
       : kind(Kind::integer), integer(static_cast<std::int64_t>(number)) {}
   static DictionaryKey of_bytes(std::string_view bytes) {
@@ -72,8 +72,8 @@ struct DictionaryValue {
       : kind(Kind::integer), word(static_cast<std::uint64_t>(number)) {}
   DictionaryValue(bool value) : kind(Kind::boolean), word(value ? 1 : 0) {}
   DictionaryValue(double value) : kind(Kind::real), word(std::bit_cast<std::uint64_t>(value)) {}
-  DictionaryValue(std::string_view text) : kind(Kind::text), bytes(text) {}
-  DictionaryValue(const char* text) : DictionaryValue(std::string_view(text)) {}
+  DictionaryValue(const std::convertible_to<std::string_view> auto& text)
+      : kind(Kind::text), bytes(text) {}
   static DictionaryValue of_bytes(std::string_view bytes) { return tagged(Kind::bytes, 0, bytes); }
   static DictionaryValue of_other(std::uint32_t tag, std::string_view bytes) {
     return tagged(Kind::other, tag, bytes);
