@@ -33,6 +33,7 @@
 #include "strata/heap/list.h"
 #include "strata/heap/memory_resource.h"
 #include "strata/heap/shared_dictionary.h"
+#include "strata/numa/placement_text.h"
 #include "strata/os/deadline.h"
 #include "strata/os/process_identity.h"
 #include "strata/os/real_os.h"
