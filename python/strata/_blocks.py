@@ -3,8 +3,8 @@
 A block is a plain file in /dev/shm, as `multiprocessing.shared_memory` makes it: there is no room in
 it for a word about its creator. So each process that creates blocks keeps a *note file* beside them,
 `strata-blocks.TREE.RANDOM`, with one record for each block that it made and that still has its name.
-A note file gets its name last and is locked (flock) from before that until its process ends, however
-it ends; a forked child inherits the lock. TREE is the same in all processes that `multiprocessing`
+A note file gets its name last and has an open-file lock from before that until its process ends,
+however it ends; a forked child inherits the lock. TREE is the same in all processes that `multiprocessing`
 starts for one program. From this follows when a block may go:
 
 * nobody has it open or mapped, be it by this module, by the standard one or by hand. The kernel
@@ -13,7 +13,7 @@ starts for one program. From this follows when a block may go:
   creator was killed while it used the block; or as `LEFT`, closed for others to find, and no
   process of the tree is alive. That is how long the resource tracker of the standard module waits.
 
-What has no record is never touched. Nothing here waits for another process.
+What has no record is never touched.
     Threads:  any.
     Fork:     a child gets a note file of its own with its first block.
     Errors:   OSError where a note file cannot be made; sweeping raises nothing.
@@ -60,6 +60,16 @@ def tree():
     return config[_TREE_KEY]
 
 
+def _owner_lock(kind):
+    # struct flock: one byte, far beyond what is written.
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 1 << 48, 1, 0)
+
+
+def _is_locked(fd):
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _owner_lock(fcntl.F_WRLCK))
+    return struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK
+
+
 def link_unnamed(fd, name):
     """Gives a file that has no name the one it shall have. Raises FileExistsError."""
     # With no src_dir_fd Python calls link(), which does not follow the symbolic link.
@@ -104,7 +114,7 @@ class _Notes:
         self.file_name = f"{PREFIX}{tree()}.{os.urandom(8).hex()}"
         self.fd = open_unnamed()
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _owner_lock(fcntl.F_WRLCK))
             link_unnamed(self.fd, self.file_name)
         except BaseException:
             os.close(self.fd)
@@ -184,7 +194,7 @@ def _leads_to(name, device, inode):
     try:
         facts = os.lstat(f"{DIRECTORY}/{name}")
     except OSError as error:
-        return error.errno != errno.ENOENT
+        return error.errno not in (errno.ENOENT, errno.ENAMETOOLONG)
     return (facts.st_dev, facts.st_ino) == (device, inode) and stat.S_ISREG(facts.st_mode)
 
 
@@ -214,9 +224,8 @@ def _remove_if_unused(name, device, inode, aside):
     if not _leads_to(name, device, inode):
         return True
     try:
-        # O_NONBLOCK: who else is sweeping holds a lease, and will do it.
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(f"{DIRECTORY}/{name}", flags)
+        # Waits for whoever else is sweeping, who holds a lease for the time of a rename.
+        fd = os.open(f"{DIRECTORY}/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -252,21 +261,17 @@ def _sweep_note_file(fd, file_name, tree_is_alive):
         os.unlink(f"{DIRECTORY}/{file_name}")
 
 
-def _lock_of_the_dead(file_name):
-    """The note file, locked, if its process is gone; None if that lives; OSError if neither."""
+def _note_file_of_the_dead(file_name):
+    """The note file, open, if its process is gone; None if that lives. Raises OSError if neither."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(f"{DIRECTORY}/{file_name}", flags)
     try:
         facts = os.fstat(fd)
         if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
             raise PermissionError(errno.EPERM, "not a note file of this user", file_name)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if _is_locked(fd):
             os.close(fd)
             return None
-        if os.fstat(fd).st_nlink == 0:
-            raise FileNotFoundError(errno.ENOENT, "swept by somebody else", file_name)
         return fd
     except OSError:
         os.close(fd)
@@ -274,11 +279,12 @@ def _lock_of_the_dead(file_name):
 
 
 def _sweep_tree(file_names):
+    # Several processes may do this at once: each step is one that another may have done before.
     dead, is_alive = {}, False
     try:
         for file_name in file_names:
             try:
-                fd = _lock_of_the_dead(file_name)
+                fd = _note_file_of_the_dead(file_name)
             except OSError:
                 continue
             if fd is None:
@@ -334,7 +340,7 @@ def _leave():
     os.close(notes.fd)
     try:
         # Where a forked child lives this fails: it has the lock too, and perhaps the blocks.
-        fd = _lock_of_the_dead(notes.file_name)
+        fd = _note_file_of_the_dead(notes.file_name)
         if fd is not None:
             if not _others_of_the_tree_live(notes.file_name):
                 _remove_what_only_we_have(notes)
@@ -349,7 +355,7 @@ def _others_of_the_tree_live(file_name):
     for other in os.listdir(DIRECTORY):
         if other.startswith(mine) and other != file_name and other.count(".") == 2:
             try:
-                fd = _lock_of_the_dead(other)
+                fd = _note_file_of_the_dead(other)
             except OSError:
                 continue
             if fd is None:

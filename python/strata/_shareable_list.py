@@ -19,7 +19,7 @@ import struct
 import types
 from functools import partial
 
-from strata import _block
+from strata._block import SharedMemory
 
 _FORMATS = {int: "q", float: "d", bool: "xxxxxxx?", type(None): "xxxxxx?x"}
 _TEXT_FORMAT = re.compile(r"([0-9]{1,8})s(0x|x)?\Z")
@@ -75,11 +75,13 @@ class ShareableList:
     ValueError for an item of more than 9,999,992 bytes, and where the block holds no such list.
     """
 
+    _block_class = SharedMemory
+
     def __init__(self, sequence=None, *, name=None):
         if name is None or sequence is not None:
             self._create(list(sequence or ()), name)
         else:
-            self.shm = _block.SharedMemory(name)
+            self.shm = self._block_class(name)
             try:
                 self._read_head()
             except BaseException:
@@ -110,7 +112,7 @@ class ShareableList:
         tail = b"".join(text.encode().ljust(_FORMAT_BYTES, b"\0") for text in formats)
         codes = bytes(_code_of(item) for item in items)
         size = len(head) + len(data) + len(tail) + len(codes)
-        self.shm = _block.SharedMemory(name, create=True, size=size)
+        self.shm = self._block_class(name, create=True, size=size)
         self.shm.buf[len(head) : size] = bytes(data) + tail + codes
         self.shm.buf[: len(head)] = head
 

@@ -4,21 +4,19 @@ import os
 import sys
 from multiprocessing import managers, shared_memory, spawn
 
-from strata import _block, _shareable_list, _shared_memory_manager
+from strata._block import SharedMemory
+from strata._shareable_list import ShareableList
+from strata._shared_memory_manager import SharedMemoryManager
 
 # What belongs to the class as an object, not to what it does.
 _NOT_TAKEN_OVER = {"__dict__", "__weakref__", "__module__", "__qualname__", "__slotnames__"}
 
 
-def _replace(module, name, new):
-    """Also for whoever has imported the old class already: that one behaves as the new one."""
-    old = getattr(module, name)
-    if old is new:
-        return
-    setattr(module, name, new)
-    for attribute, value in vars(new).items():
-        if attribute not in _NOT_TAKEN_OVER:
-            setattr(old, attribute, value)
+def _take_over(old, new, **attributes):
+    """The old class itself gets the new behaviour: others have imported it, and derived from it."""
+    for name, value in {**vars(new), **attributes}.items():
+        if name not in _NOT_TAKEN_OVER:
+            setattr(old, name, value)
 
 
 class _InstallInChild:
@@ -51,11 +49,14 @@ def _hand_over_to_children():
     spawn.get_preparation_data = get_preparation_data
 
 
+def _make_filename():
+    return shared_memory._make_filename()  # looked up anew each time, for whoever patches it
+
+
 def install():
-    make_filename = lambda: shared_memory._make_filename()  # noqa: E731: looked up anew each time
-    _block.SharedMemory._new_name = staticmethod(make_filename)
-    _replace(shared_memory, "SharedMemory", _block.SharedMemory)
-    _replace(shared_memory, "ShareableList", _shareable_list.ShareableList)
-    # The subclass's methods that call super() stay its own; those of the manager do not call it.
-    _replace(managers, "SharedMemoryManager", _shared_memory_manager.SharedMemoryManager)
+    block = shared_memory.SharedMemory
+    _take_over(block, SharedMemory, _new_name=staticmethod(_make_filename))
+    _take_over(shared_memory.ShareableList, ShareableList, _block_class=block)
+    _take_over(managers.SharedMemoryManager, SharedMemoryManager, _block_class=block,
+               _list_class=shared_memory.ShareableList)
     _hand_over_to_children()

@@ -8,7 +8,8 @@ manager where that is killed.
 import os
 from multiprocessing import managers, util
 
-from strata import _block, _shareable_list
+from strata._block import SharedMemory as Block
+from strata._shareable_list import ShareableList as List
 
 
 class _Tracker(managers._SharedMemoryTracker):
@@ -17,13 +18,13 @@ class _Tracker(managers._SharedMemoryTracker):
         self._blocks = {}
 
     def register_segment(self, segment_name):
-        self._blocks[segment_name] = _block.SharedMemory(segment_name)
+        self._blocks[segment_name] = Block(segment_name)
         super().register_segment(segment_name)
 
     def destroy_segment(self, segment_name):
         util.debug(f"Destroy segment {segment_name!r} in pid {os.getpid()}")
         self.segment_names.remove(segment_name)
-        block = self._blocks.pop(segment_name, None) or _block.SharedMemory(segment_name)
+        block = self._blocks.pop(segment_name, None) or Block(segment_name)
         try:
             block.unlink()
         except FileNotFoundError:
@@ -46,6 +47,8 @@ class SharedMemoryManager(managers.SharedMemoryManager):
     """
 
     _Server = SharedMemoryServer
+    _block_class = Block
+    _list_class = List
 
     def __init__(self, *args, **kwargs):
         # Not by way of the standard class, which starts a resource tracker.
@@ -53,11 +56,11 @@ class SharedMemoryManager(managers.SharedMemoryManager):
 
     def SharedMemory(self, size):
         """A new block of `size` bytes, which this manager unlinks in the end."""
-        return self._track(lambda: _block.SharedMemory(create=True, size=size))
+        return self._track(lambda: self._block_class(create=True, size=size))
 
     def ShareableList(self, sequence):
         """A new list with the items of `sequence`, whose block this manager unlinks in the end."""
-        return self._track(lambda: _shareable_list.ShareableList(sequence))
+        return self._track(lambda: self._list_class(sequence))
 
     def _track(self, make):
         with self._Client(self._address, authkey=self._authkey) as connection:
