@@ -1,6 +1,7 @@
-"""Every external repository of Strata. All are of this machine; none is downloaded."""
+"""Every external repository of Strata. All are of this machine but nanobind, which PyPI has."""
 
 load("//bazel:cuda_repository.bzl", "cuda_repository")
+load("//bazel:nanobind_repository.bzl", "nanobind_repository")
 load("//bazel:pkg_config_repository.bzl", "pkg_config_repository")
 load("//bazel:system_header_repository.bzl", "system_header_repository")
 
@@ -14,6 +15,7 @@ _LIBRARIES = [
     ("pmem2", "libpmem2", "libpmem2-dev"),
     ("pmemobj", "libpmemobj", "libpmemobj-dev"),
     ("pmempool", "libpmempool", "libpmempool-dev"),
+    ("python", "python3", "python3-dev"),
     ("xxhash", "libxxhash", "libxxhash-dev"),
 ]
 
@@ -27,6 +29,7 @@ _HEADERS = [
 def system_repositories():
     """Defines them, for WORKSPACE and for the module extension alike."""
     cuda_repository(name = "local_cuda")
+    nanobind_repository(name = "nanobind")
     for name, pkg, apt in _LIBRARIES:
         pkg_config_repository(name = name, target = name, pkg = pkg, apt = apt)
     for name, header, apt in _HEADERS:

@@ -86,4 +86,6 @@ find_package(Threads REQUIRED)
 foreach(library ${CMAKE_DL_LIBS})
   list(APPEND STRATA_LINK_FLAGS -l${library})
 endforeach()
-list(APPEND STRATA_LINK_FLAGS ${CMAKE_THREAD_LIBS_INIT})
+# Also where threads are part of the C library, which CMAKE_THREAD_LIBS_INIT leaves out: flags for
+# another system are made of these.
+list(APPEND STRATA_LINK_FLAGS -pthread)

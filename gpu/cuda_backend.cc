@@ -204,7 +204,8 @@ Result<Segment> CudaBackend::create_with(const SegmentUri& uri, const CreateOpti
   STRATA_ASSIGN(const IdentityBlock identity, make_device_identity(os_, uri, options));
   STRATA_ASSIGN(Fd file, files_.create_unnamed(options.mode));
   STRATA_TRY(os_.ftruncate(file.get(), kDeviceHeaderFileBytes));
-  STRATA_TRY(os_.pwrite(file.get(), make_header_page(identity, SegmentState::initialising), 0));
+  const auto page = make_header_page(identity, SegmentState::initialising, options.content);
+  STRATA_TRY(os_.pwrite(file.get(), page, 0));
   auto plane = std::make_unique<HeaderPlane>(os_, std::move(file), Access::read_write);
   STRATA_TRY(plane->lease_as_creator());
   STRATA_TRY(files_.link(plane->fd(), uri));

@@ -1,7 +1,7 @@
-// parse_placement: text to Placement, the inverse of Placement::to_string().
-#include <charconv>
+#include "strata/numa/placement_text.h"
 
-#include "numa/plan.h"
+#include <charconv>
+#include <string>
 
 namespace strata::inline v0_1 {
 namespace {

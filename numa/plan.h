@@ -88,7 +88,4 @@ inline constexpr std::uint64_t kSplitUnitBytes = 64 * 1024;
 // pages the kernel deals out.
 std::vector<NodeExtent> extents(const Plan& plan);
 
-// The inverse of Placement::to_string(). Errors: invalid_argument with the rule that is broken.
-Result<Placement> parse_placement(std::string_view text);
-
 }  // namespace strata::inline v0_1

@@ -1,6 +1,7 @@
 #include "numa/plan.h"
 
 #include "strata/base/bytes.h"
+#include "strata/numa/placement_text.h"
 #include "tests/catch.h"
 
 using namespace strata;

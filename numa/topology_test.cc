@@ -7,6 +7,7 @@
 #include "numa/sysfs.h"
 #include "os/fault_os.h"
 #include "os/staged_os.h"
+#include "strata/numa/placement_text.h"
 #include "tests/catch.h"
 #include "tests/temp_dir.h"
 

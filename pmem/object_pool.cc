@@ -1,6 +1,8 @@
 #include "pmem/object_pool.h"
 
 #include <fmt/format.h>
+// A call instead of libpmemobj's own variables, which whoever loads it late does not have.
+#define PMEMOBJ_DIRECT_NON_INLINE
 #include <libpmemobj.h>
 #include <sys/sysmacros.h>
 

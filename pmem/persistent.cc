@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#define PMEMOBJ_DIRECT_NON_INLINE  // as in object_pool.cc
 #include <libpmemobj.h>
 
 #include "base/check.h"

@@ -117,7 +117,7 @@ std::function<void()> PmemBackend::on_detach(const SegmentUri& uri, const Identi
 }
 
 Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlock& wanted,
-                                        PoolFile& file) {
+                                        const Content& content, PoolFile& file) {
   STRATA_ASSIGN(
       const auto change,
       DirectoryChange::begin(os_, uri.container, Deadline::after_ms(options_.change_timeout_ms)));
@@ -155,7 +155,7 @@ Result<FoundEntry> PmemBackend::reserve(const SegmentUri& uri, const IdentityBlo
   identity.payload_offset_bytes = room.payload_offset_bytes;
   sign(identity);
   // The header says `initialising` before the directory names it.
-  const auto page = make_header_page(identity);
+  const auto page = make_header_page(identity, SegmentState::initialising, content);
   std::byte* const header = change->objects().at(room.header_offset_bytes);
   std::memcpy(header, page.data(), page.size());
   change->objects().persist(header, page.size());
@@ -168,7 +168,7 @@ Result<Segment> PmemBackend::do_create(const SegmentUri& uri, const CreateOption
   STRATA_ASSIGN(const IdentityBlock identity,
                 make_identity(os_, SegmentKind::pmem, uri.name, options));
   PoolFile file;  // holds the creator's locks on the slot
-  STRATA_ASSIGN(const FoundEntry found, reserve(uri, identity, file));
+  STRATA_ASSIGN(const FoundEntry found, reserve(uri, identity, options.content, file));
   STRATA_STEP("create: name reserved");
   const auto finish = [&]() -> Result<Segment> {
     STRATA_ASSIGN(Mapped mapped, map(uri, std::move(file), found, Access::read_write));

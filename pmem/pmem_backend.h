@@ -86,7 +86,8 @@ class PmemBackend final : public Backend {
   Result<Mapped> map(const SegmentUri& uri, PoolFile file, const FoundEntry& found, Access access);
   AttachmentParts parts_of(const SegmentUri& uri, Mapped mapped, Role role);
   // Puts a segment that is not ready into the directory, and locks it as its creator.
-  Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted, PoolFile& file);
+  Result<FoundEntry> reserve(const SegmentUri& uri, const IdentityBlock& wanted,
+                             const Content& content, PoolFile& file);
   Result<SegmentStat> stat_entry(SegmentUri uri, const PoolFile& file, std::uint32_t slot,
                                  const DirectoryEntry& entry);
   // What takes a segment away that lives no longer than its users.

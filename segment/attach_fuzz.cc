@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "segment/file_payload.h"
 #include "segment/new_identity.h"
 #include "strata/segment/reclaim.h"
@@ -23,7 +24,9 @@ std::array<std::byte, kHeaderBytes> valid_page(Os& os) {
   CreateOptions options;
   options.payload_bytes = kPageBytes;
   options.max_bytes = 2 * kPageBytes;
-  return make_header_page(make_identity(os, SegmentKind::shm, "mesh", options).value());
+  options.content = {.type = "array", .element = "<f8", .shape = {16, 32}};
+  return make_header_page(make_identity(os, SegmentKind::shm, "mesh", options).value(),
+                          SegmentState::ready, options.content);
 }
 
 void read_all(Segment& segment) {
@@ -33,6 +36,18 @@ void read_all(Segment& segment) {
   for (std::size_t i = 0; i < bytes->size(); i += kPageBytes)
     sink = (*bytes)[i];
   if (!bytes->empty()) sink = bytes->back();
+  (void)sink;
+}
+
+// Whatever the header says of elements, they lie within the payload.
+void read_elements(const Segment& segment) {
+  const auto content = segment.content();
+  const auto bytes = segment.host_bytes();
+  if (!content || !bytes) return;
+  const std::uint64_t taken = content->bytes().value();
+  STRATA_CHECK(taken <= bytes->size() && content->shape.size() <= kMaxDimensions);
+  volatile std::byte sink{};
+  if (taken != 0) sink = (*bytes)[taken - 1];
   (void)sink;
 }
 
@@ -52,6 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (is_signed) {
     sign(page->identity);
     sign(page->seal);
+    sign(page->content);
   }
   Fd file = os.memfd_create("fuzz", MFD_ALLOW_SEALING).value();
   (void)os.ftruncate(file.get(), kFileBytes);
@@ -69,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto segment = Segment::adopt(parts_of({"shm", {}, "mesh"}, std::move(*mapped)));
   if (!segment) return 0;
   read_all(*segment);
+  read_elements(*segment);
   (void)segment->verify();
   // Somebody else goes on writing to the header after the attach.
   if (segment->access() == Access::read_write) {

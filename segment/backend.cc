@@ -23,6 +23,7 @@ Result<Segment> Backend::create(const SegmentUri& uri, CreateOptions options) {
   options.lifetime = options.lifetime.value_or(capabilities().default_lifetime());
   auto made = [&]() -> Result<Segment> {
     STRATA_TRY(check_name(uri.name));
+    STRATA_TRY(complete_create_options(options));
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().check(options));
     return keep_world_in(do_create(uri, options));
@@ -44,6 +45,7 @@ Result<Segment> Backend::attach(const SegmentUri& uri, const AttachOptions& opti
 Result<Segment> Backend::create_anonymous(CreateOptions options) {
   options.lifetime = options.lifetime.value_or(capabilities().default_lifetime());
   auto made = [&]() -> Result<Segment> {
+    STRATA_TRY(complete_create_options(options));
     STRATA_TRY(check_create_options(options));
     STRATA_TRY(capabilities().require(Capability::anonymous));
     STRATA_TRY(capabilities().check(options));

@@ -89,7 +89,8 @@ Result<Segment> FakeBackend::do_create(const SegmentUri& uri, const CreateOption
   STRATA_ASSIGN(Fd memory, os_.memfd_create("strata-fake", MFD_ALLOW_SEALING));
   STRATA_TRY(os_.fchmod(memory.get(), options.mode));
   STRATA_TRY(os_.ftruncate(memory.get(), identity.payload_offset_bytes + options.payload_bytes));
-  STRATA_TRY(os_.pwrite(memory.get(), make_header_page(identity), 0));
+  const auto page = make_header_page(identity, SegmentState::initialising, options.content);
+  STRATA_TRY(os_.pwrite(memory.get(), page, 0));
   STRATA_ASSIGN(Fd own, os_.reopen(memory.get(), O_RDWR));
   auto plane = std::make_unique<HeaderPlane>(os_, std::move(own), Access::read_write);
   STRATA_TRY(plane->lease_as_creator());

@@ -92,6 +92,7 @@ void sign(IdentityBlock& identity) { identity.crc32c = crc_of(identity); }
 void sign(SealBlock& seal) { seal.crc32c = crc_of(seal); }
 void sign(PlacementBlock& placement) { placement.crc32c = crc_of(placement); }
 void sign(MigrationBlock& migration) { migration.crc32c = crc_of(migration); }
+void sign(ContentBlock& content) { content.crc32c = crc_of(content); }
 
 Result<IdentityBlock> read_identity_block(std::span<const std::byte> page) {
   if (page.size() < kHeaderBytes) {

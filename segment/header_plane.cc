@@ -237,6 +237,7 @@ void read_live_words(const HeaderPage& page, SegmentStat& stat) {
     stat.problem =
         Status(Code::corrupt, fmt::format("header: impossible size {}", stat.payload_bytes));
   }
+  stat.content = read_content_block(page, stat.identity, stat.payload_bytes);
 }
 
 Result<void> read_locks(Os& os, const LockRange& range, SegmentStat& stat) {

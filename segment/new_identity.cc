@@ -22,7 +22,24 @@ Result<void> copy_text(std::array<char, N>& field, std::string_view text, std::s
   return {};
 }
 
+// Whatever the elements are, there is room for all of them.
+Result<void> check_content(const CreateOptions& options) {
+  STRATA_ASSIGN(const std::uint64_t bytes, options.content.bytes());
+  if (bytes <= options.payload_bytes) return {};
+  return fail(Code::invalid_argument,
+              fmt::format("size {}: its content, {}, takes {} bytes", options.payload_bytes,
+                          options.content.to_string(), bytes));
+}
+
 }  // namespace
+
+Result<void> complete_create_options(CreateOptions& options) {
+  if (options.payload_bytes != 0 || options.content.element.empty()) return {};
+  STRATA_ASSIGN(const std::uint64_t bytes, options.content.bytes());
+  // An array without elements, to which rows may come.
+  options.payload_bytes = std::max<std::uint64_t>(bytes, 1);
+  return {};
+}
 
 Result<void> check_create_options(const CreateOptions& options) {
   if (options.payload_bytes == 0) {
@@ -52,7 +69,7 @@ Result<void> check_create_options(const CreateOptions& options) {
       options.job_id.empty()) {
     return fail(Code::invalid_argument, "lifetime job: no job id was given");
   }
-  return {};
+  return check_content(options);
 }
 
 Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,
@@ -90,7 +107,7 @@ Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view n
 }
 
 std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identity,
-                                                     SegmentState state) {
+                                                     SegmentState state, const Content& content) {
   alignas(HeaderPage) std::array<std::byte, kHeaderBytes> bytes{};
   auto* page = new (bytes.data()) HeaderPage{};
   page->identity = identity;
@@ -98,6 +115,7 @@ std::array<std::byte, kHeaderBytes> make_header_page(const IdentityBlock& identi
   page->live.generation.value = 1;
   page->live.payload_bytes.value = identity.created_payload_bytes;
   page->live.next_participant.value = 1;
+  page->content = make_content_block(content).value();
   return bytes;
 }
 

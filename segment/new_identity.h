@@ -11,6 +11,9 @@
 
 namespace strata::inline v0_1 {
 
+// Sets the size that the content asks for, where none is set.
+Result<void> complete_create_options(CreateOptions& options);
+
 // Errors: invalid_argument with the option and its limit.
 Result<void> check_create_options(const CreateOptions& options);
 
@@ -18,8 +21,10 @@ Result<void> check_create_options(const CreateOptions& options);
 Result<IdentityBlock> make_identity(Os& os, SegmentKind kind, std::string_view name,
                                     const CreateOptions& options);
 
-// The bytes of a whole header page, state `initialising`, ready to be written out.
+// The bytes of a whole header page, ready to be written out. `content` has been checked, as
+// check_create_options() does.
 std::array<std::byte, kHeaderBytes> make_header_page(
-    const IdentityBlock& identity, SegmentState state = SegmentState::initialising);
+    const IdentityBlock& identity, SegmentState state = SegmentState::initialising,
+    const Content& content = {});
 
 }  // namespace strata::inline v0_1

@@ -82,6 +82,13 @@ std::atomic<std::uint64_t>& Segment::generation() const {
 
 std::vector<int> Segment::descriptors() const { return attachment_->payload->descriptors(); }
 
+Result<Content> Segment::content() const {
+  auto content =
+      read_content_block(attachment_->plane->page(), attachment_->identity, payload_bytes());
+  if (!content) return unexpected(content.error().in(uri().to_string()));
+  return content;
+}
+
 Status Segment::in_context(const char* verb, const Status& status) const {
   return status.in(fmt::format("{} {}", verb, uri().to_string()));
 }

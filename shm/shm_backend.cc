@@ -37,7 +37,7 @@ Result<void> write_header(Os& os, int fd, const IdentityBlock& identity,
       identity.payload_is_apart ? kHeaderBytes
                                 : identity.payload_offset_bytes + identity.created_payload_bytes;
   STRATA_TRY(os.ftruncate(fd, file_bytes));
-  STRATA_TRY(os.pwrite(fd, make_header_page(identity, state), 0));
+  STRATA_TRY(os.pwrite(fd, make_header_page(identity, state, options.content), 0));
   return {};
 }
 

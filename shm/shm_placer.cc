@@ -1,6 +1,7 @@
 #include "shm/shm_placer.h"
 
 #include "numa/place.h"
+#include "strata/numa/placement_text.h"
 
 namespace strata::inline v0_1 {
 namespace {

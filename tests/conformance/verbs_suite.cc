@@ -112,6 +112,66 @@ TEST_CASE_METHOD(Verbs, "what_grows_is_zero_and_can_be_written") {
   CHECK(seen == content);
 }
 
+TEST_CASE_METHOD(Verbs, "whoever_attaches_is_told_what_the_payload_is") {
+  const Content wanted{.type = "array", .element = "<f4", .shape = {50, 20}};
+  const Segment made = create(0, {.placement = {}, .job_id = {}, .content = wanted});
+  CHECK(made.payload_bytes() == 4000);
+  CHECK(made.content().value() == wanted);
+  CHECK(attach(Access::read_only).content().value() == wanted);
+  const auto stat = backend.stat(fixture->uri("verbs"));
+  if (stat) CHECK(stat->content.value() == wanted);
+}
+
+TEST_CASE_METHOD(Verbs, "of_plain_bytes_nothing_is_told") {
+  const Segment made = create(5000);
+  CHECK(made.content().value().is_plain());
+  CHECK(attach(Access::read_only).content().value().is_plain());
+}
+
+TEST_CASE_METHOD(Verbs, "content_that_does_not_fit_makes_no_segment") {
+  const auto refused = [&](const CreateOptions& options) {
+    const auto made = backend.create(fixture->uri("verbs"), options);
+    REQUIRE(!made);
+    CHECK(made.error().code() == Code::invalid_argument);
+  };
+  refused({.payload_bytes = 3999,
+           .placement = {},
+           .job_id = {},
+           .content = {.element = "<f4", .shape = {50, 20}}});
+  refused({.payload_bytes = 4000,
+           .placement = {},
+           .job_id = {},
+           .content = {.element = "f4", .shape = {50, 20}}});
+  refused({.placement = {}, .job_id = {}, .content = {.type = "strata.Lock"}});
+  CHECK(backend.attach(fixture->uri("verbs"), {.timeout_ms = 1}).error().code() == Code::not_found);
+}
+
+TEST_CASE_METHOD(Verbs, "what_the_payload_is_stays_when_it_is_moved_or_sealed") {
+  const Content wanted{.type = "array", .element = "<f4", .shape = {50, 20}};
+  Segment made = create(0, {.placement = {}, .job_id = {}, .content = wanted});
+  if (backend.capabilities().has(Capability::migrate)) {
+    REQUIRE(made.migrate(on_node(0)));
+    CHECK(made.content().value() == wanted);
+  }
+  REQUIRE(made.seal());
+  CHECK(made.content().value() == wanted);
+  CHECK(attach(Access::read_only).content().value() == wanted);
+}
+
+TEST_CASE_METHOD(Verbs, "an_array_grows_by_the_rows_that_its_payload_has_room_for") {
+  if (!backend.capabilities().has(Capability::grow)) return;
+  Segment made = create(0, {.max_bytes = 100'000,
+                            .placement = {},
+                            .job_id = {},
+                            .content = {.element = "<f4", .shape = {50, 20}}});
+  Segment other = attach(Access::read_only);
+  REQUIRE(made.grow(8100));
+  CHECK(made.content()->shape == std::vector<std::uint64_t>{101, 20});
+  CHECK(other.content()->shape == std::vector<std::uint64_t>{50, 20});
+  REQUIRE(other.refresh());
+  CHECK(other.content()->shape == std::vector<std::uint64_t>{101, 20});
+}
+
 TEST_CASE_METHOD(Verbs, "what_its_creator_publishes_is_there_for_whoever_waited") {
   const auto content = random_bytes(20'000);
   Segment made =

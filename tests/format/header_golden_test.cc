@@ -17,7 +17,7 @@ void put(std::array<char, N>& field, std::string_view text) {
   std::copy(text.begin(), text.end(), field.begin());
 }
 
-std::array<std::byte, kHeaderBytes> golden_header() {
+std::array<std::byte, kHeaderBytes> golden_header(const Content& content = {}) {
   IdentityBlock identity{};
   identity.magic = kHeaderMagic;
   identity.version_major = 1;
@@ -43,7 +43,7 @@ std::array<std::byte, kHeaderBytes> golden_header() {
   put(identity.job_id, "slurm-42");
   put(identity.placement, "interleave:0,1!");
   sign(identity);
-  return make_header_page(identity);
+  return make_header_page(identity, SegmentState::initialising, content);
 }
 
 std::vector<std::byte> golden_handle() {
@@ -77,6 +77,14 @@ TEST_CASE("the_header_page_is_the_committed_golden_file") {
   const auto page = golden_header();
   check_golden(page, "header_v1.bin");
   CHECK(read_identity_block(page));
+}
+
+TEST_CASE("the_header_page_of_an_array_is_the_committed_golden_file") {
+  const auto page = golden_header({.type = "array", .element = "<c16", .shape = {258, 48, 1}});
+  check_golden(page, "header_array_v1.bin");
+  const auto* const header = reinterpret_cast<const HeaderPage*>(page.data());
+  CHECK(read_content_block(*header, header->identity, 0x123456)->to_string() ==
+        "array of <c16, 258x48x1");
 }
 
 TEST_CASE("the_handle_is_the_committed_golden_file") {

@@ -17,6 +17,7 @@
 
 #include "strata/base/bytes.h"
 #include "strata/base/result.h"
+#include "strata/segment/content.h"
 #include "strata/segment/options.h"
 
 #pragma GCC visibility push(default)
@@ -105,6 +106,20 @@ struct SealBlock {
 };
 static_assert(sizeof(SealBlock) == 128);
 
+// Bytes 1664..2047: what the payload is, written before the segment has a name, and never changed.
+// All zeros where nothing is said, as in headers made before this block.
+struct ContentBlock {
+  std::array<char, 64> type;        // zero padded, as all text
+  std::array<char, 16> element;     // NumPy's typestr
+  std::uint32_t dimensions;         // of `shape`
+  std::uint32_t features_required;  // unknown bits: what it says cannot be understood
+  std::array<std::uint64_t, kMaxDimensions> shape;  // zeros behind the dimensions
+  std::array<std::uint8_t, 164> reserved;
+  std::uint32_t crc32c;  // of the bytes before it
+};
+static_assert(sizeof(ContentBlock) == 384);
+static_assert(offsetof(ContentBlock, shape) == 88 && offsetof(ContentBlock, crc32c) == 380);
+
 // Bytes 2048..2687: what placement got, written after every commit, growth and migration.
 // Advisory: it is evidence for people, and checked anew by whoever relies on it.
 struct PlacementBlock {
@@ -131,7 +146,7 @@ struct HeaderPage {
   IdentityBlock identity;                    // 0
   LiveBlock live;                            // 1024
   SealBlock seal;                            // 1536
-  std::array<std::uint8_t, 384> reserved_a;  // 1664
+  ContentBlock content;                      // 1664
   PlacementBlock placement;                  // 2048
   MigrationBlock migration;                  // 2688
   std::array<std::uint8_t, 512> backend;     // 3072: the backend's own (pmem: A/B slots)
@@ -140,13 +155,14 @@ struct HeaderPage {
 static_assert(sizeof(HeaderPage) == kHeaderBytes);
 static_assert(offsetof(HeaderPage, live) == 1024 && offsetof(HeaderPage, seal) == 1536);
 static_assert(offsetof(HeaderPage, placement) == 2048 && offsetof(HeaderPage, backend) == 3072);
-static_assert(offsetof(HeaderPage, migration) == 2688);
+static_assert(offsetof(HeaderPage, content) == 1664 && offsetof(HeaderPage, migration) == 2688);
 
 // Fills in `crc32c`. Call it last.
 void sign(IdentityBlock& identity);
 void sign(SealBlock& seal);
 void sign(PlacementBlock& placement);
 void sign(MigrationBlock& migration);
+void sign(ContentBlock& content);
 
 // A checked copy of the identity block of `page` (at least kHeaderBytes long).
 // Order: magic, version, features, crc, bounds. Errors: corrupt; unsupported for a newer major
@@ -161,6 +177,16 @@ SealBlock make_seal_block(std::uint64_t sealed_bytes, const std::array<std::uint
 
 // A checked copy of the seal block. Errors: corrupt.
 Result<SealBlock> read_seal_block(const HeaderPage& page);
+
+// The block of a new segment, signed; zeros for plain bytes. Errors: as Content::bytes().
+Result<ContentBlock> make_content_block(const Content& content);
+
+// What the block says, checked, of a segment that has `payload_bytes` by now. An array that filled
+// its payload at creation, but for less than a row, grows with it by whole rows; one that does not
+// fit any more has fewer. All else is as it was made.
+// Errors: corrupt; unsupported for a feature that this version does not know.
+Result<Content> read_content_block(const HeaderPage& page, const IdentityBlock& identity,
+                                   std::uint64_t payload_bytes);
 
 // The placement that the segment has by now, as text: that of its last migration, or the one that
 // it was made with. A block that fails its checksum was left by a killed migration, and tells

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "strata/segment/content.h"
+
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
 
@@ -102,7 +104,7 @@ struct DeviceRequest {
 };
 
 struct CreateOptions {
-  std::uint64_t payload_bytes = 0;
+  std::uint64_t payload_bytes = 0;  // 0: what the elements of `content` take
   // The segment can grow up to this; 0: it cannot grow. Address space only, no memory.
   std::uint64_t max_bytes = 0;
   Placement placement = {};
@@ -114,6 +116,7 @@ struct CreateOptions {
   std::uint32_t mode = 0600;  // permission bits of the named object
   std::string job_id = {};    // for Lifetime::job
   DeviceRequest device = {};
+  Content content = {};
 };
 
 enum class Access : std::uint32_t {

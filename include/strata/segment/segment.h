@@ -26,6 +26,7 @@
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
 #include "strata/segment/capabilities.h"
+#include "strata/segment/content.h"
 #include "strata/segment/device_span.h"
 #include "strata/segment/durability.h"
 #include "strata/segment/handle.h"
@@ -63,6 +64,9 @@ class Segment {
   // Bytes that may be read and, by writers, written: the size at attach or the last refresh().
   std::uint64_t payload_bytes() const;
   std::uint64_t max_bytes() const;
+  // What the payload is, as its creator said; an array has its shape of now. Errors: corrupt;
+  // unsupported where it was made by a later version that says more.
+  Result<Content> content() const;
 
   // The payload. Errors: unsupported where the host cannot address it: see read().
   Result<std::span<const std::byte>> host_bytes() const;

@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "strata/base/status.h"
+#include "strata/base/result.h"
+#include "strata/segment/content.h"
 #include "strata/segment/header.h"
 #include "strata/segment/uri.h"
 
@@ -33,6 +34,8 @@ struct SegmentStat {
   bool is_attached = false;
   bool is_attached_for_writing = false;
   bool is_creator_alive = false;
+  // What the payload is; else why that cannot be told, which keeps nobody from attaching.
+  Result<Content> content = Content();
   std::optional<DeviceStat> device;  // of device memory
   std::optional<Status> problem;     // why it cannot be attached
   bool is_of_another =
