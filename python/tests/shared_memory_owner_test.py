@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import signal
+import struct
 import subprocess
 import sys
 import uuid
@@ -234,6 +235,24 @@ def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, meth
 
 
 # --- the note files -------------------------------------------------------------------------------
+
+
+def test_a_note_file_has_the_bytes_of_its_format_page(name):
+    before = note_files()
+    with running(CREATE + WAIT + "block.close(); say('closed'); signal.pause()", name) as creator:
+        (notes,) = note_files() - before
+        facts = (SHM / name).stat()
+        expected = struct.pack("<QQQ256s", 1, facts.st_dev, facts.st_ino, name.encode())
+        assert len(expected) == 280
+        assert (SHM / notes).read_bytes() == expected
+        assert (SHM / notes).stat().st_mode & 0o777 == 0o600
+        creator.stdin.close()
+        assert creator.stdout.readline() == "closed\n"
+        assert (SHM / notes).read_bytes() == struct.pack("<Q", 2) + expected[8:]
+        prefix, tree, rest = notes.split(".")
+        assert prefix == "strata-blocks" and (len(tree), len(rest)) == (16, 16)
+        creator.stdin = None
+        kill(creator)
 
 
 @pytest.fixture
