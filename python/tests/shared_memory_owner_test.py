@@ -298,6 +298,16 @@ def test_a_block_that_was_moved_aside_by_mistake_comes_back(name, dead_notes):
     os.close(keep)
 
 
+def test_a_block_that_comes_back_twice_has_one_name_in_the_end(name, dead_notes):
+    (SHM / name).write_bytes(b"another's")
+    notes = dead_notes((_blocks.OPEN, os.stat("/etc/passwd"), name.encode()))
+    aside = SHM / f"{notes}.0"
+    aside.hardlink_to(SHM / name)  # killed between giving the name back and the end
+    sweep()
+    assert (SHM / name).stat().st_nlink == 1
+    assert not aside.exists() and not (SHM / notes).exists()
+
+
 @pytest.mark.parametrize("record_name", [b"../../tmp/x", b"/etc/passwd", b"..", b"", b"\xff" * 256],
                          ids=lambda name: repr(name[:9]))
 def test_records_that_lead_out_of_the_folder_are_ignored(record_name, dead_notes):
