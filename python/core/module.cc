@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/locks.h"
 #include "core/segment.h"
 #include "strata/version.h"
 
@@ -9,4 +10,5 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_locks(module);
 }
