@@ -168,14 +168,14 @@ def from_array(uri, array, **options):
             raise TypeError(
                 "%s has neither the buffer protocol nor DLPack" % type(array).__name__
             ) from None
-        import numpy
+        from strata._numpy import numpy
 
         view = memoryview(numpy.ascontiguousarray(numpy.from_dlpack(array)))
     dtype = getattr(array, "dtype", None)
     if dtype is None:
         dtype = _struct_dtype(view)
     if not view.c_contiguous:
-        import numpy
+        from strata._numpy import numpy
 
         view = memoryview(numpy.ascontiguousarray(view))
     will_publish = options.pop("publish", True)
