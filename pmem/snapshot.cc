@@ -197,10 +197,13 @@ Result<void> clone_segment(const Pool& pool, const std::string& from, std::uint6
   if (pool.look_up(to, deadline)) return context(Status(Code::already_exists, "the name is taken"));
   auto reader = VerifiedReader::open(pool, from, version, deadline);
   if (!reader) return context(reader.error());
+  const auto content = reader->content();
+  if (!content) return context(content.error());
   auto staged = pool.stage({.name = to,
                             .payload_bytes = reader->bytes(),
                             .max_bytes = reader->entry().max_bytes,
                             .zeroed = false,
+                            .content = *content,
                             .deadline = deadline});
   if (!staged) return context(staged.error());
   auto copied = load_version(pool, from, reader->version(), staged->payload(),

@@ -1,6 +1,8 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/gpu.h"
+#include "core/pool.h"
 #include "core/segment.h"
 #include "strata/version.h"
 
@@ -9,4 +11,6 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_pool(module);
+  strata::python::bind_gpu(module);
 }

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "core/catalog.h"
+#include "core/held_buffer.h"
 #include "strata/base/bytes.h"
 #include "strata/gpu/interop/cuda_array_interface.h"
 #include "strata/gpu/interop/dlpack.h"
@@ -29,6 +30,7 @@ Deadline after(double seconds) {
 PySegment::PySegment(Segment segment)
     : segment_(std::move(segment)),
       uri_(segment_->uri().to_string()),
+      is_device_(segment_->identity().kind == static_cast<std::uint32_t>(SegmentKind::cuda)),
       content_(take(segment_->content())),
       element_(take(describe_element(is_array() ? content_.element : "|u1"))) {}
 
@@ -170,8 +172,7 @@ nb::object to_dlpack(PySegment& self, nb::handle stream, nb::handle max_version,
   }
   Segment& segment = self.open();
   // What was written to the memory of a device is there before the consumer's stream begins.
-  if (self.open().identity().kind == static_cast<std::uint32_t>(SegmentKind::cuda) &&
-      !(nb::isinstance<nb::int_>(stream) && nb::cast<int>(stream) == -1)) {
+  if (self.is_device() && !(nb::isinstance<nb::int_>(stream) && nb::cast<int>(stream) == -1)) {
     take_without_gil([&] { return segment.settle(); });
   }
   const bool is_versioned =
@@ -191,14 +192,13 @@ nb::object to_dlpack(PySegment& self, nb::handle stream, nb::handle max_version,
 
 nb::tuple dlpack_device(PySegment& self) {
   const Segment& segment = self.open();
-  if (segment.identity().kind != static_cast<std::uint32_t>(SegmentKind::cuda))
-    return nb::make_tuple(static_cast<int>(dlpack::kCpu), 0);
+  if (!self.is_device()) return nb::make_tuple(static_cast<int>(dlpack::kCpu), 0);
   const interop::ArrayView view = take(interop::view_array(segment, self.layout()));
   return nb::make_tuple(static_cast<int>(dlpack::kCuda), view.device);
 }
 
 nb::dict cuda_interface(PySegment& self) {
-  if (self.open().identity().kind != static_cast<std::uint32_t>(SegmentKind::cuda)) {
+  if (!self.is_device()) {
     // hasattr() says no, as for any array of the host.
     PyErr_Format(PyExc_AttributeError, "%s is host memory: use array()", self.uri().c_str());
     throw nb::python_error();
@@ -249,23 +249,6 @@ nb::bytes read_bytes(const PySegment& self, std::uint64_t offset,
   return result;
 }
 
-// A buffer of somebody else, held while it is copied from.
-class HeldBuffer {
- public:
-  explicit HeldBuffer(nb::handle object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
-  }
-  HeldBuffer(const HeldBuffer&) = delete;
-  HeldBuffer& operator=(const HeldBuffer&) = delete;
-  ~HeldBuffer() { PyBuffer_Release(&view_); }
-  std::span<const std::byte> bytes() const {
-    return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
-  }
-
- private:
-  Py_buffer view_{};
-};
-
 void write_bytes(PySegment& self, nb::handle from, std::uint64_t offset) {
   const HeldBuffer buffer(from);
   Segment& segment = self.open();
@@ -282,6 +265,13 @@ nb::dict placement_of(const PlacementReport& report) {
   placement["bytes_huge"] = report.huge_bytes;
   placement["notes"] = nb::cast(report.notes);
   return placement;
+}
+
+// None where nothing is known: of kinds without pages, and of those that nobody has placed.
+nb::object placement_now(const PySegment& self) {
+  const Result<PlacementReport> report = load_report(header_page_of(self.open()).placement);
+  if (!report) return nb::none();
+  return placement_of(*report);
 }
 
 std::string representation(const PySegment& self) {
@@ -425,6 +415,9 @@ void bind_segment(nb::module_& module) {
           },
           "offset"_a = 0, "nbytes"_a = nb::none(),
           "Makes bytes durable, where memory is persistent.")
+      .def_prop_ro("placement", &placement_now,
+                   "Where its pages were when it was last made, grown or moved: a dict of\n"
+                   "bytes_on_node {node: bytes}, bytes_absent, bytes_huge and notes; or None.")
       .def(
           "close", &PySegment::close,
           "Detaches, once the last view is gone. That removes nothing unless its lifetime says so.")

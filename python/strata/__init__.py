@@ -18,11 +18,12 @@ _WHERE = {
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",
         "StateError", "TimedOutError", "UnsupportedError", "WrongDeviceError",
     ),
+    "strata._pool": ("Pool",),
     "strata._segments": (
         "attach", "create", "create_or_attach", "from_array", "gc", "ls", "remove", "stat",
     ),
 }  # fmt: skip
-_MODULES = ("shared_memory",)
+_MODULES = ("gpu", "shared_memory")
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = sorted(name for name in _MODULE_OF if not name.startswith("_")) + list(_MODULES)

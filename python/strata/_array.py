@@ -69,7 +69,9 @@ def view_at(segment, offset, shape, typestr, strides):
     dtype = numpy.dtype(typestr)
     if dtype.hasobject:
         raise ValueError("dtype %s cannot be in shared memory" % (dtype,))
-    # numpy.ndarray checks shape, offset and strides against the buffer.
+    # numpy.ndarray checks shape and strides against the buffer, and lets it begin before it.
+    if offset < 0:
+        raise ValueError("a view cannot begin %d bytes before its segment" % -offset)
     array = numpy.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
     array = array.view(Array)
     array._segment = segment

@@ -6,7 +6,7 @@ import operator
 from strata import _core
 
 
-def _bytes_of(size, what):
+def bytes_of(size, what):
     if isinstance(size, str):
         return _core.parse_bytes(size)
     size = operator.index(size)
@@ -26,7 +26,7 @@ def _shape_of(shape):
     return lengths
 
 
-def _placement_of(placement, node):
+def placement_of(placement, node):
     if node is None:
         return placement
     if placement is not None:
@@ -53,10 +53,10 @@ def _options(shape, dtype, size, max_size, node, placement, others):
     elif size is None:
         raise TypeError('how large? create(uri, shape, dtype) or create(uri, size="64M")')
     else:
-        options["size"] = _bytes_of(size, "size")
+        options["size"] = bytes_of(size, "size")
     if max_size is not None:
-        options["max_size"] = _bytes_of(max_size, "max_size")
-    where = _placement_of(placement, node)
+        options["max_size"] = bytes_of(max_size, "max_size")
+    where = placement_of(placement, node)
     if where is not None:
         options["placement"] = where
     options.update((name, value) for name, value in others.items() if value is not None)
@@ -161,23 +161,7 @@ def from_array(uri, array, **options):
         __dlpack__ (PyTorch and others, of the host). It is copied once.
     options: those of create(), but for shape, dtype and size.
     """
-    try:
-        view = memoryview(array)
-    except TypeError:
-        if not hasattr(array, "__dlpack__"):
-            raise TypeError(
-                "%s has neither the buffer protocol nor DLPack" % type(array).__name__
-            ) from None
-        from strata._numpy import numpy
-
-        view = memoryview(numpy.ascontiguousarray(numpy.from_dlpack(array)))
-    dtype = getattr(array, "dtype", None)
-    if dtype is None:
-        dtype = _struct_dtype(view)
-    if not view.c_contiguous:
-        from strata._numpy import numpy
-
-        view = memoryview(numpy.ascontiguousarray(view))
+    view, dtype = described(array)
     will_publish = options.pop("publish", True)
     segment = create(uri, view.shape, dtype, publish=False, **options)
     try:
@@ -189,6 +173,29 @@ def from_array(uri, array, **options):
         remove(uri, force=True)
         raise
     return segment
+
+
+def described(array):
+    """A C-contiguous memoryview of a host array, and its element type as headers spell it."""
+    from strata import _dtype
+
+    try:
+        view = memoryview(array)
+    except TypeError:
+        if not hasattr(array, "__dlpack__"):
+            raise TypeError(
+                "%s has neither the buffer protocol nor DLPack" % type(array).__name__
+            ) from None
+        from strata._numpy import numpy
+
+        view = memoryview(numpy.from_dlpack(array))
+    dtype = getattr(array, "dtype", None)
+    typestr = _dtype.typestr(_struct_dtype(view) if dtype is None else dtype)
+    if not view.c_contiguous:
+        from strata._numpy import numpy
+
+        view = memoryview(numpy.ascontiguousarray(view))
+    return view, typestr
 
 
 def _struct_dtype(view):
