@@ -1,6 +1,6 @@
 """NumPy arrays over segments."""
 
-import numpy
+from strata._numpy import numpy
 
 try:
     from numpy.lib.array_utils import byte_bounds

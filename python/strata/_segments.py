@@ -186,13 +186,13 @@ def described(array):
             raise TypeError(
                 "%s has neither the buffer protocol nor DLPack" % type(array).__name__
             ) from None
-        import numpy
+        from strata._numpy import numpy
 
         view = memoryview(numpy.from_dlpack(array))
     dtype = getattr(array, "dtype", None)
     typestr = _dtype.typestr(_struct_dtype(view) if dtype is None else dtype)
     if not view.c_contiguous:
-        import numpy
+        from strata._numpy import numpy
 
         view = memoryview(numpy.ascontiguousarray(view))
     return view, typestr
