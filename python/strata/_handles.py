@@ -26,6 +26,11 @@ def reduce_segment(segment):
     return attach, (segment._handle(), segment.mode)
 
 
+def reopen(kind, *where):
+    """A primitive (a Lock, a Queue, …) of another process, by the handle of its segment."""
+    return kind._from_handle(*where)
+
+
 def attach_array(handle, mode, offset, shape, typestr, strides):
     """A view into a segment, as another process had it."""
     from strata import _array
