@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "core/catalog.h"
+#include "core/held_buffer.h"
 #include "strata/base/bytes.h"
 #include "strata/gpu/interop/cuda_array_interface.h"
 #include "strata/gpu/interop/dlpack.h"
@@ -248,23 +249,6 @@ nb::bytes read_bytes(const PySegment& self, std::uint64_t offset,
   take_without_gil([&] { return segment.read(offset, {into, bytes}); });
   return result;
 }
-
-// A buffer of somebody else, held while it is copied from.
-class HeldBuffer {
- public:
-  explicit HeldBuffer(nb::handle object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
-  }
-  HeldBuffer(const HeldBuffer&) = delete;
-  HeldBuffer& operator=(const HeldBuffer&) = delete;
-  ~HeldBuffer() { PyBuffer_Release(&view_); }
-  std::span<const std::byte> bytes() const {
-    return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
-  }
-
- private:
-  Py_buffer view_{};
-};
 
 void write_bytes(PySegment& self, nb::handle from, std::uint64_t offset) {
   const HeldBuffer buffer(from);
