@@ -2,6 +2,7 @@
 
 #include "core/catalog.h"
 #include "core/locks.h"
+#include "core/queue.h"
 #include "core/segment.h"
 #include "strata/version.h"
 
@@ -11,4 +12,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
   strata::python::bind_locks(module);
+  strata::python::bind_queue(module);
 }
