@@ -29,4 +29,13 @@ Result<Condition::Outcome> Condition::wait(const SyncContext& context, RobustMut
   return Outcome{wake, *relocked};
 }
 
+Wake Condition::sleep(std::uint32_t ticket, Deadline deadline) {
+  SlicedWait slices(deadline);
+  while (!sleepers_.has_woken_since(ticket)) {
+    if (slices.expired()) return Wake::timed_out;
+    sleepers_.sleep(ticket, slices);
+  }
+  return Wake::notified;
+}
+
 }  // namespace strata::inline v0_1

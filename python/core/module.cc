@@ -2,6 +2,7 @@
 
 #include "core/catalog.h"
 #include "core/gpu.h"
+#include "core/locks.h"
 #include "core/pool.h"
 #include "core/segment.h"
 #include "strata/version.h"
@@ -13,4 +14,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_catalog(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
+  strata::python::bind_locks(module);
 }

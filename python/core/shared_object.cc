@@ -1,5 +1,7 @@
 #include "core/shared_object.h"
 
+#include <nanobind/stl/string.h>
+
 #include <array>
 
 #include "core/wait.h"
@@ -24,6 +26,17 @@ void check_type(const Segment& segment, std::string_view type) {
 }
 
 }  // namespace
+
+std::string uri_of(nb::handle where, std::string_view type) {
+  if (nb::isinstance<nb::str>(where)) {
+    std::string uri = nb::cast<std::string>(where);
+    if (uri.empty()) raise(Code::invalid_argument, "the URI is empty: it is as \"shm:name\"");
+    return uri;
+  }
+  PyErr_Format(PyExc_TypeError, "%s takes a URI as \"shm:name\", not %s", std::string(type).c_str(),
+               Py_TYPE(where.ptr())->tp_name);
+  throw nb::python_error();
+}
 
 SharedObject SharedObject::make(std::string_view type, const std::string& uri, std::uint64_t bytes,
                                 const Format& format, nb::handle permissions) {

@@ -10,7 +10,7 @@ from strata import _blocks
 
 _SHM_NAME_PREFIX = "/psm_"
 
-_live = weakref.WeakSet()
+_live: weakref.WeakSet = weakref.WeakSet()
 
 
 def _make_filename():
@@ -52,7 +52,8 @@ class SharedMemory:
     # Once installed this is the standard module's, for whoever patches that.
     _new_name = staticmethod(_make_filename)
 
-    def __init__(self, name=None, create=False, size=0, *, track=True):
+    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *,
+                 track: bool = True) -> None:
         if not size >= 0:
             raise ValueError(f"'size' must be a positive integer, not {size}")
         if create:
@@ -169,7 +170,7 @@ class SharedMemory:
     def __del__(self):
         try:
             self.close()
-        except OSError:
+        except Exception:  # at the end of the interpreter, what close() calls may be gone already
             pass
 
     def __reduce__(self):
@@ -179,23 +180,23 @@ class SharedMemory:
         return f"{self.__class__.__name__}({self.name!r}, size={self.size})"
 
     @property
-    def buf(self):
+    def buf(self) -> memoryview:
         """A memoryview of the bytes; None once closed."""
         return self._buf
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name by which other processes attach."""
         if self._prepend_leading_slash and self._name and self._name.startswith("/"):
             return self._name[1:]
         return self._name
 
     @property
-    def size(self):
+    def size(self) -> int:
         """In bytes."""
         return self._size
 
-    def close(self):
+    def close(self) -> None:
         """Ends the access through this object. The block stays.
 
         Views of `buf` that live on, such as NumPy arrays, stay valid: the memory is unmapped with
@@ -217,7 +218,7 @@ class SharedMemory:
         if was_last:
             _blocks.sweep()
 
-    def unlink(self):
+    def unlink(self) -> None:
         """Takes the name away; the memory goes with the last process that has it.
 
         Once for each block, in whichever process. Raises FileNotFoundError where it is gone.

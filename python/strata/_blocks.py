@@ -149,7 +149,8 @@ class _Notes:
 
 
 _notes = None
-_inherited = []  # the note files of the processes that this one was forked from: they keep them alive
+# The note files of the processes that this one was forked from: they keep them alive.
+_inherited: list = []
 _making = threading.Lock()
 _next_sweep = 0.0
 
@@ -200,27 +201,28 @@ def _leads_to(name, device, inode):
 
 def _take_name_away(name, device, inode, aside):
     # The name first goes aside: between a look and an unlink it could have become another block's.
-    path, aside = f"{DIRECTORY}/{name}", f"{DIRECTORY}/{aside}"
     try:
-        os.rename(path, aside)
+        os.rename(f"{DIRECTORY}/{name}", f"{DIRECTORY}/{aside}")
     except OSError:
         return
-    _settle_aside(path, device, inode, aside)
+    _settle_aside(name, device, inode, aside)
 
 
-def _settle_aside(path, device, inode, aside):
+def _settle_aside(name, device, inode, aside):
+    """Removes what went aside, or gives it its name back if it is another block."""
     try:
-        facts = os.lstat(aside)
-        if (facts.st_dev, facts.st_ino) != (device, inode):
-            os.link(aside, path, follow_symlinks=False)
-        os.unlink(aside)
+        facts = os.lstat(f"{DIRECTORY}/{aside}")
+        is_meant = (facts.st_dev, facts.st_ino) == (device, inode)
+        if not is_meant and not _leads_to(name, facts.st_dev, facts.st_ino):
+            os.link(f"{DIRECTORY}/{aside}", f"{DIRECTORY}/{name}", follow_symlinks=False)
+        os.unlink(f"{DIRECTORY}/{aside}")
     except OSError:
-        pass  # no such file: the usual case; another block has the name meanwhile: it stays
+        pass  # nothing is aside: the usual case. Or the name is another's again: then it stays
 
 
 def _remove_if_unused(name, device, inode, aside):
     """Whether the name leads to that block no more."""
-    _settle_aside(f"{DIRECTORY}/{name}", device, inode, f"{DIRECTORY}/{aside}")
+    _settle_aside(name, device, inode, aside)
     if not _leads_to(name, device, inode):
         return True
     try:

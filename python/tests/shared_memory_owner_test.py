@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import signal
+import struct
 import subprocess
 import sys
 import uuid
@@ -236,6 +237,24 @@ def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, meth
 # --- the note files -------------------------------------------------------------------------------
 
 
+def test_a_note_file_has_the_bytes_of_its_format_page(name):
+    before = note_files()
+    with running(CREATE + WAIT + "block.close(); say('closed'); signal.pause()", name) as creator:
+        (notes,) = note_files() - before
+        facts = (SHM / name).stat()
+        expected = struct.pack("<QQQ256s", 1, facts.st_dev, facts.st_ino, name.encode())
+        assert len(expected) == 280
+        assert (SHM / notes).read_bytes() == expected
+        assert (SHM / notes).stat().st_mode & 0o777 == 0o600
+        creator.stdin.close()
+        assert creator.stdout.readline() == "closed\n"
+        assert (SHM / notes).read_bytes() == struct.pack("<Q", 2) + expected[8:]
+        prefix, tree, rest = notes.split(".")
+        assert prefix == "strata-blocks" and (len(tree), len(rest)) == (16, 16)
+        creator.stdin = None
+        kill(creator)
+
+
 @pytest.fixture
 def dead_notes():
     """Makes a note file as a dead process leaves it: dead_notes((state, file, name), …)."""
@@ -277,6 +296,16 @@ def test_a_block_that_was_moved_aside_by_mistake_comes_back(name, dead_notes):
     assert (SHM / name).read_bytes() == b"another's"
     assert not aside.exists() and not (SHM / notes).exists()
     os.close(keep)
+
+
+def test_a_block_that_comes_back_twice_has_one_name_in_the_end(name, dead_notes):
+    (SHM / name).write_bytes(b"another's")
+    notes = dead_notes((_blocks.OPEN, os.stat("/etc/passwd"), name.encode()))
+    aside = SHM / f"{notes}.0"
+    aside.hardlink_to(SHM / name)  # killed between giving the name back and the end
+    sweep()
+    assert (SHM / name).stat().st_nlink == 1
+    assert not aside.exists() and not (SHM / notes).exists()
 
 
 @pytest.mark.parametrize("record_name", [b"../../tmp/x", b"/etc/passwd", b"..", b"", b"\xff" * 256],

@@ -40,6 +40,13 @@ class alignas(8) Condition {
   void notify_one() { sleepers_.wake_one(); }
   void notify_all() { sleepers_.wake_all(); }
 
+  // The parts of wait(), for whoever looks around while it sleeps. Take a ticket with the mutex
+  // held, unlock the mutex, sleep until has_woken_since(), lock it again.
+  std::uint32_t ticket() { return sleepers_.prepare(); }
+  bool has_woken_since(std::uint32_t ticket) const { return sleepers_.has_woken_since(ticket); }
+  // Until somebody notifies, or the deadline: Wake::notified also where that was before the call.
+  Wake sleep(std::uint32_t ticket, Deadline deadline);
+
   static constexpr std::uint64_t kRelockGraceMs = 1000;
 
  private:
