@@ -11,4 +11,10 @@ NB_MODULE(_core, module) {
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
   strata::python::bind_locks(module);
+  strata::python::bind_sharded_lock(module);
+  strata::python::bind_rw_lock(module);
+  strata::python::bind_semaphores(module);
+  strata::python::bind_event(module);
+  strata::python::bind_condition(module);
+  strata::python::bind_barrier(module);
 }
