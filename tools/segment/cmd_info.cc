@@ -96,6 +96,11 @@ void add_identity(Facts& facts, const SegmentStat& stat) {
   facts.add("state", state_cell(stat.state));
   facts.add("size",
             fmt::format("{} ({} bytes)", format_bytes(stat.payload_bytes), stat.payload_bytes));
+  if (!stat.content) {
+    facts.add("content", Cell(stat.content.error().message(), Tone::bad));
+  } else if (!stat.content->is_plain()) {
+    facts.add("content", stat.content->to_string());
+  }
   if (identity.max_bytes > stat.payload_bytes)
     facts.add("may grow to", format_bytes(identity.max_bytes));
   facts.add("in memory", format_bytes(stat.committed_bytes));

@@ -14,6 +14,12 @@ namespace {
 constexpr int kLooks = 5;
 constexpr std::uint64_t kBetweenLooksNs = 20'000'000;
 
+void check_header(const Segment& segment, SegmentCheck& check) {
+  const auto content = segment.content();
+  if (!content) return check.add("header", content.error());
+  if (!content->is_plain()) check.verified.push_back("payload: " + content->to_string());
+}
+
 void check_seal(const Segment& segment, SegmentCheck& check) {
   if (segment.state() != SegmentState::sealed) return;
   if (const auto verified = segment.verify(); !verified) {
@@ -130,6 +136,7 @@ std::string_view finding_word(const SegmentCheck::Finding& finding) {
 
 SegmentCheck check_content(Os& os, Segment& segment) {
   SegmentCheck check;
+  check_header(segment, check);
   check_seal(segment, check);
   check_heap(os, segment, check);
   return check;

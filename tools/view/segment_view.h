@@ -25,6 +25,8 @@ Cell use_cell(const SegmentStat& stat);
 // Bytes that it takes on a device, and where that is; "-" for memory that is on none.
 Cell device_bytes_cell(const SegmentStat& stat);
 Cell placement_cell(const SegmentStat& stat);
+// "<f8 1000x3", "strata.Lock"; "-" of plain bytes.
+Cell content_cell(const SegmentStat& stat);
 // Also while its creator has not said yet on which device.
 bool is_device_memory(const SegmentStat& stat);
 
@@ -34,6 +36,8 @@ std::string utc_time(std::uint64_t unix_ns);
 std::string age(std::uint64_t since_unix_ns);
 
 Json to_json(const SegmentStat& stat);
+// Null of plain bytes; `problem` where it cannot be told.
+Json to_json(const Result<Content>& content);
 Json to_json(const DeviceStat& device);
 Json to_json(const Status& status);
 Json to_json(const std::vector<Holder>& holders);

@@ -32,7 +32,8 @@ class alignas(8) Condition {
   Condition& operator=(const Condition&) = delete;
 
   // Requires that this process holds `mutex`, which it holds again on success. After the deadline
-  // it still tries for kRelockGraceMs to get it back.
+  // it still tries for kRelockGraceMs to get it back. A deadline of now lets go of the mutex for a
+  // moment, and is notified of nothing.
   Result<Outcome> wait(const SyncContext& context, RobustMutex& mutex, Deadline deadline);
 
   // Call them with the mutex held, or after: what changed must have changed under it.
