@@ -10,7 +10,7 @@ from strata import _blocks
 
 _SHM_NAME_PREFIX = "/psm_"
 
-_live = weakref.WeakSet()
+_live: weakref.WeakSet = weakref.WeakSet()
 
 
 def _make_filename():

@@ -149,7 +149,8 @@ class _Notes:
 
 
 _notes = None
-_inherited = []  # the note files of the processes that this one was forked from: they keep them alive
+# The note files of the processes that this one was forked from: they keep them alive.
+_inherited: list = []
 _making = threading.Lock()
 _next_sweep = 0.0
 

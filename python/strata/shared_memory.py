@@ -20,6 +20,10 @@ from strata._block import SharedMemory
 from strata._blocks import sweep
 from strata._shareable_list import ShareableList
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from strata._shared_memory_manager import SharedMemoryManager
+
 __all__ = ["SharedMemory", "ShareableList", "SharedMemoryManager", "install", "sweep"]
 
 # Pickles and messages name the module that users import.
