@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/list.h"
 #include "core/locks.h"
 #include "core/queue.h"
 #include "core/segment.h"
@@ -11,6 +12,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_list(module);
   strata::python::bind_locks(module);
   strata::python::bind_queue(module);
 }
