@@ -117,6 +117,16 @@ Result<CopyReport> into_new(Backend& backend, ByteSource& from, const SegmentUri
       .bytes = segment.payload_bytes(), .was_created = true, .state = segment.state()};
 }
 
+// Whoever is attached goes by what the header says, which never changes.
+Result<void> check_is_the_same(const Segment& to, const Content& wanted, std::uint64_t bytes) {
+  STRATA_ASSIGN(const Content has, read_content_block(header_page_of(to), to.identity(), bytes));
+  const bool is_the_same = has.to_string() == wanted.to_string();
+  if (is_the_same || has.is_plain() || wanted.is_plain()) return {};
+  return fail(Code::failed_precondition,
+              fmt::format("{} would hold {}, and this is {}: remove it first, or take another name",
+                          to.uri().to_string(), has.to_string(), wanted.to_string()));
+}
+
 // It must come out with exactly the source's length: a reader gets back all of it and no more.
 Result<CopyReport> into_existing(Backend& backend, ByteSource& from, const SegmentUri& to,
                                  const CopyOptions& options) {
@@ -131,6 +141,7 @@ Result<CopyReport> into_existing(Backend& backend, ByteSource& from, const Segme
                     now > bytes ? "not shrink" : " grow to " + format_bytes(segment.max_bytes()),
                     format_bytes(bytes)));
   }
+  STRATA_TRY(check_is_the_same(segment, options.create.content, bytes));
   if (now < bytes) STRATA_TRY(segment.grow(bytes, Deadline::after_ms(options.timeout_ms)));
   auto filled = fill_segment(from, segment, {options.threads, options.progress});
   if (filled) filled = segment.settle();
@@ -209,6 +220,10 @@ Result<CopyReport> copy(Catalog& catalog, ByteSource& from, const SegmentUri& to
   }
   CopyOptions options = asked;
   options.create.payload_bytes = *from.bytes();
+  if (options.create.content.is_plain()) {
+    STRATA_ASSIGN(const Content* const said, from.content());
+    if (said != nullptr) options.create.content = *said;
+  }
   auto copied = options.if_exists == IfExists::new_version
                     ? into_version(backend, from, to, options)
                     : into_named(backend, from, to, options);

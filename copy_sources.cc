@@ -180,13 +180,18 @@ Result<std::unique_ptr<ByteSource>> open_source(Os& os, Fd fd, const std::string
 }
 
 SegmentSource::SegmentSource(const Segment& segment)
-    : segment_(segment.share()), bytes_(segment.payload_bytes()) {
+    : segment_(segment.share()), bytes_(segment.payload_bytes()), content_(segment.content()) {
   if (const auto bytes = segment_.host_bytes()) {
     host_ = bytes->first(bytes_);
   } else if (const auto payload = CudaPayload::of(segment_)) {
     device_ = std::make_unique<cuda::DeviceSource>((*payload)->staging(), name(),
                                                    (*payload)->address(), bytes_);
   }
+}
+
+Result<const Content*> SegmentSource::content() const {
+  if (!content_) return unexpected(content_.error());
+  return &*content_;
 }
 
 Result<void> SegmentSource::read(std::uint64_t offset_bytes, std::span<std::byte> into) {
@@ -212,6 +217,11 @@ Result<VersionSource> VersionSource::open(const Pool& pool, const std::string& n
         fmt::format("{}#{} was not checkpointed, so that it has no checksums", pool.path(), name));
   }
   return VersionSource(std::move(reader));
+}
+
+Result<const Content*> VersionSource::content() const {
+  if (!content_) return unexpected(content_.error().in(name()));
+  return &*content_;
 }
 
 Result<void> VersionSource::read(std::uint64_t offset_bytes, std::span<std::byte> into) {

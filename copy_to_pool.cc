@@ -20,6 +20,7 @@ Result<CopyReport> copy_into_pool(PmemBackend& pools, ByteSource& from, const Se
                             .must_be_new = true,
                             .lifetime = lifetime,
                             .job_id = create.job_id,
+                            .content = create.content,
                             .deadline = Deadline::after_ms(options.timeout_ms)}));
   STRATA_TRY(fill(staged, from, options.threads, options.progress));
   STRATA_TRY(from.finish());
@@ -39,7 +40,8 @@ Result<CopyReport> copy_to_version(PmemBackend& pools, ByteSource& from, const S
                                                          .keep_versions = options.keep_versions,
                                                          .threads = options.threads,
                                                          .progress = options.progress,
-                                                         .timeout_ms = options.timeout_ms}));
+                                                         .timeout_ms = options.timeout_ms,
+                                                         .content = options.create.content}));
   return CopyReport{.bytes = *from.bytes(),
                     .was_created = made.version == 1,
                     .state = SegmentState::ready,

@@ -22,6 +22,7 @@ class VersionSource final : public ByteSource {
                                     std::uint64_t version, const LoadOptions& options = {});
   std::string name() const override { return reader_.what(); }
   std::optional<std::uint64_t> bytes() const override { return reader_.bytes(); }
+  Result<const Content*> content() const override;
   std::uint64_t granule_bytes() const override { return reader_.block_bytes(); }
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
   std::uint64_t blocks_verified() const override {
@@ -30,8 +31,10 @@ class VersionSource final : public ByteSource {
   std::uint64_t version() const { return reader_.version(); }
 
  private:
-  explicit VersionSource(VerifiedReader reader) : reader_(std::move(reader)) {}
+  explicit VersionSource(VerifiedReader reader)
+      : reader_(std::move(reader)), content_(reader_.content()) {}
   VerifiedReader reader_;
+  Result<Content> content_;
 };
 
 }  // namespace strata::inline v0_1

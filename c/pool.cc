@@ -1,8 +1,8 @@
 // Pools as a whole: their directory, checkpoints into them and back.
 #include <fmt/format.h>
 
+#include "c/catalog_options.h"
 #include "c/handles.h"
-#include "pmem/pool_access.h"
 #include "strata/copy.h"
 
 using namespace strata;
@@ -21,6 +21,7 @@ Result<CheckpointOptions> checkpoint_options_of(const strata_checkpoint_options*
   if (from.keep_versions == STRATA_KEEP_NONE) options.keep_versions = 0;
   options.threads = from.threads;
   options.timeout_ms = from.timeout_ms == 0 ? kTimeoutMs : from.timeout_ms;
+  STRATA_ASSIGN(options.content, content_of(from.content));
   return options;
 }
 
@@ -48,28 +49,21 @@ void tell(strata_load_report* into, const LoadReport& done) {
                      .blocks_verified = done.blocks_verified});
 }
 
-strata_pool_entry entry_of(const PoolEntry& from) {
-  static_assert(sizeof(strata_pool_entry::name) == sizeof(DirectoryEntry::name));
+strata_pool_entry entry_of(const PoolVersion& from) {
   strata_pool_entry entry{};
   entry.size = sizeof entry;
-  copy_text(entry.name, padded_text(from.entry.name));
-  entry.version = from.entry.version;
-  copy_uuid(entry.uuid, from.entry.uuid);
-  entry.payload_bytes = from.entry.payload_bytes;
-  entry.max_bytes = from.entry.max_bytes;
-  entry.published_unix_ns = from.entry.published_unix_ns;
-  entry.keep_versions = from.entry.keep_versions;
-  entry.is_current = has_state(from.entry, EntryState::current) ? 1 : 0;
-  entry.is_immutable = (from.entry.flags & kEntryImmutable) != 0 ? 1 : 0;
-  entry.has_checksums = from.entry.checksums_offset_bytes != 0 ? 1 : 0;
+  copy_text(entry.name, from.name);
+  entry.version = from.version;
+  copy_uuid(entry.uuid, from.uuid);
+  entry.payload_bytes = from.payload_bytes;
+  entry.max_bytes = from.max_bytes;
+  entry.published_unix_ns = from.published_unix_ns;
+  entry.keep_versions = from.keep_versions;
+  entry.is_current = from.is_current ? 1 : 0;
+  entry.is_immutable = from.is_immutable ? 1 : 0;
+  entry.has_checksums = from.has_checksums ? 1 : 0;
   copy_text(entry.problem, from.problem);
   return entry;
-}
-
-// Those that have a name. One that is damaged may have lost its state.
-bool is_told(const PoolEntry& entry) {
-  return !entry.problem.empty() || has_state(entry.entry, EntryState::current) ||
-         has_state(entry.entry, EntryState::previous);
 }
 
 template <typename Body>
@@ -114,10 +108,9 @@ int strata_pool_list(const strata_pool* pool, strata_pool_visitor visit, void* u
   return guarded(__func__, [&]() -> Result<void> {
     STRATA_TRY(check_handle(pool, "pool"));
     if (visit == nullptr) return is_null("visit");
-    STRATA_ASSIGN(const std::vector<PoolEntry> entries, pool->pool.entries());
-    for (const PoolEntry& entry : entries) {
-      if (!is_told(entry)) continue;
-      const strata_pool_entry told = entry_of(entry);
+    STRATA_ASSIGN(const std::vector<PoolVersion> versions, pool->pool.versions());
+    for (const PoolVersion& version : versions) {
+      const strata_pool_entry told = entry_of(version);
       if (visit(&told, user) != 0) break;
     }
     return {};

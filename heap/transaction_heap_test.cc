@@ -113,6 +113,10 @@ TEST_CASE("a_transaction_may_grow_the_segment_and_others_follow") {
     }));
   }
   const auto freed = other.heap.transact(theirs->lock, [&](Transaction& tx) -> Result<void> {
+    const std::byte* const last = tx.get(Offset<std::byte>{tx.read(theirs->accounts[9])}, KiB(600));
+    REQUIRE(last != nullptr);
+    CHECK(last[KiB(600) - 1] == std::byte{1});
+    CHECK(tx.get(Offset<std::byte>{MiB(16)}) == nullptr);
     for (std::size_t i = 0; i < 10; ++i)
       STRATA_TRY(tx.free(Offset<std::byte>{tx.read(theirs->accounts[i])}));
     return pop(tx, *theirs);

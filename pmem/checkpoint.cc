@@ -26,10 +26,15 @@ std::uint64_t blocks_in_piece(std::uint64_t block_bytes) {
 
 }  // namespace
 
-Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
-                                    const CheckpointOptions& options) {
+Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                       const CheckpointOptions& options, CheckpointReport* report) {
   const auto bytes = from.bytes();
   if (!bytes) return fail(Code::invalid_argument, from.name() + ": its length is not known");
+  Content content = options.content;
+  if (content.is_plain()) {
+    STRATA_ASSIGN(const Content* const said, from.content());
+    if (said != nullptr) content = *said;
+  }
   STRATA_ASSIGN(StagedSegment staged,
                 pool.stage({.name = name,
                             .payload_bytes = *bytes,
@@ -37,14 +42,23 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
                             .keep_versions = options.keep_versions,
                             .zeroed = false,
                             .recycle = true,
+                            .content = std::move(content),
                             .deadline = Deadline::after_ms(options.timeout_ms)}));
-  CheckpointReport report;
-  report.is_incremental = staged.is_recycled();
-  report.blocks = staged.checksums().size();
   STRATA_ASSIGN(const FillReport filled, fill(staged, from, options.threads, options.progress));
-  report.blocks_written = filled.blocks_written;
-  report.bytes_written = filled.bytes_written;
   STRATA_TRY(from.finish());
+  if (report != nullptr) {
+    *report = {.blocks = staged.checksums().size(),
+               .blocks_written = filled.blocks_written,
+               .bytes_written = filled.bytes_written,
+               .is_incremental = staged.is_recycled()};
+  }
+  return staged;
+}
+
+Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                    const CheckpointOptions& options) {
+  CheckpointReport report;
+  STRATA_ASSIGN(StagedSegment staged, stage_checkpoint(from, pool, name, options, &report));
   STRATA_TRY(pool.publish(std::span(&staged, 1), Deadline::after_ms(options.timeout_ms)));
   report.version = staged.version();
   return report;
@@ -120,6 +134,12 @@ std::span<const std::byte> VerifiedReader::unverified() const {
 
 const HeaderPage& VerifiedReader::header() const {
   return *reinterpret_cast<const HeaderPage*>(domain_->bytes().data());
+}
+
+Result<Content> VerifiedReader::content() const {
+  STRATA_ASSIGN(const IdentityBlock identity,
+                read_identity_block(std::as_bytes(std::span(&header(), 1))));
+  return read_content_block(header(), identity, bytes());
 }
 
 Result<std::span<const std::byte>> VerifiedReader::block(std::uint64_t index) const {

@@ -154,6 +154,29 @@ Result<LocatedSegment> Pool::look_up(std::string_view name, Deadline deadline) c
   });
 }
 
+Result<std::vector<PoolVersion>> Pool::versions(std::string_view name, Deadline deadline) const {
+  STRATA_ASSIGN(const std::vector<PoolEntry> all, entries(deadline));
+  std::vector<PoolVersion> versions;
+  for (const auto& [slot, entry, problem] : all) {
+    const bool is_current = has_state(entry, EntryState::current);
+    // One that is damaged may have lost its state.
+    const bool has_name = is_current || has_state(entry, EntryState::previous) || !problem.empty();
+    if (!has_name || (!name.empty() && padded_text(entry.name) != name)) continue;
+    versions.push_back({.name = std::string(padded_text(entry.name)),
+                        .version = entry.version,
+                        .uuid = entry.uuid,
+                        .payload_bytes = entry.payload_bytes,
+                        .max_bytes = entry.max_bytes,
+                        .published_unix_ns = entry.published_unix_ns,
+                        .keep_versions = entry.keep_versions,
+                        .is_current = is_current,
+                        .is_immutable = (entry.flags & kEntryImmutable) != 0,
+                        .has_checksums = entry.checksums_offset_bytes != 0,
+                        .problem = problem});
+  }
+  return versions;
+}
+
 Result<LocatedSegment> Pool::locate(std::string_view name, std::uint64_t version, Access access,
                                     Deadline deadline) const {
   const Access open_as = access == Access::read_write ? access : Access::read_only;

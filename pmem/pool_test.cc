@@ -85,6 +85,32 @@ TEST_CASE("a_group_with_one_member_in_use_for_writing_changes_nothing") {
   CHECK(text_of(os, pool, "b") == "b1");
 }
 
+TEST_CASE("what_is_published_as_one_has_one_version_number") {
+  RealOs os;
+  const TempDir dir;
+  const Pool pool = make_pool(os, dir / "p.pool");
+  REQUIRE(pool.publish_one(stage_text(pool, "a", "a1", 2)));
+  REQUIRE(pool.publish_one(stage_text(pool, "a", "a2", 2)));
+  std::vector<StagedSegment> both;
+  both.push_back(stage_text(pool, "a", "a3", 2));
+  both.push_back(stage_text(pool, "b", "b3", 2));
+  CHECK(pool.publish_as_one(both).value() == 3);
+  CHECK(both[1].version() == 3);
+  std::vector<StagedSegment> second;
+  second.push_back(stage_text(pool, "b", "b4", 2));
+  second.push_back(stage_text(pool, "c", "c4", 2));
+  CHECK(pool.publish_as_one(second).value() == 4);
+
+  std::vector<StagedSegment> twice;
+  twice.push_back(stage_text(pool, "c", "x", 2));
+  twice.push_back(stage_text(pool, "c", "y", 2));
+  CHECK(pool.publish_as_one(twice).error().code() == Code::invalid_argument);
+  std::vector<std::string> there;
+  for (const PoolEntry& each : pool.entries().value())
+    there.push_back(std::string(padded_text(each.entry.name)) + std::to_string(each.entry.version));
+  CHECK(there == std::vector<std::string>{"a3", "a2", "a1", "b4", "b3", "c4"});
+}
+
 TEST_CASE("as_many_old_versions_are_kept_as_were_asked_for_and_can_be_rolled_back_to") {
   RealOs os;
   const TempDir dir;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/crc32c.h"
 #include "pmem/directory_change.h"
@@ -92,6 +93,13 @@ Result<void> StagedSegment::take_over(const HeaderPage& from, std::uint32_t keep
   sign(identity);
   header().live.generation.value = from.live.generation.value.load() + 1;
   header().seal = from.seal;
+  // Where it has grown the copy is made with all that it is by now. What nobody can read stays so.
+  const auto content = read_content_block(from, from.identity, parts_->entry.payload_bytes);
+  if (content) {
+    STRATA_ASSIGN(header().content, make_content_block(*content));
+  } else {
+    header().content = from.content;
+  }
   if (from.live.state.value.load() == static_cast<std::uint32_t>(SegmentState::sealed)) {
     parts_->state = SegmentState::sealed;
   }
@@ -118,7 +126,8 @@ Result<StagedSegment> Pool::stage(const StageOptions& options) const {
                                  .max_bytes = options.max_bytes,
                                  .placement = {},
                                  .lifetime = options.lifetime,
-                                 .job_id = options.job_id});
+                                 .job_id = options.job_id,
+                                 .content = options.content});
   if (!identity) return context(identity.error());
   StagedSegment staged;
   staged.parts_->name = options.name;
@@ -217,7 +226,7 @@ Result<void> Pool::fill_staged(DirectoryChange& change, IdentityBlock identity,
   entry.version = options.version;
   identity.payload_offset_bytes = entry.payload_offset_bytes;
   sign(identity);
-  const auto page = make_header_page(identity);
+  const auto page = make_header_page(identity, SegmentState::initialising, options.content);
   std::byte* const header = change.objects().at(entry.header_offset_bytes);
   // If the change is undone, the old version must have its header page back.
   STRATA_TRY(change.objects().snapshot(header, page.size()));
@@ -229,41 +238,90 @@ Result<void> Pool::publish_one(StagedSegment staged, Deadline deadline) const {
   return publish(std::span(&staged, 1), deadline);
 }
 
-Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) const {
-  const auto context = [&](const Status& status) {
-    return unexpected(status.in(fmt::format("publish {} segments in {}", staged.size(), path_)));
-  };
-  // All bytes durable first: what the directory names must be whole.
-  for (StagedSegment& each : staged) {
-    const std::span<std::byte> all = each.parts_->domain->bytes();
-    // What the payload may grow into holds nothing yet.
-    const std::uint64_t begun =
-        each.parts_->is_payload_durable
-            ? kHeaderBytes
-            : each.parts_->entry.payload_offset_bytes + each.parts_->entry.payload_bytes;
-    each.parts_->domain->flush(all.data(), begun);
-    each.parts_->domain->flush(each.checksums().data(), each.checksums().size_bytes());
-    if (auto done = each.parts_->domain->drain(); !done) return context(done.error());
-    each.header().live.state.value.store(static_cast<std::uint32_t>(each.parts_->state),
+namespace {
+
+// One more than any version of `name` that is there. After a rollback the current version is not
+// the newest one.
+std::uint64_t next_version(const DirectoryChange& change, const std::string& name) {
+  std::uint64_t newest = 0;
+  for (const std::uint32_t slot : previous_versions(change, name))
+    newest = std::max(newest, change.entry(slot).version);
+  if (const auto current = change.find_current(name))
+    newest = std::max(newest, change.entry(*current).version);
+  return newest + 1;
+}
+
+Result<void> check_names_differ(std::span<const StagedSegment> staged) {
+  std::set<std::string_view> names;
+  for (const StagedSegment& each : staged) {
+    if (names.insert(each.name()).second) continue;
+    return fail(Code::invalid_argument,
+                each.name() + ": staged twice, and a name has one version of a number");
+  }
+  return {};
+}
+
+}  // namespace
+
+// What the directory names must be whole.
+Result<void> Pool::make_durable(StagedSegment& staged) const {
+  StagedParts& parts = *staged.parts_;
+  const std::span<std::byte> all = parts.domain->bytes();
+  // What the payload may grow into holds nothing yet.
+  const std::uint64_t begun = parts.is_payload_durable
+                                  ? kHeaderBytes
+                                  : parts.entry.payload_offset_bytes + parts.entry.payload_bytes;
+  parts.domain->flush(all.data(), begun);
+  parts.domain->flush(staged.checksums().data(), staged.checksums().size_bytes());
+  STRATA_TRY(parts.domain->drain());
+  staged.header().live.state.value.store(static_cast<std::uint32_t>(parts.state),
                                          std::memory_order_release);
-    if (auto done = each.parts_->domain->persist(all.data(), kHeaderBytes); !done) {
-      return context(done.error());
-    }
-    each.parts_->entry.checksums_crc32c = crc32c(std::as_bytes(each.checksums()));
-  }
+  STRATA_TRY(parts.domain->persist(all.data(), kHeaderBytes));
+  parts.entry.checksums_crc32c = crc32c(std::as_bytes(staged.checksums()));
+  return {};
+}
+
+Result<void> Pool::publish_all(std::span<StagedSegment> staged, bool as_one,
+                               Deadline deadline) const {
+  for (StagedSegment& each : staged)
+    STRATA_TRY(make_durable(each));
   STRATA_STEP("publish: all versions durable");
-  auto change = DirectoryChange::begin(*os_, path_, deadline);
-  if (!change) return context(change.error());
-  for (StagedSegment& each : staged) {
-    if (auto done = publish_in(**change, each); !done) return context(done.error());
+  STRATA_ASSIGN(const auto change, DirectoryChange::begin(*os_, path_, deadline));
+  if (as_one) {
+    std::uint64_t version = 1;
+    for (const StagedSegment& each : staged)
+      version =
+          std::max({version, each.parts_->entry.version, next_version(*change, each.parts_->name)});
+    for (StagedSegment& each : staged)
+      each.parts_->entry.version = version;
   }
-  if (auto done = (*change)->commit(); !done) return context(done.error());
+  for (StagedSegment& each : staged)
+    STRATA_TRY(publish_in(*change, each));
+  STRATA_TRY(change->commit());
   for (StagedSegment& each : staged) {
     // Attached no more: from now on it is a segment like any other.
     const LockRange range = each.parts_->file.lock_range(each.parts_->slot);
     (void)os_->unlock_byte(range.fd, range.base_bytes + kCreatorByte);
   }
   return {};
+}
+
+Result<void> Pool::publish(std::span<StagedSegment> staged, Deadline deadline) const {
+  Result<void> done = publish_all(staged, false, deadline);
+  if (done) return done;
+  return unexpected(
+      done.error().in(fmt::format("publish {} segments in {}", staged.size(), path_)));
+}
+
+Result<std::uint64_t> Pool::publish_as_one(std::span<StagedSegment> staged,
+                                           Deadline deadline) const {
+  Result<void> done = check_names_differ(staged);
+  if (done) done = publish_all(staged, true, deadline);
+  if (!done) {
+    return unexpected(
+        done.error().in(fmt::format("publish {} segments in {}", staged.size(), path_)));
+  }
+  return staged.empty() ? 0 : staged.front().version();
 }
 
 Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) const {
@@ -275,11 +333,7 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
   DirectoryEntry entry = staged.parts_->entry;
   entry.state = static_cast<std::uint32_t>(EntryState::current);
   entry.published_unix_ns = unix_ns();
-  entry.version = std::max<std::uint64_t>(entry.version, 1);
-  // After a rollback the current version is not the newest one.
-  for (const std::uint32_t slot : previous_versions(change, staged.parts_->name)) {
-    entry.version = std::max(entry.version, change.entry(slot).version + 1);
-  }
+  entry.version = std::max(entry.version, next_version(change, staged.parts_->name));
   if (staged.parts_->must_be_new) STRATA_TRY(free_name(change, staged.parts_->name));
   if (const auto old_slot = change.find_current(staged.parts_->name)) {
     STRATA_ASSIGN(const bool has_writers, is_attached(change, *old_slot, kWriterByte, 1));
@@ -289,7 +343,6 @@ Result<void> Pool::publish_in(DirectoryChange& change, StagedSegment& staged) co
                               describe(find_holders(*os_, change.file().lock_range(*old_slot)))));
     }
     DirectoryEntry old = change.entry(*old_slot);
-    entry.version = std::max(entry.version, old.version + 1);
     old.state = static_cast<std::uint32_t>(EntryState::previous);
     STRATA_TRY(change.put(*old_slot, old));
   }
@@ -335,11 +388,18 @@ Result<void> Pool::resize(const std::string& name, std::uint64_t new_payload_byt
                              .access = Access::read_only});
   if (!source) return context(source.error());
   const auto* page = reinterpret_cast<const HeaderPage*>((*source)->bytes().data());
+  const auto content = [&]() -> Result<Content> {
+    STRATA_ASSIGN(const IdentityBlock identity,
+                  read_identity_block(std::as_bytes(std::span(page, 1))));
+    return read_content_block(*page, identity, new_payload_bytes);
+  }();
+  if (!content) return context(content.error());
   const std::uint64_t old_bytes =
       std::min(page->live.payload_bytes.value.load(std::memory_order_acquire), entry.max_bytes);
   auto staged = stage({.name = name,
                        .payload_bytes = new_payload_bytes,
                        .keep_versions = entry.keep_versions,
+                       .content = *content,
                        .deadline = deadline});
   if (!staged) return context(staged.error());
   std::memcpy(staged->payload().data(), (*source)->bytes().data() + entry.payload_offset_bytes,

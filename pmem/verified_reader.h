@@ -49,6 +49,8 @@ class VerifiedReader {
   // The payload without any check.
   std::span<const std::byte> unverified() const;
   const HeaderPage& header() const;
+  // What its header says that the payload is. Errors: corrupt, unsupported.
+  Result<Content> content() const;
   std::span<const std::uint64_t> checksums() const { return checksums_; }
 
  private:

@@ -190,7 +190,7 @@ Unexpected RunningTransaction::no_room(std::uint64_t bytes) {
 bool RunningTransaction::has_room(std::uint64_t data_bytes) const {
   const std::uint64_t left = log_.identity_.slot_bytes - used_bytes_;
   return data_bytes < GiB(1) && open_bytes_ <= left &&
-         entry_bytes(data_bytes) <= left - open_bytes_;
+         entry_bytes(data_bytes) + kept_bytes_ <= left - open_bytes_;
 }
 
 void RunningTransaction::put(EntryKind kind, std::uint64_t offset, const void* data,
@@ -273,6 +273,32 @@ void RunningTransaction::read_bytes(void* to, const void* source, std::uint64_t 
   const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(source) - base_);
   std::memcpy(to, source, bytes);
   writes_.overlay(static_cast<std::byte*>(to), offset, bytes);
+}
+
+// Both values are entries as any other, but stand apart from what was written: they are applied in
+// their order, and a later write to the word would otherwise change the earlier one.
+Result<void> RunningTransaction::announce(SharedWord<std::uint64_t>& sequence) {
+  const auto offset =
+      static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&sequence) - base_);
+  for (const Announced& known : announced_)
+    if (known.offset == offset) return {};
+  if (auto checked = check_range(offset, sizeof(sequence)); !checked) {
+    return refuse(checked.error());
+  }
+  // In a new block nobody sees it yet; under a snapshot all is changed at once.
+  if (in_place(offset, sizeof(sequence)) != InPlace::no) return {};
+  const std::uint64_t odd = sequence.load(std::memory_order_relaxed) | 1;
+  kept_bytes_ += entry_bytes(sizeof(odd));
+  if (!has_room(sizeof(odd))) return no_room(2 * sizeof(odd));
+  put(EntryKind::write, offset, &odd, sizeof(odd));
+  announced_.push_back({offset, odd + 1});
+  return {};
+}
+
+// Last of all.
+void RunningTransaction::end_announced() {
+  for (const Announced& sequence : announced_)
+    put(EntryKind::write, sequence.offset, &sequence.even, sizeof(sequence.even));
 }
 
 Result<void> RunningTransaction::log_old_bytes(std::uint64_t offset, std::uint64_t bytes) {
@@ -418,6 +444,7 @@ Result<void> RunningTransaction::prepare_record() {
     if (!has_room(range.bytes)) return no_room(range.bytes);
     put(EntryKind::write, range.offset, base_ + range.offset, range.bytes);
   }
+  end_announced();
   return {};
 }
 
@@ -429,6 +456,7 @@ Result<void> RunningTransaction::commit() {
   }
   std::span<const std::byte> own_entries;
   if (log_.is_volatile_) {
+    end_announced();
     show_to_heirs();
     set_state(SlotState::committed);
   } else {

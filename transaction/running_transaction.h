@@ -44,7 +44,9 @@ class RunningTransaction final : public Transaction {
   Result<void> snapshot_bytes(std::span<const std::span<std::byte>> ranges);
   Result<Offset<std::byte>> allocate(std::uint64_t bytes, std::uint64_t align);
   Result<void> free(Offset<std::byte> block);
+  Result<void> announce(SharedWord<std::uint64_t>& sequence);
   std::span<std::byte> payload() const { return {base_, bounds_.payload_bytes}; }
+  std::span<std::byte> grown_payload() const { return log_.refresh_payload(); }
 
  private:
   struct Range {
@@ -59,6 +61,11 @@ class RunningTransaction final : public Transaction {
   };
   using Ranges = boost::container::small_vector<Range, 4>;
   enum class InPlace : std::uint8_t { no, yes, partly };
+  // A word of announce(), and what it will be in the end.
+  struct Announced {
+    std::uint64_t offset;
+    std::uint64_t even;
+  };
 
   Result<void> take(RobustMutex& lock, std::uint64_t timeout_ms);
   Result<void> open_slot(const TransactOptions& options);
@@ -78,6 +85,7 @@ class RunningTransaction final : public Transaction {
   Result<std::uint64_t> reserve(std::uint64_t bytes, std::uint64_t align);
   Result<void> commit();
   Result<void> prepare_record();
+  void end_announced();
   void set_state(SlotState state);
 
   TransactionLog& log_;
@@ -94,10 +102,12 @@ class RunningTransaction final : public Transaction {
   RecordScratch scratch_;         // of durable memory only
   std::byte* records_ = nullptr;  // where the record of records_at_bytes_ is built
   std::uint64_t records_at_bytes_ = 0;
+  std::uint64_t kept_bytes_ = 0;  // of room, for the end of what was announced
   bool has_slot_ = false;
   bool has_parts_ = false;
   boost::container::small_vector<RobustMutex*, 4> locks_;
   PendingWrites writes_;
+  boost::container::small_vector<Announced, 2> announced_;
   Ranges snapshots_;
   Ranges fresh_;                                            // blocks allocated here, sorted
   boost::container::small_vector<std::uint64_t, 4> freed_;  // sorted

@@ -37,7 +37,12 @@ Result<void> Transaction::check_address(const void* address, std::uint64_t bytes
 
 void Transaction::fail_with(const Status& status) { running(*this).fail_with(status); }
 
+Result<void> Transaction::announce(SharedWord<std::uint64_t>& sequence) {
+  return running(*this).announce(sequence);
+}
+
 std::span<std::byte> Transaction::payload() const { return running(*this).payload(); }
+std::span<std::byte> Transaction::grown_payload() const { return running(*this).grown_payload(); }
 
 Result<void> detail::run_transaction(TransactionLog& log, std::span<RobustMutex* const> locks,
                                      Result<void> (*call)(void* function, Transaction& tx),

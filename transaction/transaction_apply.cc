@@ -75,6 +75,8 @@ Result<void> TransactionLog::apply(const Slot& slot, std::span<const std::byte> 
     switch (entry.kind) {
       case EntryKind::write:
         STRATA_STEP("apply a write");
+        // Whoever reads without the locks goes by the order: see Transaction::announce.
+        std::atomic_thread_fence(std::memory_order_release);
         if (is_applied_durably(entry.data.size())) {
           durability_.copy(base + entry.offset, entry.data.data(), entry.data.size());
           has_copied = true;

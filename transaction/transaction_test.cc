@@ -444,3 +444,59 @@ TEST_CASE("opening_a_log_of_random_bytes_never_leaves_the_payload") {
     }
   }
 }
+
+TEST_CASE("an_announced_sequence_is_even_and_another_one_after_each_commit_and_no_other_end") {
+  with_each_durability([](World& world) {
+    auto& sequence = *reinterpret_cast<SharedWord<std::uint64_t>*>(&world.data().cells[0]);
+    const auto seen = [&] { return sequence.load(std::memory_order_relaxed); };
+    REQUIRE(world.run([&](Transaction& tx) -> Result<void> {
+      STRATA_TRY(tx.announce(sequence));
+      STRATA_TRY(tx.write(world.data().cells[1], 5));
+      STRATA_TRY(tx.announce(sequence));
+      return tx.write(world.data().cells[2], 6);
+    }));
+    CHECK(seen() == 2);
+    CHECK(world.data().cells[2] == 6);
+    const auto failed = world.run([&](Transaction& tx) -> Result<void> {
+      STRATA_TRY(tx.announce(sequence));
+      return fail(Code::failed_precondition, "no");
+    });
+    CHECK(!failed);
+    CHECK(seen() == 2);
+    // One that somebody left odd becomes even.
+    sequence.store(7, std::memory_order_relaxed);
+    REQUIRE(world.run([&](Transaction& tx) { return tx.announce(sequence); }));
+    CHECK(seen() == 8);
+    REQUIRE(world.me->log().checkpoint());
+    // Where the log is filled to its last word, there is still room for the end of the sequence.
+    for (std::uint64_t rest = 0; rest < 64; rest += 8) {
+      const std::uint64_t before = seen();
+      int fitted = 0;
+      const auto done = world.run([&](Transaction& tx) -> Result<void> {
+        STRATA_TRY(tx.announce(sequence));
+        std::array<std::uint64_t, 64> many{};
+        STRATA_TRY(tx.write_bytes(world.data().large.data(), many.data(), 512 - rest));
+        while (tx.write_bytes(world.data().cells.data() + 8 + fitted % 100, many.data(),
+                              8 * static_cast<std::uint64_t>(1 + fitted % 7)))
+          ++fitted;
+        return {};
+      });
+      REQUIRE(!done);
+      CHECK(done.error().code() == Code::exhausted);
+      CHECK(seen() == before);
+      // As many as have fitted do commit.
+      REQUIRE(world.run([&](Transaction& tx) -> Result<void> {
+        STRATA_TRY(tx.announce(sequence));
+        std::array<std::uint64_t, 64> many{};
+        STRATA_TRY(tx.write_bytes(world.data().large.data(), many.data(), 512 - rest));
+        for (int i = 0; i < fitted; ++i)
+          STRATA_TRY(tx.write_bytes(world.data().cells.data() + 8 + i % 100, many.data(),
+                                    8 * static_cast<std::uint64_t>(1 + i % 7)));
+        return {};
+      }));
+      CHECK(seen() == before + 2);
+      REQUIRE(world.me->log().checkpoint());
+    }
+    CHECK(world.is_whole());
+  });
+}

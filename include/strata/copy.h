@@ -28,8 +28,9 @@ namespace strata::inline v0_1 {
 // What becomes of a segment that has the name already.
 enum class IfExists : std::uint8_t {
   refuse,
-  // It is overwritten while others see it. It must have exactly as many bytes, or grow to them;
-  // where nothing is there a new one is made.
+  // It is overwritten while others see it. It must have exactly as many bytes, or grow to them, and
+  // where its header and the source say what they are, be the same; where nothing is there a new
+  // one is made.
   overwrite,
   // It stays as a version before this one. In pools only; the new version has checksums and never
   // changes, also where it is the first.
@@ -39,7 +40,8 @@ enum class IfExists : std::uint8_t {
 enum class CopyFinish : std::uint8_t { publish, seal };
 
 struct CopyOptions {
-  // Of a new segment; its size is the source's. One that would end with this process is refused.
+  // Of a new segment; its size is the source's, and so is its content where none is set here. One
+  // that would end with this process is refused.
   CreateOptions create = {};
   IfExists if_exists = IfExists::refuse;
   CopyFinish finish = CopyFinish::publish;

@@ -42,6 +42,7 @@ class SegmentSource final : public ByteSource {
   explicit SegmentSource(const Segment& segment);
   std::string name() const override { return segment_.uri().to_string(); }
   std::optional<std::uint64_t> bytes() const override { return bytes_; }
+  Result<const Content*> content() const override;
   Result<void> read(std::uint64_t offset_bytes, std::span<std::byte> into) override;
   std::uint64_t granule_bytes() const override { return device_ ? device_->granule_bytes() : 1; }
   std::span<const std::byte> view(std::uint64_t offset_bytes, std::uint64_t bytes) const override;
@@ -50,6 +51,7 @@ class SegmentSource final : public ByteSource {
  private:
   Segment segment_;
   std::uint64_t bytes_;
+  Result<Content> content_;
   std::span<const std::byte> host_;
   std::unique_ptr<ByteSource> device_;  // where it is in the memory of one
 };

@@ -30,6 +30,7 @@ Deadline after(double seconds) {
 PySegment::PySegment(Segment segment)
     : segment_(std::move(segment)),
       uri_(segment_->uri().to_string()),
+      is_device_(segment_->identity().kind == static_cast<std::uint32_t>(SegmentKind::cuda)),
       content_(take(segment_->content())),
       element_(take(describe_element(is_array() ? content_.element : "|u1"))) {}
 
@@ -171,8 +172,7 @@ nb::object to_dlpack(PySegment& self, nb::handle stream, nb::handle max_version,
   }
   Segment& segment = self.open();
   // What was written to the memory of a device is there before the consumer's stream begins.
-  if (self.open().identity().kind == static_cast<std::uint32_t>(SegmentKind::cuda) &&
-      !(nb::isinstance<nb::int_>(stream) && nb::cast<int>(stream) == -1)) {
+  if (self.is_device() && !(nb::isinstance<nb::int_>(stream) && nb::cast<int>(stream) == -1)) {
     take_without_gil([&] { return segment.settle(); });
   }
   const bool is_versioned =
@@ -192,14 +192,13 @@ nb::object to_dlpack(PySegment& self, nb::handle stream, nb::handle max_version,
 
 nb::tuple dlpack_device(PySegment& self) {
   const Segment& segment = self.open();
-  if (segment.identity().kind != static_cast<std::uint32_t>(SegmentKind::cuda))
-    return nb::make_tuple(static_cast<int>(dlpack::kCpu), 0);
+  if (!self.is_device()) return nb::make_tuple(static_cast<int>(dlpack::kCpu), 0);
   const interop::ArrayView view = take(interop::view_array(segment, self.layout()));
   return nb::make_tuple(static_cast<int>(dlpack::kCuda), view.device);
 }
 
 nb::dict cuda_interface(PySegment& self) {
-  if (self.open().identity().kind != static_cast<std::uint32_t>(SegmentKind::cuda)) {
+  if (!self.is_device()) {
     // hasattr() says no, as for any array of the host.
     PyErr_Format(PyExc_AttributeError, "%s is host memory: use array()", self.uri().c_str());
     throw nb::python_error();
@@ -268,6 +267,13 @@ nb::dict placement_of(const PlacementReport& report) {
   return placement;
 }
 
+// None where nothing is known: of kinds without pages, and of those that nobody has placed.
+nb::object placement_now(const PySegment& self) {
+  const Result<PlacementReport> report = load_report(header_page_of(self.open()).placement);
+  if (!report) return nb::none();
+  return placement_of(*report);
+}
+
 std::string representation(const PySegment& self) {
   std::string text = "<strata.Segment " + self.uri();
   if (self.is_closed()) return text + " (closed)>";
@@ -318,11 +324,14 @@ void bind_segment(nb::module_& module) {
             return nb::module_::import_("strata._dtype")
                 .attr("as_dtype")(nb::cast<PySegment&>(self).element().typestr);
           },
+          nb::for_getter(nb::sig("def dtype(self, /) -> typing.Any")),
           "The type of its elements: numpy.dtype where NumPy is loaded, else its name (\"<f8\").")
       .def_prop_ro(
           "typestr", [](const PySegment& self) { return self.element().typestr; },
           "The type of its elements as NumPy spells it: \"<f8\"; \"|u1\" where it has none.")
-      .def_prop_ro("shape", &shape_of, "Elements along each axis; (bytes,) where it has no type.")
+      .def_prop_ro("shape", &shape_of,
+                   nb::for_getter(nb::sig("def shape(self, /) -> tuple[int, ...]")),
+                   "Elements along each axis; (bytes,) where it has no type.")
       .def_prop_ro("is_array", &PySegment::is_array, "Whether it was made with a dtype.")
       .def_prop_ro(
           "nbytes", [](const PySegment& self) { return self.open().payload_bytes(); },
@@ -345,16 +354,18 @@ void bind_segment(nb::module_& module) {
           [](nb::object self) {
             return nb::module_::import_("strata._array").attr("view_of")(self);
           },
+          nb::sig("def array(self) -> numpy.typing.NDArray[typing.Any]"),
           "The bytes as a numpy.ndarray, with no copy. It keeps the segment mapped, and when it "
           "(or a\n"
           "slice of it) is pickled the other process attaches.\n\nRaises BufferError for device "
           "memory.")
       .def(
           "view", [](nb::object self) { return nb::steal(PyMemoryView_FromObject(self.ptr())); },
-          "The bytes as a memoryview, with no copy.")
+          nb::sig("def view(self) -> memoryview"), "The bytes as a memoryview, with no copy.")
       .def("read", &read_bytes, "offset"_a = 0, "nbytes"_a = nb::none(),
            "A copy of bytes of the payload, of every kind of memory.")
       .def("write", &write_bytes, "data"_a, "offset"_a = 0,
+           nb::sig("def write(self, data: typing_extensions.Buffer, offset: int = 0) -> None"),
            "Copies a C-contiguous buffer into the payload, `offset` bytes from its beginning.")
       .def(
           "publish",
@@ -388,6 +399,8 @@ void bind_segment(nb::module_& module) {
             take_without_gil([&] { return self.open().grow(bytes, after(timeout)); });
           },
           "size"_a, "timeout"_a = 10.0,
+          nb::sig("def grow(self, size: int | str | collections.abc.Sequence[int], "
+                  "timeout: float = 10.0) -> None"),
           "Grows to so many bytes (a number or \"64M\"), or to a shape with a longer first axis.\n"
           "Views that exist keep their size.")
       .def(
@@ -398,6 +411,8 @@ void bind_segment(nb::module_& module) {
                 take_without_gil([&] { return self.open().migrate(to, after(timeout)); }));
           },
           "placement"_a, "timeout"_a = 10.0,
+          nb::sig("def migrate(self, placement: str, timeout: float = 10.0) -> "
+                  "dict[str, typing.Any]"),
           "Moves the pages (\"node:1\", \"interleave:0,1\") while processes stay attached.")
       .def(
           "persist",
@@ -409,12 +424,19 @@ void bind_segment(nb::module_& module) {
           },
           "offset"_a = 0, "nbytes"_a = nb::none(),
           "Makes bytes durable, where memory is persistent.")
+      .def_prop_ro("placement", &placement_now,
+                   "Where its pages were when it was last made, grown or moved: a dict of\n"
+                   "bytes_on_node {node: bytes}, bytes_absent, bytes_huge and notes; or None.")
       .def(
           "close", &PySegment::close,
           "Detaches, once the last view is gone. That removes nothing unless its lifetime says so.")
       .def("_handle", &handle_of, "The bytes that let another process attach.")
-      .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](PySegment& self, nb::args) { self.close(); })
+      .def(
+          "__enter__", [](nb::object self) { return self; },
+          nb::sig("def __enter__(self) -> typing.Self"))
+      .def(
+          "__exit__", [](PySegment& self, nb::args) { self.close(); },
+          nb::sig("def __exit__(self, *args: object) -> None"))
       .def("__len__",
            [](const PySegment& self) {
              const std::vector<std::uint64_t> shape = self.shape();
@@ -429,13 +451,17 @@ void bind_segment(nb::module_& module) {
            [](nb::object self) {
              return nb::module_::import_("strata._notebook").attr("segment_html")(self);
            })
-      .def("__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); })
+      .def(
+          "__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); },
+          nb::sig("def __reduce_ex__(self, protocol: typing.SupportsIndex, /) -> "
+                  "tuple[typing.Any, ...]"))
       .def("__dlpack__", &to_dlpack, nb::kw_only(), "stream"_a = nb::none(),
            "max_version"_a = nb::none(), "dl_device"_a = nb::none(), "copy"_a = nb::none(),
            "The DLPack capsule, with no copy. What cannot be written to is for consumers of DLPack "
            "1.0\n"
            "and later alone, and PyTorch writes to it all the same: give it mode \"c\".")
-      .def("__dlpack_device__", &dlpack_device)
+      .def("__dlpack_device__", &dlpack_device,
+           nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
       .def_prop_ro("__cuda_array_interface__", &cuda_interface,
                    "Of cuda: segments, for CuPy, Numba, PyTorch and RMM.");
 }

@@ -26,6 +26,7 @@ class PySegment {
   const Segment* mapped() const { return segment_ ? &*segment_ : nullptr; }
 
   const std::string& uri() const { return uri_; }
+  bool is_device() const { return is_device_; }
   bool is_closed() const { return is_closed_; }
   void close();
 
@@ -44,6 +45,7 @@ class PySegment {
  private:
   std::optional<Segment> segment_;
   std::string uri_;
+  bool is_device_;
   Content content_;
   Element element_;
   std::atomic<std::uint64_t> exports_ = 0;

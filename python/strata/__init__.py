@@ -12,17 +12,21 @@ Nothing is loaded before it is used: neither NumPy nor the libraries of PMDK.
 
 # What each name is in; __getattr__ loads it when it is first asked for.
 _WHERE = {
-    "strata._core": ("List", "Lock", "Queue", "RLock", "Segment", "__version__", "freeze"),
+    "strata._core": (
+        "Barrier", "BoundedSemaphore", "Condition", "Event", "List", "Lock", "Queue", "RLock",
+        "RWLock", "Segment", "Semaphore", "ShardedLock", "__version__", "freeze",
+    ),
     "strata._errors": (
         "AccessError", "CorruptError", "Error", "ExhaustedError", "ExistsError", "InternalError",
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",
         "StateError", "TimedOutError", "UnsupportedError", "WrongDeviceError",
     ),
+    "strata._pool": ("Pool",),
     "strata._segments": (
         "attach", "create", "create_or_attach", "from_array", "gc", "ls", "remove", "stat",
     ),
 }  # fmt: skip
-_MODULES = ("shared_memory",)
+_MODULES = ("gpu", "shared_memory")
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = sorted(name for name in _MODULE_OF if not name.startswith("_")) + list(_MODULES)

@@ -1,11 +1,11 @@
 """NumPy arrays over segments."""
 
-import numpy
+from strata._numpy import numpy
 
 try:
     from numpy.lib.array_utils import byte_bounds
 except ImportError:  # before NumPy 2
-    from numpy import byte_bounds
+    from numpy import byte_bounds  # type: ignore[attr-defined,no-redef]
 
 
 class Array(numpy.ndarray):
@@ -69,7 +69,9 @@ def view_at(segment, offset, shape, typestr, strides):
     dtype = numpy.dtype(typestr)
     if dtype.hasobject:
         raise ValueError("dtype %s cannot be in shared memory" % (dtype,))
-    # numpy.ndarray checks shape, offset and strides against the buffer.
+    # numpy.ndarray checks shape and strides against the buffer, and lets it begin before it.
+    if offset < 0:
+        raise ValueError("a view cannot begin %d bytes before its segment" % -offset)
     array = numpy.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
     array = array.view(Array)
     array._segment = segment

@@ -4,7 +4,9 @@ import weakref
 
 from strata import _core
 
-_attached = weakref.WeakValueDictionary()  # by (uuid, mode), so that many views share a mapping
+# By (uuid, mode), so that many views share a mapping.
+_attached: weakref.WeakValueDictionary[tuple[str, str], _core.Segment]
+_attached = weakref.WeakValueDictionary()
 
 
 def attach(handle, mode):

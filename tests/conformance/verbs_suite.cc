@@ -146,6 +146,18 @@ TEST_CASE_METHOD(Verbs, "content_that_does_not_fit_makes_no_segment") {
   CHECK(backend.attach(fixture->uri("verbs"), {.timeout_ms = 1}).error().code() == Code::not_found);
 }
 
+TEST_CASE_METHOD(Verbs, "what_the_payload_is_stays_when_it_is_moved_or_sealed") {
+  const Content wanted{.type = "array", .element = "<f4", .shape = {50, 20}};
+  Segment made = create(0, {.placement = {}, .job_id = {}, .content = wanted});
+  if (backend.capabilities().has(Capability::migrate)) {
+    REQUIRE(made.migrate(on_node(0)));
+    CHECK(made.content().value() == wanted);
+  }
+  REQUIRE(made.seal());
+  CHECK(made.content().value() == wanted);
+  CHECK(attach(Access::read_only).content().value() == wanted);
+}
+
 TEST_CASE_METHOD(Verbs, "an_array_grows_by_the_rows_that_its_payload_has_room_for") {
   if (!backend.capabilities().has(Capability::grow)) return;
   Segment made = create(0, {.max_bytes = 100'000,

@@ -30,6 +30,8 @@ struct LentBytes {
   std::shared_ptr<const void> keeper = {};
 };
 
+struct Content;  // strata/segment/content.h
+
 class ByteSource {
  public:
   // A limit for who knows of none: as much as this machine has memory.
@@ -45,6 +47,9 @@ class ByteSource {
   virtual Result<void> find_length(std::uint64_t limit_bytes, const ProgressFn& progress);
   // Whether it can be read once only, from its beginning to its end.
   virtual bool is_sequential() const { return false; }
+  // What the bytes are, as it lives; none where it knows nothing of that. Errors: corrupt,
+  // unsupported where what says it cannot be understood.
+  virtual Result<const Content*> content() const { return nullptr; }
   // Reads that begin at a multiple of it, and are as long, cost least.
   virtual std::uint64_t granule_bytes() const { return 1; }
 

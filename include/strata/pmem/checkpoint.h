@@ -41,6 +41,8 @@ struct CheckpointOptions {
   ProgressFn progress = {};
   // How long each change of the pool waits for its lock, whatever time the copying takes.
   std::uint64_t timeout_ms = 10'000;
+  // What the bytes are; where nothing is said, what the source says of them.
+  Content content = {};
 };
 
 struct CheckpointReport {
@@ -56,6 +58,12 @@ Result<CheckpointReport> checkpoint(ByteSource& from, const Pool& pool, const st
                                     const CheckpointOptions& options = {});
 Result<CheckpointReport> checkpoint(std::span<const std::byte> from, const Pool& pool,
                                     const std::string& name, const CheckpointOptions& options = {});
+
+// The first half of a checkpoint: a version that nobody sees before Pool::publish(), alone or with
+// others. `report` may be null; the version is known once it is published.
+Result<StagedSegment> stage_checkpoint(ByteSource& from, const Pool& pool, const std::string& name,
+                                       const CheckpointOptions& options,
+                                       CheckpointReport* report = nullptr);
 
 struct LoadOptions {
   unsigned threads = 0;

@@ -74,7 +74,23 @@ struct StageOptions {
   std::string job_id = {};  // for Lifetime::job
   // The version that it will have; 0: one more than the newest.
   std::uint64_t version = 0;
+  Content content = {};
   Deadline deadline = Deadline::after_ms(10'000);
+};
+
+// A version of a segment, as the pool's directory has it.
+struct PoolVersion {
+  std::string name;
+  std::uint64_t version = 0;
+  std::array<std::uint8_t, 16> uuid{};
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t max_bytes = 0;
+  std::uint64_t published_unix_ns = 0;
+  std::uint32_t keep_versions = 0;
+  bool is_current = false;    // what the name means; else an older one
+  bool is_immutable = false;  // a checkpoint
+  bool has_checksums = false;
+  std::string problem;  // why it must not be used; empty where it is sound
 };
 
 // A new version of a segment, still nameless: this process fills it, then publishes it. If it
@@ -109,8 +125,8 @@ class StagedSegment {
   // Hashes the payload, which nobody changes any more: published, it is sealed from its beginning.
   Result<void> seal();
   // What the header of a segment in another pool says beyond name and sizes: uuid, lifetime,
-  // job, seal. Its lock state is of the past. Errors: unsupported where it has features that a
-  // writer must know.
+  // job, seal, content. Its lock state is of the past. Errors: unsupported where it has features
+  // that a writer must know.
   Result<void> take_over(const HeaderPage& header, std::uint32_t keep_versions);
   // For what is built into Strata.
   StagedParts& parts() const { return *parts_; }
@@ -144,7 +160,10 @@ class Pool {
   Result<DirectoryCopy> directory(Deadline deadline = Deadline::after_ms(10'000)) const;
   // Likewise, but never recovers: not_ready where a change is under way or was left in the middle.
   Result<DirectoryCopy> directory_as_it_is(Deadline deadline) const;
-  // All versions of all names, by name and then from new to old.
+  // All versions of all names, or of one, by name and then from new to old.
+  Result<std::vector<PoolVersion>> versions(std::string_view name = {},
+                                            Deadline deadline = Deadline::after_ms(10'000)) const;
+  // The same for what is built into Strata, with what is only staged.
   Result<std::vector<PoolEntry>> entries(Deadline deadline = Deadline::after_ms(10'000)) const;
 
   // Finds a segment and takes a lease on it. `version` 0 is the current one. For writing it
@@ -160,6 +179,10 @@ class Pool {
   // Errors: failed_precondition where a version to be replaced is attached for writing.
   Result<void> publish(std::span<StagedSegment> staged,
                        Deadline deadline = Deadline::after_ms(10'000)) const;
+  // The same, and all of them get one version number, above all that any of their names has had, by
+  // which what belongs together is found again. Returns it.
+  Result<std::uint64_t> publish_as_one(std::span<StagedSegment> staged,
+                                       Deadline deadline = Deadline::after_ms(10'000)) const;
   Result<void> publish_one(StagedSegment staged,
                            Deadline deadline = Deadline::after_ms(10'000)) const;
 
@@ -198,6 +221,8 @@ class Pool {
                                                        const StageOptions& options) const;
   Result<void> fill_staged(DirectoryChange& change, IdentityBlock identity,
                            const StageOptions& options, StagedSegment& staged) const;
+  Result<void> make_durable(StagedSegment& staged) const;
+  Result<void> publish_all(std::span<StagedSegment> staged, bool as_one, Deadline deadline) const;
   Result<void> publish_in(DirectoryChange& change, StagedSegment& staged) const;
   Result<bool> grow_in_place(const LocatedSegment& old, std::uint64_t new_payload_bytes,
                              Deadline deadline) const;

@@ -33,6 +33,7 @@
 #include "strata/base/result.h"
 #include "strata/segment/offset.h"
 #include "strata/sync/robust_mutex.h"
+#include "strata/sync/shared_word.h"
 
 namespace strata::inline v0_1 {
 class TransactionLog;  // hidden: declared outside of the pragma
@@ -106,10 +107,20 @@ class Transaction {
     return free(Offset<std::byte>{block.bytes});
   }
 
+  // For those who read without the locks: `sequence`, which lies in the payload, becomes odd before
+  // the commit changes anything that is written after this call, and even again, another number
+  // than before, once all of it is in place. Ask before the first write; more calls do nothing.
+  // A transaction that commits nothing leaves it as it is. Errors: as write.
+  Result<void> announce(SharedWord<std::uint64_t>& sequence);
+
   // The `count` objects at `offset`; null where they are not wholly inside, or not aligned.
   template <typename T>
   T* get(Offset<T> offset, std::uint64_t count = 1) const {
-    return resolve(payload(), offset, count);
+    T* const place = resolve(payload(), offset, count);
+    // Others may have grown the segment.
+    if (place == nullptr && offset) [[unlikely]]
+      return resolve(grown_payload(), offset, count);
+    return place;
   }
 
   // The `bytes` at `address` are in the payload, as it is now.
@@ -125,6 +136,7 @@ class Transaction {
 
  private:
   std::span<std::byte> payload() const;
+  std::span<std::byte> grown_payload() const;
 };
 
 namespace detail {
