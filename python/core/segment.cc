@@ -310,7 +310,14 @@ void bind_segment(nb::module_& module) {
                         "A piece of memory with a name, attached to this process.\n\n"
                         "Made by create(), attach() and create_or_attach(). Views of it keep the\n"
                         "memory mapped, also after close(). May be pickled: the other process\n"
-                        "attaches to the same bytes.")
+                        "attaches to the same bytes.\n\n"
+                        ">>> with strata.create(\"shm:mesh\", (2, 3), \"float64\") as mesh:\n"
+                        "...     mesh.view()[1, 2] = 2.5\n"
+                        ">>> same = strata.attach(\"shm:mesh\", \"r\")\n"
+                        ">>> same.shape, same.typestr, same.view()[1, 2]\n"
+                        "((2, 3), '<f8', 2.5)\n"
+                        ">>> same.close()\n"
+                        ">>> strata.remove(\"shm:mesh\")")
       .def_prop_ro("uri", &PySegment::uri, "Its name, as \"shm:mesh\".")
       .def_prop_ro(
           "name", [](const PySegment& self) { return self.open().uri().name; },
