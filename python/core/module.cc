@@ -4,6 +4,7 @@
 #include "core/gpu.h"
 #include "core/locks.h"
 #include "core/pool.h"
+#include "core/queue.h"
 #include "core/segment.h"
 #include "strata/version.h"
 
@@ -15,4 +16,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
   strata::python::bind_locks(module);
+  strata::python::bind_queue(module);
 }

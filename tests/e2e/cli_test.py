@@ -148,6 +148,11 @@ def test_what_is_no_array_is_refused(uri, flags):
     assert not os.path.exists(shm_path(uri))
 
 
+def test_create_without_a_size_names_both_ways_to_tell_it(uri):
+    message = refusal(USAGE, "create", uri)["message"]
+    assert "--size" in message and "--dtype" in message and "--shape" in message
+
+
 def test_a_name_is_given_once(segment):
     assert refusal(FAILED, "create", segment, "--size", "1M")["code"] == "already_exists"
 
