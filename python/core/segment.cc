@@ -458,10 +458,7 @@ void bind_segment(nb::module_& module) {
            [](nb::object self) {
              return nb::module_::import_("strata._notebook").attr("segment_html")(self);
            })
-      .def(
-          "__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); },
-          nb::sig("def __reduce_ex__(self, protocol: typing.SupportsIndex, /) -> "
-                  "tuple[typing.Any, ...]"))
+      .def("__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); })
       .def("__dlpack__", &to_dlpack, nb::kw_only(), "stream"_a = nb::none(),
            "max_version"_a = nb::none(), "dl_device"_a = nb::none(), "copy"_a = nb::none(),
            "The DLPack capsule, with no copy. What cannot be written to is for consumers of DLPack "

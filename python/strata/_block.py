@@ -8,6 +8,10 @@ import weakref
 
 from strata import _blocks
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _SHM_NAME_PREFIX = "/psm_"
 
 _live: weakref.WeakSet = weakref.WeakSet()
@@ -40,10 +44,10 @@ class SharedMemory:
     """
 
     # What a subclass may change, and what close() and unlink() need after a failed __init__.
-    _name = None
+    _name: "Any" = None
     _fd = -1
-    _mmap = None
-    _buf = None
+    _mmap: "Any" = None
+    _buf: "Any" = None
     _size = 0
     _flags = os.O_RDWR
     _mode = 0o600
