@@ -91,9 +91,9 @@ class HotMethods {
   static PyObject* release_many(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                 PyObject* names) noexcept {
     return guarded([&] {
-      const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+      const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
       if (count + named > 1 ||
-          (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "n") != 0)) {
+          (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "n") != 0)) {
         PyErr_SetString(PyExc_TypeError, "release() takes one argument, n");
         throw nb::python_error();
       }
