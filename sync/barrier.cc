@@ -28,7 +28,7 @@ std::uint64_t Barrier::phase_word(const SyncContext& context) const {
 Result<std::uint32_t> Barrier::join(const SyncContext& context) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "barrier: a forked child has to attach to the segment anew");
+                "barrier: a forked child needs a context of its own: ask its Segment for one");
   }
   STRATA_TRY(check());
   const std::uint32_t count = seats();

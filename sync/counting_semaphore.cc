@@ -36,7 +36,9 @@ Result<void> CountingSemaphore::acquire(const SyncContext& context, Deadline dea
     }
   }
   for (;;) {
-    if (slices.expired()) return fail(Code::timed_out, "semaphore: nobody has released it");
+    if (slices.expired()) {
+      return fail(Code::timed_out, LateMessage{"semaphore: nobody has released it"});
+    }
     const std::uint32_t ticket = sleepers_.prepare();
     if (take(context)) return {};
     sleepers_.sleep(ticket, slices);

@@ -45,7 +45,7 @@ Result<MpmcRing> MpmcRing::open(std::span<std::byte> bytes, const SyncContext& c
   STRATA_ASSIGN(const RingGeometry geometry, read_ring(bytes, RingKind::mpmc));
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "ring: a forked child has to attach to the segment anew");
+                "ring: a forked child needs a context of its own: ask its Segment for one");
   }
   return MpmcRing(bytes, geometry, context);
 }

@@ -11,6 +11,7 @@
 
 #include "strata/sync/barrier.h"
 #include "strata/sync/condition.h"
+#include "strata/sync/counting_semaphore.h"
 #include "strata/sync/event.h"
 #include "strata/sync/mpmc_ring.h"
 #include "strata/sync/rw_lock.h"
@@ -157,6 +158,12 @@ TEST_CASE_METHOD(Polls, "a_failed_poll_of_a_semaphore_costs_nothing_and_leaves_n
     last = semaphore.acquire(them.context, soon()).value();
   costs_nothing([&] { return code_of(semaphore.acquire(us.context, Deadline::now())); },
                 [&] { return semaphore.release(them.context, *last).has_value(); });
+}
+
+TEST_CASE_METHOD(Polls, "a_failed_poll_of_a_counting_semaphore_costs_nothing") {
+  CountingSemaphore semaphore(0);
+  costs_nothing([&] { return code_of(semaphore.acquire(us.context, Deadline::now())); },
+                [&] { return semaphore.release(them.context).has_value(); });
 }
 
 TEST_CASE_METHOD(Polls, "a_failed_poll_of_a_cell_costs_nothing") {

@@ -60,7 +60,7 @@ RobustMutex::Take RobustMutex::take_from_dead(const SyncContext& context, std::u
 Result<Acquired> RobustMutex::lock_slowly(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "lock: a forked child has to attach to the segment anew");
+                "lock: a forked child needs a context of its own: ask its Segment for one");
   }
   if (deadline.is_now()) return poll(context);
   std::uint64_t word = 0;

@@ -93,7 +93,7 @@ Result<RwLock::ReadHold> RwLock::poll_shared(const SyncContext& context) {
 Result<RwLock::ReadHold> RwLock::lock_shared(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "rw lock: a forked child has to attach to the segment anew");
+                "rw lock: a forked child needs a context of its own: ask its Segment for one");
   }
   if (deadline.is_now()) return poll_shared(context);
   ReadHold hold{};

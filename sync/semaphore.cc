@@ -51,7 +51,7 @@ Result<Semaphore::Permit> Semaphore::poll(const SyncContext& context) {
 Result<Semaphore::Permit> Semaphore::acquire(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "semaphore: a forked child has to attach to the segment anew");
+                "semaphore: a forked child needs a context of its own: ask its Segment for one");
   }
   STRATA_TRY(check());
   if (deadline.is_now()) return poll(context);

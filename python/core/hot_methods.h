@@ -1,10 +1,13 @@
 // acquire(), release() and `with` of what is locked. They are bound by hand: by nanobind a call
 // takes some 20 ns more, which is as long as what it does.
 //   Threads:  with the GIL.
-// T has `bool acquire(Timeout)` and `void release()`.
+// T has `bool acquire(Timeout)` and `void release()`. Where it has `void release_many(uint32_t)`
+// too, release() takes an n.
 #pragma once
 
-#include <string_view>
+#include <cstdint>
+#include <limits>
+#include <string>
 
 #include "core/errors.h"
 #include "core/wait.h"
@@ -84,6 +87,25 @@ class HotMethods {
     });
   }
 
+  static PyObject* release_many(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                PyObject* names) noexcept {
+    return guarded([&] {
+      const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+      if (count + named > 1 ||
+          (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "n") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "release() takes one argument, n");
+        throw nb::python_error();
+      }
+      long long n = 1;
+      if (count + named == 1) n = PyLong_AsLongLong(args[0]);
+      if (n == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
+      if (n < 1 || n > std::numeric_limits<std::int32_t>::max())
+        raise(Code::invalid_argument, "release: " + std::to_string(n) + " cannot be given back");
+      object(self).release_many(static_cast<std::uint32_t>(n));
+      return Py_NewRef(Py_None);
+    });
+  }
+
   static PyObject* enter(PyObject* self, PyObject*) noexcept {
     return guarded([&] {
       object(self).acquire(Timeout::for_ever());
@@ -108,9 +130,21 @@ class HotMethods {
       "release($self, /)\n--\n\nGives back what was taken. Raises StateError or ValueError where "
       "nothing was.";
 
+  static constexpr const char* kReleaseMany =
+      "release($self, /, n=1)\n--\n\nGives n back, and wakes as many who wait. Raises ValueError "
+      "for more than there can be.";
+
+  static PyMethodDef release_method() {
+    if constexpr (requires(T & object) { object.release_many(1U); }) {
+      return {"release", as_method(&release_many), METH_FASTCALL | METH_KEYWORDS, kReleaseMany};
+    } else {
+      return {"release", as_method(&release), METH_NOARGS, kRelease};
+    }
+  }
+
   static inline PyMethodDef methods_[] = {
       {"acquire", as_method(&acquire), METH_FASTCALL | METH_KEYWORDS, kAcquire},
-      {"release", as_method(&release), METH_NOARGS, kRelease},
+      release_method(),
       {"__enter__", as_method(&enter), METH_NOARGS, "__enter__($self, /)\n--\n\n"},
       {"__exit__", as_method(&exit), METH_FASTCALL, "__exit__($self, /, *args)\n--\n\n"},
       {nullptr, nullptr, 0, nullptr},

@@ -16,5 +16,11 @@ NB_MODULE(_core, module) {
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
   strata::python::bind_locks(module);
+  strata::python::bind_sharded_lock(module);
+  strata::python::bind_rw_lock(module);
+  strata::python::bind_semaphores(module);
+  strata::python::bind_event(module);
+  strata::python::bind_condition(module);
+  strata::python::bind_barrier(module);
   strata::python::bind_queue(module);
 }

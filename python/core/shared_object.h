@@ -48,6 +48,11 @@ class SharedObject {
     return join();
   }
 
+  // As context(), of what has joined already in this process.
+  std::optional<SyncContext> joined() const {
+    return context_ && context_->token() != 0 ? context_ : std::nullopt;
+  }
+
   nb::bytes handle() const;
 
  private:

@@ -30,6 +30,14 @@ void check_seal(const Segment& segment, SegmentCheck& check) {
   }
 }
 
+void check_lock(const Segment& segment, SegmentCheck& check) {
+  if (const auto sound = header_page_of(segment).lock.mutex.check(); !sound) {
+    check.add("the segment's own lock", sound.error());
+  } else {
+    check.verified.emplace_back("the segment's own lock");
+  }
+}
+
 bool is_harmless(const HeapFinding& finding) {
   return finding.kind == HeapFinding::Kind::hint || finding.kind == HeapFinding::Kind::dead_owner;
 }
@@ -138,6 +146,7 @@ SegmentCheck check_content(Os& os, Segment& segment) {
   SegmentCheck check;
   check_header(segment, check);
   check_seal(segment, check);
+  check_lock(segment, check);
   check_heap(os, segment, check);
   return check;
 }

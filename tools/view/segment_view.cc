@@ -178,6 +178,18 @@ Result<void> require(Catalog& catalog, const std::string& uri, Capability capabi
   return backend->capabilities().require(capability);
 }
 
+std::string_view lock_state(Os& os, LockRange range, const LockReport& report, bool is_intact,
+                            std::uint64_t generation) {
+  if (!is_intact) return "corrupt";
+  // What another generation left is a free lock.
+  if (report.generation != static_cast<std::uint32_t>(generation)) return "free";
+  if (report.is_unrepaired) return "unrepaired";
+  if (report.token == 0) return "free";
+  const auto is_alive = os.is_range_locked(range.fd, range.base_bytes + kTokenByte + report.token,
+                                           1, LockKind::exclusive);
+  return is_alive && !*is_alive ? "owner-died" : "held";
+}
+
 std::vector<Holder> other_holders(Os& os, LockRange range) {
   std::vector<Holder> holders = find_holders(os, range);
   const pid_t self = os.identity().pid;

@@ -10,6 +10,7 @@
 #include "segment/backend.h"
 #include "segment/lease.h"
 #include "strata/segment/catalog.h"
+#include "strata/sync/robust_mutex.h"
 #include "tools/terminal/output.h"
 
 namespace strata::inline v0_1::tools {
@@ -53,5 +54,10 @@ Result<void> require(Catalog& catalog, const std::string& uri, Capability capabi
 
 // Everyone attached to the segment but this process.
 std::vector<Holder> other_holders(Os& os, LockRange range);
+
+// "free", "held", "owner-died", "unrepaired" or "corrupt", in a segment of that generation. `range`
+// is the segment's: whether a holder lives is asked of the kernel.
+std::string_view lock_state(Os& os, LockRange range, const LockReport& report, bool is_intact,
+                            std::uint64_t generation);
 
 }  // namespace strata::inline v0_1::tools

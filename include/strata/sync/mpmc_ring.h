@@ -7,7 +7,7 @@
 //
 //   Threads:  one MpmcRing object per thread; any number of them, in any attached processes.
 //   Lifetime: the segment must stay mapped.
-//   Errors:   timed_out; failed_precondition in a forked child that has not attached anew, or for
+//   Errors:   timed_out; failed_precondition in a forked child with its parent's context, or for
 //             a slot that is not held; corrupt for words that no operation makes.
 //   Cost:     loan and release: one compare-and-swap on a slot. publish: two, on an entry and the
 //             tail. receive: three, on a slot, its entry and the head. A poll that fails (a

@@ -1,6 +1,6 @@
 // An Owner is who holds what in a segment: the token that a lock word carries while it is held,
 // and the means to tell whether the process behind a token still lives.
-//   Threads:  any. In a forked child token() is 0 until the child attaches anew.
+//   Threads:  any. In a forked child token() is 0 for ever: it joins anew, as another Owner.
 //   Lifetime: must outlive whatever it holds; its token is never given to anybody else.
 //   Errors:   is_alive fails only where the kernel cannot be asked.
 //   Cost:     token() is one load; is_alive is a system call, about 1 us, and describe a look

@@ -3,7 +3,7 @@
 //   Lifetime: the segment must stay mapped; never copied or moved. Zeroed bytes are unlocked.
 //   Errors:   timed_out, with the holder's token and pid, and described in full after a wait of
 //             1 s or more; corrupt for a word that no lock operation makes;
-//             failed_precondition in a forked child that has not attached anew. In each case
+//             failed_precondition in a forked child with its parent's context. In each case
 //             the lock is not held. Acquired::owner_died means that you hold it and must repair.
 //   Cost:     one compare-and-swap to lock and one exchange to unlock when free; else a bounded
 //             spin, then a futex call. A dead holder is noticed within a slice (1 to 32 ms).

@@ -2,9 +2,9 @@
 //   Threads:  any thread of any attached process. Not recursive; a reader cannot become a writer.
 //   Lifetime: the segment must stay mapped; never copied or moved. Zeroed bytes are unlocked.
 //   Errors:   timed_out, with the token of who is in the way, described in full after a wait of
-//             1 s or more; not_ready for readers where a writer died and
-//             nobody has repaired: lock exclusively, which gives Acquired::owner_died, and
-//             repair; corrupt; failed_precondition as for RobustMutex.
+//             1 s or more; not_ready for readers where a writer died and nobody has repaired: lock
+//             exclusively, which gives Acquired::owner_died, and repair; corrupt;
+//             failed_precondition as for RobustMutex.
 //   Cost:     readers: one compare-and-swap and one exchange on a line that they share with seven
 //             others at most. Writers: a RobustMutex and a look at every reader's seat. A poll
 //             that fails (a deadline of now): tens of ns, as for RobustMutex.
