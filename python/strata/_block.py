@@ -8,10 +8,6 @@ import weakref
 
 from strata import _blocks
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _SHM_NAME_PREFIX = "/psm_"
 
 _live: weakref.WeakSet = weakref.WeakSet()
@@ -48,10 +44,6 @@ class SharedMemory:
     _fd = -1
     _mmap: mmap.mmap | None = None
     _buf: memoryview | None = None
-    _name: "Any" = None
-    _fd = -1
-    _mmap: "Any" = None
-    _buf: "Any" = None
     _size = 0
     _flags = os.O_RDWR
     _mode = 0o600
