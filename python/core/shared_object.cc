@@ -33,8 +33,8 @@ std::string uri_of(nb::handle where, std::string_view type) {
     if (uri.empty()) raise(Code::invalid_argument, "the URI is empty: it is as \"shm:name\"");
     return uri;
   }
-  PyErr_Format(PyExc_TypeError, "%s takes a URI as \"shm:name\", not %s", std::string(type).c_str(),
-               Py_TYPE(where.ptr())->tp_name);
+  PyErr_Format(PyExc_TypeError, "%s takes a URI as \"shm:name\", not %U", std::string(type).c_str(),
+               nb::inst_name(where).ptr());
   throw nb::python_error();
 }
 
