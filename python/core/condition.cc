@@ -40,8 +40,8 @@ class PyCondition {
     } else if (nb::isinstance<PyRLock>(lock_)) {
       mutex_ = nb::cast<PyRLock&>(lock_).state;
     } else {
-      PyErr_Format(PyExc_TypeError, "Condition takes a strata.Lock or strata.RLock, not %U",
-                   nb::inst_name(lock_).ptr());
+      PyErr_Format(PyExc_TypeError, "Condition takes a strata.Lock or strata.RLock, not %s",
+                   nb::inst_name(lock_).c_str());
       throw nb::python_error();
     }
   }

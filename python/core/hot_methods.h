@@ -23,8 +23,8 @@ class HotMethods {
   // The object behind `self`, which __new__ alone does not make.
   static T& object(PyObject* self) {
     if (!nb::inst_ready(self)) [[unlikely]] {
-      PyErr_Format(PyExc_ValueError, "%U.__init__() has not been called",
-                   nb::inst_name(self).ptr());
+      PyErr_Format(PyExc_ValueError, "%s.__init__() has not been called",
+                   nb::inst_name(self).c_str());
       throw nb::python_error();
     }
     return *nb::inst_ptr<T>(self);

@@ -44,8 +44,8 @@ std::uint64_t hash_of(nb::handle key) {
     const std::uint64_t value = PyLong_AsUnsignedLongLongMask(number.ptr());
     return hash_of({reinterpret_cast<const char*>(&value), sizeof value});
   }
-  PyErr_Format(PyExc_TypeError, "a key is an int, a str or bytes, not %U",
-               nb::inst_name(key).ptr());
+  PyErr_Format(PyExc_TypeError, "a key is an int, a str or bytes, not %s",
+               nb::inst_name(key).c_str());
   throw nb::python_error();
 }
 
