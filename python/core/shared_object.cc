@@ -11,13 +11,6 @@
 namespace strata::python {
 namespace {
 
-std::string unique_uri(std::string_view type) {
-  // Of /dev/urandom, as Python's uuid.uuid4() is.
-  const auto text =
-      nb::cast<std::string>(nb::module_::import_("os").attr("urandom")(12).attr("hex")());
-  return "shm:" + std::string(type) + "." + text;
-}
-
 void check_type(const Segment& segment, std::string_view type) {
   const Content content = take(segment.content());
   if (content.type == type) return;
@@ -26,6 +19,13 @@ void check_type(const Segment& segment, std::string_view type) {
 }
 
 }  // namespace
+
+std::string unique_uri(std::string_view type) {
+  // Of /dev/urandom, as Python's uuid.uuid4() is.
+  const auto text =
+      nb::cast<std::string>(nb::module_::import_("os").attr("urandom")(12).attr("hex")());
+  return "shm:" + std::string(type) + "." + text;
+}
 
 std::string uri_of(nb::handle where, std::string_view type) {
   if (nb::isinstance<nb::str>(where)) {
