@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/dict.h"
 #include "core/gpu.h"
 #include "core/pool.h"
 #include "core/segment.h"
@@ -13,4 +14,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_catalog(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
+  strata::python::bind_dict(module);
 }
