@@ -43,6 +43,40 @@ TEST_CASE("crc32c_of_two_parts_equals_crc32c_of_the_whole") {
   }
 }
 
+TEST_CASE("a_late_message_is_put_together_from_its_numbers") {
+  const auto said = [](const LateMessage& message) {
+    return fail(Code::timed_out, message).status().message();
+  };
+  CHECK(said({"nobody is there"}) == "nobody is there");
+  CHECK(said({"{} of {} are held", {3, 4}}) == "3 of 4 are held");
+  CHECK(said({"{}{}{}", {1, 2, 18446744073709551615u}}) == "1218446744073709551615");
+  CHECK(said({"no number is left for {}, {}, {}, {}", {1, 2, 3}}) ==
+        "no number is left for 1, 2, 3, {}");
+  const Status late(Code::timed_out, LateMessage{"held by token {}", {7}});
+  CHECK(late.to_string() == "timed_out: held by token 7");
+  CHECK(late.in("lock").message() == "lock: held by token 7");
+  CHECK(late.sys_errno() == 0);
+}
+
+TEST_CASE("a_result_of_nothing_is_copied_moved_and_overwritten") {
+  const Result<void> good;
+  const Result<void> bad = fail(Code::not_found, "a reason that is longer than a short string");
+  Result<void> copy = bad;
+  CHECK(copy.error().message() == bad.error().message());
+  Result<void> moved = std::move(copy);
+  CHECK(moved.error().code() == Code::not_found);
+  moved = good;
+  CHECK(moved);
+  moved = bad;
+  CHECK(moved.error().message() == bad.error().message());
+  moved = Result<void>(fail(Code::exhausted, "another reason, which is as long as that"));
+  CHECK(moved.error().code() == Code::exhausted);
+  moved = Result<void>();
+  CHECK(moved);
+  CHECK_NOTHROW(good.value());
+  CHECK_THROWS_AS(bad.value(), BadResult);
+}
+
 TEST_CASE("parse_bytes_reads_what_people_write") {
   CHECK(parse_bytes("4096").value() == 4096);
   CHECK(parse_bytes("64M").value() == MiB(64));

@@ -65,17 +65,30 @@ std::string_view code_name(Code code) {
   return "unknown";
 }
 
+std::string Status::message() const {
+  if (late_.text == nullptr) return message_;
+  std::string text;
+  const char* rest = late_.text;
+  for (const std::uint64_t number : late_.numbers) {
+    const char* const gap = std::strstr(rest, "{}");
+    if (gap == nullptr) break;
+    text.append(rest, gap).append(std::to_string(number));
+    rest = gap + 2;
+  }
+  return text.append(rest);
+}
+
 Status Status::in(std::string_view context) const {
   std::string message(context);
   message += ": ";
-  message += message_;
+  message += this->message();
   return Status(code_, std::move(message), sys_errno_).with_driver_result(driver_result_);
 }
 
 std::string Status::to_string() const {
   std::string text(code_name(code_));
   text += ": ";
-  text += message_;
+  text += message();
   return text;
 }
 

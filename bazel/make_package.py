@@ -115,6 +115,7 @@ def main():
         "LINK_FLAGS": ";".join(args.link_flag),
         "INCLUDEDIR": "include",
         "LIBDIR": "lib",
+        "BINDIR": "bin",
         "PREFIX_FROM_CMAKE": "../../..",
     }
     for template in args.template:

@@ -141,6 +141,29 @@ void free_locks(PairedBench& bench, Places& at, const SyncContext& us) {
       });
 }
 
+// The holder lives: so the kernel is asked about it now and then, which is in the time.
+void held_locks(PairedBench& bench, Places& at, const SyncContext& us, const SyncContext& them) {
+  (void)at.ours.lock(them, Deadline::now());
+  pthread_mutex_lock(&at.robust);
+  pthread_mutex_lock(&at.plain);
+  const auto ours = [&] { return timed_ns(kFreeRounds, [&] { (void)at.ours.try_lock(us); }); };
+  const auto pthread = [](pthread_mutex_t& mutex) {
+    return [&mutex] { return timed_ns(kFreeRounds, [&] { (void)pthread_mutex_trylock(&mutex); }); };
+  };
+  bench.compare({.name = "mutex held: a try_lock that fails",
+                 .peer = "pthread robust",
+                 .operations = kFreeRounds},
+                ours, pthread(at.robust));
+  bench.compare({.name = "mutex held: a try_lock that fails",
+                 .peer = "pthread shared",
+                 .goal = at_most(10.0),
+                 .operations = kFreeRounds},
+                ours, pthread(at.plain));
+  pthread_mutex_unlock(&at.plain);
+  pthread_mutex_unlock(&at.robust);
+  (void)at.ours.unlock(them);
+}
+
 void counters(PairedBench& bench, Places& at) {
   bench.compare(
       {.name = "add",
@@ -302,8 +325,9 @@ int run(int argc, char** argv) {
   const std::uint32_t spins = SyncContext::spins_for(os);
   const test::Shared<Places> at;
   const test::LockFile file;
-  const test::Party us(file, 1);
+  const test::Party us(file, 1), them(file, 2);
   free_locks(bench, *at, us.context);
+  held_locks(bench, *at, us.context, them.context);
   counters(bench, *at);
   contended_locks(bench, *at, cpus, spins);
   wake_ups(bench, *at, cpus, spins);

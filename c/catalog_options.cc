@@ -1,5 +1,7 @@
 #include "c/catalog_options.h"
 
+#include <cstring>
+
 #include "c/boundary.h"
 
 namespace strata::inline v0_1::c {
@@ -65,6 +67,16 @@ Result<Placement> placement_of(const strata_placement* given) {
   return placement;
 }
 
+Result<Content> content_of(const strata_content* given) {
+  static_assert(kMaxDimensions == STRATA_MAX_DIMENSIONS);
+  STRATA_ASSIGN(const strata_content from, read_options(given, "content"));
+  if (from.dimensions > kMaxDimensions) return is_too_large("dimensions", from.dimensions);
+  // One without an end is longer than any that is taken.
+  return Content{.type = std::string(from.type, strnlen(from.type, sizeof from.type)),
+                 .element = std::string(from.element, strnlen(from.element, sizeof from.element)),
+                 .shape = {from.shape, from.shape + from.dimensions}};
+}
+
 Result<CreateOptions> create_options_of(const strata_create_options* given) {
   STRATA_ASSIGN(const strata_create_options from, read_options(given, "options"));
   CreateOptions options;
@@ -88,6 +100,7 @@ Result<CreateOptions> create_options_of(const strata_create_options* given) {
                 enumerator(from.device_mechanism, DeviceMechanism::automatic,
                            DeviceMechanism::fabric, "device_mechanism"));
   options.device.is_filled_by_creator = from.is_filled_by_creator != 0;
+  STRATA_ASSIGN(options.content, content_of(from.content));
   return options;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <optional>
 
 #include "c/boundary.h"
 #include "strata/version.h"
@@ -12,11 +13,15 @@ namespace {
 // One page: an error cannot come from a field or a whole struct that is larger.
 constexpr std::size_t kMaxStructBytes = 64 * 1024;
 constexpr std::size_t kMaxTexts = 4096;
+constexpr const char* kNoMemory = "no memory left to say what failed";
 
 struct LastError {
   int code = STRATA_OK;
   int sys_errno = 0;
   int driver_result = 0;
+  // What failed last, while nobody has asked for its text: polls fail often, and are seldom read.
+  std::optional<Status> untold;
+  const char* function = "";
   std::string text;
   // Where there was no memory for the text.
   const char* fixed_text = nullptr;
@@ -34,23 +39,53 @@ bool names_function(Code code) {
 
 }  // namespace
 
+namespace {
+
+void tell(LastError& error, const char* function, Code code, const char* text) noexcept {
+  error.fixed_text = nullptr;
+  try {
+    error.text = names_function(code) ? fmt::format("{}: {}", function, text) : text;
+  } catch (...) {
+    error.fixed_text = kNoMemory;
+  }
+}
+
+const char* text_of(LastError& error) noexcept {
+  if (error.untold) {
+    try {
+      tell(error, error.function, error.untold->code(), error.untold->message().c_str());
+    } catch (...) {
+      error.fixed_text = kNoMemory;
+    }
+    error.untold.reset();
+  }
+  return error.fixed_text != nullptr ? error.fixed_text : error.text.c_str();
+}
+
+}  // namespace
+
 int report_failure(const char* function, const Status& status) noexcept {
-  const int code = report_failure_text(function, status.code(), status.message().c_str());
-  last_error().sys_errno = status.sys_errno();
-  last_error().driver_result = status.driver_result();
-  return code;
+  LastError& error = last_error();
+  error.code = code_of(status.code());
+  error.sys_errno = status.sys_errno();
+  error.driver_result = status.driver_result();
+  error.function = function;
+  error.fixed_text = nullptr;
+  try {
+    error.untold = status;
+  } catch (...) {
+    error.untold.reset();
+    error.fixed_text = kNoMemory;
+  }
+  return error.code;
 }
 
 int report_failure_text(const char* function, Code code, const char* text) noexcept {
   LastError& error = last_error();
   error.code = code_of(code);
   error.sys_errno = error.driver_result = 0;
-  error.fixed_text = nullptr;
-  try {
-    error.text = names_function(code) ? fmt::format("{}: {}", function, text) : text;
-  } catch (...) {
-    error.fixed_text = "no memory left to say what failed";
-  }
+  error.untold.reset();
+  tell(error, function, code, text);
   return error.code;
 }
 
@@ -168,9 +203,6 @@ const char* strata_code_name(int code) {
 }
 
 int strata_error_code(void) { return last_error().code; }
-const char* strata_error_message(void) {
-  const LastError& error = last_error();
-  return error.fixed_text != nullptr ? error.fixed_text : error.text.c_str();
-}
+const char* strata_error_message(void) { return text_of(last_error()); }
 int strata_error_errno(void) { return last_error().sys_errno; }
 int strata_error_driver_result(void) { return last_error().driver_result; }

@@ -16,7 +16,8 @@ static void structs_have_the_layout_that_programs_were_compiled_with(void) {
   static const layout layouts[] = {
       LAYOUT(strata_catalog_options, 88, cuda_holder_command_count, 80),
       LAYOUT(strata_placement, 56, is_strict, 48),
-      LAYOUT(strata_create_options, 80, is_filled_by_creator, 72),
+      LAYOUT(strata_content, 224, shape, 96),
+      LAYOUT(strata_create_options, 88, content, 80),
       LAYOUT(strata_attach_options, 32, device, 24),
       LAYOUT(strata_remove_options, 32, uuid, 12),
       LAYOUT(strata_segment_stat, 5632, is_creator_alive, 5628),
@@ -41,7 +42,7 @@ static void structs_have_the_layout_that_programs_were_compiled_with(void) {
       LAYOUT(strata_range, 16, bytes, 8),
       LAYOUT(strata_pool_options, 24, mode, 20),
       LAYOUT(strata_pool_entry, 792, problem, 280),
-      LAYOUT(strata_checkpoint_options, 24, timeout_ms, 20),
+      LAYOUT(strata_checkpoint_options, 32, content, 24),
       LAYOUT(strata_checkpoint_report, 40, bytes_written, 32),
       LAYOUT(strata_load_options, 24, threads, 20),
       LAYOUT(strata_load_report, 32, blocks_verified, 24),

@@ -1,6 +1,7 @@
 // Pools as a whole: their directory, checkpoints into them and back.
 #include <fmt/format.h>
 
+#include "c/catalog_options.h"
 #include "c/handles.h"
 #include "strata/copy.h"
 
@@ -20,6 +21,7 @@ Result<CheckpointOptions> checkpoint_options_of(const strata_checkpoint_options*
   if (from.keep_versions == STRATA_KEEP_NONE) options.keep_versions = 0;
   options.threads = from.threads;
   options.timeout_ms = from.timeout_ms == 0 ? kTimeoutMs : from.timeout_ms;
+  STRATA_ASSIGN(options.content, content_of(from.content));
   return options;
 }
 

@@ -71,6 +71,21 @@ int strata_segment_get_info(const strata_segment* segment, strata_segment_info* 
   });
 }
 
+int strata_segment_get_content(const strata_segment* segment, strata_content* content) {
+  return guarded(__func__, [&]() -> Result<void> {
+    STRATA_TRY(check_handle(segment, "segment"));
+    STRATA_TRY(check_report(content, "content"));
+    STRATA_ASSIGN(const Content told, segment->segment.content());
+    strata_content found{};
+    copy_text(found.type, told.type);
+    copy_text(found.element, told.element);
+    found.dimensions = static_cast<std::uint32_t>(told.shape.size());
+    std::copy(told.shape.begin(), told.shape.end(), found.shape);
+    fill_report(content, found);
+    return {};
+  });
+}
+
 int strata_segment_require(const strata_segment* segment, int capability) {
   return guarded(__func__, [&]() -> Result<void> {
     STRATA_TRY(check_handle(segment, "segment"));

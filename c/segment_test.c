@@ -117,6 +117,65 @@ static void growth_is_seen_after_a_refresh_and_addresses_stay(void) {
   strata_catalog_close(catalog);
 }
 
+static void what_a_payload_is_goes_with_its_name(void) {
+  const char* uri = test_uri("shm:c-array");
+  strata_catalog* catalog = open_test_catalog();
+  strata_content array = {
+      .size = sizeof array, .element = "<f8", .dimensions = 2, .shape = {100, 3}};
+  strata_create_options options = {.size = sizeof options,
+                                   .max_bytes = 4800,
+                                   .lifetime = STRATA_LIFETIME_PROCESS,
+                                   .content = &array};
+  strata_content told = {.size = sizeof told};
+  strata_segment *made = NULL, *other = NULL, *plain = NULL;
+  uint64_t bytes = 0;
+  MUST(strata_catalog_create(catalog, uri, &options, &made));
+  MUST(strata_catalog_attach(catalog, uri, NULL, &other));
+  MUST(strata_segment_refresh(other, &bytes));
+  CHECK(bytes == 2400);
+  MUST(strata_segment_get_content(other, &told));
+  CHECK(strcmp(told.type, "array") == 0 && strcmp(told.element, "<f8") == 0);
+  CHECK(told.size == sizeof told && told.dimensions == 2);
+  CHECK(told.shape[0] == 100 && told.shape[1] == 3 && told.shape[2] == 0);
+  MUST(strata_segment_grow(made, 4800, SOON_MS));
+  MUST(strata_segment_get_content(made, &told));
+  CHECK(told.shape[0] == 200);
+  plain = make_test_segment(catalog, test_uri("shm:c-bytes"), 4096);
+  MUST(strata_segment_get_content(plain, &told));
+  CHECK(told.type[0] == '\0' && told.element[0] == '\0' && told.dimensions == 0);
+  strata_segment_close(plain);
+  strata_segment_close(other);
+  strata_segment_close(made);
+  strata_catalog_close(catalog);
+}
+
+static void content_that_cannot_be_is_refused(void) {
+  const char* uri = test_uri("shm:c-no-array");
+  strata_catalog* catalog = open_test_catalog();
+  strata_content content = {.size = sizeof content, .element = "f8", .dimensions = 1, .shape = {1}};
+  strata_create_options options = {
+      .size = sizeof options, .lifetime = STRATA_LIFETIME_PROCESS, .content = &content};
+  strata_segment* segment = NULL;
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT, "f8");
+  memset(content.element, '1', sizeof content.element);
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT, "15");
+  strcpy(content.element, "<f8");
+  memset(content.type, 'a', sizeof content.type);
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT, "63");
+  strcpy(content.type, "array");
+  content.dimensions = 17;
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT,
+        "dimensions");
+  content.dimensions = 2;
+  content.shape[0] = content.shape[1] = (uint64_t)1 << 62;
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT, "2^64");
+  content.size = 3;
+  FAILS(strata_catalog_create(catalog, uri, &options, &segment), STRATA_INVALID_ARGUMENT,
+        "content");
+  CHECK(segment == NULL);
+  strata_catalog_close(catalog);
+}
+
 static int fill_with_42(strata_segment* segment, void* calls) {
   const unsigned char value = 42;
   ++*(int*)calls;
@@ -392,6 +451,8 @@ int main(int argc, char** argv) {
       CASE(what_one_process_writes_another_reads_and_answers),
       CASE(errors_carry_code_words_and_errno_and_success_leaves_them),
       CASE(a_segment_is_filled_published_sealed_and_verified),
+      CASE(what_a_payload_is_goes_with_its_name),
+      CASE(content_that_cannot_be_is_refused),
       CASE(growth_is_seen_after_a_refresh_and_addresses_stay),
       CASE(create_or_attach_fills_once_and_a_failed_fill_leaves_nothing),
       CASE(segments_are_listed_told_and_removed),

@@ -22,6 +22,7 @@ std::uint64_t now_ns(clockid_t clock) {
 }  // namespace
 
 std::uint64_t monotonic_ns() { return now_ns(CLOCK_MONOTONIC); }
+std::uint64_t coarse_monotonic_ns() { return now_ns(CLOCK_MONOTONIC_COARSE); }
 std::uint64_t unix_ns() { return now_ns(CLOCK_REALTIME); }
 
 Deadline Deadline::after_ms(std::uint64_t timeout_ms) {
@@ -29,10 +30,11 @@ Deadline Deadline::after_ms(std::uint64_t timeout_ms) {
 }
 
 Deadline Deadline::after_ns(std::uint64_t timeout_ns) {
-  return Deadline(saturating_add(monotonic_ns(), timeout_ns));
+  return timeout_ns == 0 ? now() : Deadline(saturating_add(monotonic_ns(), timeout_ns));
 }
 
 std::uint64_t Deadline::remaining_ns() const {
+  if (is_now()) return 0;
   const std::uint64_t now = monotonic_ns();
   return at_ns_ > now ? at_ns_ - now : 0;
 }

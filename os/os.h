@@ -14,11 +14,11 @@
 #include <sys/types.h>
 #include <sys/vfs.h>
 
+#include <atomic>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -84,7 +84,7 @@ class Os {
   Os() = default;
   Os(const Os&) = delete;
   Os& operator=(const Os&) = delete;
-  virtual ~Os() = default;
+  virtual ~Os();
 
   // Files. O_CLOEXEC is always added.
   Result<Fd> open(const std::string& path, int flags, mode_t mode = 0);
@@ -232,8 +232,13 @@ class Os {
  private:
   Result<bool> wait_for(int fd, short events, Deadline deadline);
 
-  std::mutex identity_mutex_;
-  ProcessIdentity identity_;
+  // The present one, and before it those of processes that were forked up to here. Without a lock,
+  // which a child could find taken.
+  struct KnownIdentity {
+    ProcessIdentity identity;
+    KnownIdentity* before;
+  };
+  std::atomic<KnownIdentity*> identity_{nullptr};
 };
 
 // The real kernel.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <memory>
 
 #include "os/os.h"
 #include "os/os_internal.h"
@@ -193,11 +194,24 @@ void Os::sleep_ns(std::uint64_t duration_ns) {
 
 pid_t Os::process_id() const { return ::getpid(); }
 
+Os::~Os() {
+  const KnownIdentity* known = identity_.load();
+  while (known != nullptr) {
+    const std::unique_ptr<const KnownIdentity> last(known);
+    known = last->before;
+  }
+}
+
 const ProcessIdentity& Os::identity() {
-  const std::lock_guard lock(identity_mutex_);
   // A fork copies the remembered identity into a process it does not describe.
-  if (identity_.pid != process_id()) identity_ = read_identity(*this);
-  return identity_;
+  KnownIdentity* known = identity_.load(std::memory_order_acquire);
+  if (known != nullptr && known->identity.pid == process_id()) return known->identity;
+  auto made = std::make_unique<KnownIdentity>(KnownIdentity{read_identity(*this), known});
+  // Of several threads that read it at once, one is remembered.
+  if (!identity_.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel)) {
+    return known->identity;
+  }
+  return made.release()->identity;
 }
 
 }  // namespace strata::inline v0_1

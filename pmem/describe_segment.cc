@@ -65,6 +65,11 @@ void describe_header(const PoolFile& file, const DirectoryEntry& entry, PoolSegm
     info.problem = fmt::format("its header has the impossible size {}", payload);
     return;
   }
+  if (const auto content = read_content_block(*page, *identity, payload); !content) {
+    info.problem = content.error().message();
+    info.problem_code = content.error().code();
+    return;
+  }
   info.segment_state = static_cast<SegmentState>(state);
   info.payload_bytes = payload;
 }

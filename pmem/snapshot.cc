@@ -71,9 +71,10 @@ Result<void> check_version(const VerifiedReader& reader) {
   return check_seal(reader);
 }
 
-// Returns what is wrong with the version where it is damaged, an empty text where it was copied.
-// Errors are the copy's own.
-Result<std::string> copy_version(const VerifiedReader& reader, const Pool& to) {
+// Returns what is wrong with the version where it is damaged, an empty text where it was copied;
+// what of it could not be, though its bytes could, is in `lost`. Errors are the copy's own.
+Result<std::string> copy_version(const VerifiedReader& reader, const Pool& to,
+                                 std::vector<std::string>& lost) {
   const DirectoryEntry& entry = reader.entry();
   STRATA_ASSIGN(StagedSegment staged,
                 to.stage({.name = std::string(padded_text(entry.name)),
@@ -97,11 +98,20 @@ Result<std::string> copy_version(const VerifiedReader& reader, const Pool& to) {
   }
   std::copy(reader.checksums().begin(), reader.checksums().end(), staged.checksums().begin());
   STRATA_TRY(staged.take_over(reader.header(), entry.keep_versions));
+  const auto content = reader.content();
+  const bool is_unreadable = !content && content.error().code() == Code::corrupt;
+  // Bytes that are whole are not given up for a damaged word about them.
+  if (is_unreadable) staged.header().content = ContentBlock{};
   STRATA_TRY(to.publish_one(std::move(staged)));
+  if (is_unreadable) {
+    lost.push_back(fmt::format("{} version {}: {}; its bytes are there", padded_text(entry.name),
+                               entry.version, content.error().message()));
+  }
   return std::string();
 }
 
-Result<std::string> copy_entry(const PoolFile& from, const DirectoryEntry& entry, const Pool& to) {
+Result<std::string> copy_entry(const PoolFile& from, const DirectoryEntry& entry, const Pool& to,
+                               std::vector<std::string>& lost) {
   const auto reader = VerifiedReader::open_frozen(from, entry);
   if (!reader && reader.error().code() == Code::exhausted) return unexpected(reader.error());
   if (!reader) return reader.error().message();
@@ -109,7 +119,7 @@ Result<std::string> copy_entry(const PoolFile& from, const DirectoryEntry& entry
   // Not damaged, but of a later program: a copy without it would have lost it.
   if (!whole && whole.error().code() == Code::unsupported) return unexpected(whole.error());
   if (!whole) return whole.error().message();
-  return copy_version(*reader, to);
+  return copy_version(*reader, to, lost);
 }
 
 }  // namespace
@@ -134,7 +144,7 @@ Result<std::uint32_t> copy_segments(const PoolFile& from, const std::vector<Pool
   for (const PoolEntry& each : ordered) {
     const std::string what =
         fmt::format("{} version {}", padded_text(each.entry.name), each.entry.version);
-    const auto damage = copy_entry(from, each.entry, to);
+    const auto damage = copy_entry(from, each.entry, to, lost);
     if (!damage) return unexpected(damage.error().in(what));
     if (!damage->empty()) {
       lost.push_back(what + ": " + *damage);

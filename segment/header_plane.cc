@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "os/fork_gate.h"
+
 namespace strata::inline v0_1 {
 namespace {
 
@@ -199,14 +201,18 @@ Result<std::unique_ptr<Participant>> HeaderPlane::join() {
 }
 
 Result<const Participant*> HeaderPlane::participant() {
-  const std::lock_guard lock(mutex_);
-  if (!participants_.empty() && participants_.back()->token() != 0) {
-    return participants_.back().get();
-  }
+  const auto present = [this]() -> const Participant* {
+    const Participant* const joined = joined_.load(std::memory_order_acquire);
+    return joined != nullptr && joined->token() != 0 ? joined : nullptr;
+  };
+  if (const Participant* const already = present()) return already;
+  const ForkGate gate;
+  if (const Participant* const meanwhile = present()) return meanwhile;
   STRATA_TRY(own_file_after_fork());
   STRATA_ASSIGN(auto joined, join());
   // The one from before a fork stays: what was made of it says that it is nobody any more.
   participants_.push_back(std::move(joined));
+  joined_.store(participants_.back().get(), std::memory_order_release);
   return participants_.back().get();
 }
 

@@ -12,7 +12,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "os/os.h"
@@ -76,6 +75,7 @@ class HeaderPlane {
   // Who this process is in this segment: joined at the first call, and anew after a fork, when the
   // child gets an open file and a lease of its own. A reader of the payload may join where it may
   // open the header for writing.
+  // At any depth of forks, and whatever other threads were doing when it was forked.
   // Errors: exhausted, permission_denied as Participant::join; failed_precondition once sealed.
   Result<const Participant*> participant();
 
@@ -94,10 +94,13 @@ class HeaderPlane {
   Access access_;
   HeaderPlace place_;
   HeaderPage* page_ = nullptr;
-  std::mutex mutex_;  // of what follows
-  pid_t pid_;         // whose the lease is
-  Fd token_file_;     // only where `file_` is open for reading alone
-  std::vector<std::unique_ptr<Participant>> participants_;  // the last one is the present one
+  // The last one that joined, whose token a fork wipes: then it is one of the parent's.
+  std::atomic<const Participant*> joined_{nullptr};
+  // What follows changes behind the ForkGate alone: so one thread at a time does it, and a forked
+  // child finds it whole.
+  pid_t pid_;      // whose the lease is
+  Fd token_file_;  // only where `file_` is open for reading alone
+  std::vector<std::unique_ptr<Participant>> participants_;
 };
 
 // Whether a header is that of the segment `uri`. A good checksum only says that somebody made it:

@@ -344,6 +344,17 @@ Result<SyncContext> Segment::sync_context() {
                      generation().load(std::memory_order_acquire));
 }
 
+Result<RobustMutex*> Segment::mutex() {
+  if (access() == Access::read_write) return &attachment_->plane->page().lock.mutex;
+  const bool is_sealed = state() == SegmentState::sealed;
+  return unexpected(
+      in_context("lock", is_sealed ? Status(Code::failed_precondition,
+                                            "it is sealed: nothing in it can be locked any more")
+                                   : Status(Code::permission_denied,
+                                            "a lock is written to, and it is attached read-only or "
+                                            "copy-on-write: attach it for writing")));
+}
+
 Result<Handle> Segment::handle() const {
   const IdentityBlock& identity = attachment_->identity;
   Handle handle;

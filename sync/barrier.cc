@@ -28,7 +28,7 @@ std::uint64_t Barrier::phase_word(const SyncContext& context) const {
 Result<std::uint32_t> Barrier::join(const SyncContext& context) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "barrier: a forked child has to attach to the segment anew");
+                "barrier: a forked child needs a context of its own: ask its Segment for one");
   }
   STRATA_TRY(check());
   const std::uint32_t count = seats();
@@ -91,6 +91,11 @@ Result<void> Barrier::wait(const SyncContext& context, Arrival arrival, Deadline
     return static_cast<std::uint32_t>(phase_word(context)) != arrival.phase ||
            try_complete(context, arrival.phase);
   };
+  if (deadline.is_now()) {
+    if (is_over()) return {};
+    STRATA_TRY(find_dead(context, arrival.phase, Asking::as_polls));
+    return late(context, arrival.phase, Describe::by_token);
+  }
   for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
     if (static_cast<std::uint32_t>(phase_word(context)) != arrival.phase) return {};
     relax_cpu();
@@ -101,8 +106,11 @@ Result<void> Barrier::wait(const SyncContext& context, Arrival arrival, Deadline
     const std::uint32_t ticket = sleepers_.prepare();
     if (is_over()) return {};
     const bool expired = slices.expired();
-    if (ask || expired) STRATA_TRY(find_dead(context, arrival.phase));
-    if (expired) return late(context, arrival.phase);
+    if (ask || expired) STRATA_TRY(find_dead(context, arrival.phase, Asking::always));
+    if (expired) {
+      return late(context, arrival.phase,
+                  slices.is_long() ? Describe::in_full : Describe::by_token);
+    }
     ask = sleepers_.sleep(ticket, slices);
   }
 }
@@ -113,33 +121,42 @@ Result<void> Barrier::arrive_and_wait(const SyncContext& context, std::uint32_t 
   return wait(context, arrival, deadline);
 }
 
-Result<void> Barrier::find_dead(const SyncContext& context, std::uint32_t phase) const {
+Result<void> Barrier::find_dead(const SyncContext& context, std::uint32_t phase,
+                                Asking asking) const {
   const std::uint32_t count = seats();
+  const std::uint64_t now_ns = asking == Asking::as_polls ? coarse_monotonic_ns() : 0;
+  const auto is_dead = [&](std::uint32_t token) {
+    return asking == Asking::as_polls ? context.seems_dead(token, now_ns) : context.is_dead(token);
+  };
   for (std::uint32_t seat = 0; seat < count; ++seat) {
     const std::uint32_t token = places_[seat].seat.token(context);
-    if (token == 0 || has_arrived(context, seat, phase) || !context.is_dead(token)) continue;
+    if (token == 0 || has_arrived(context, seat, phase) || !is_dead(token)) continue;
     // It may have arrived just before it died: its last word counts.
     if (has_arrived(context, seat, phase) || places_[seat].seat.token(context) != token) continue;
     return fail(Code::failed_precondition,
-                fmt::format("barrier: the participant of seat {} died before it arrived ({})", seat,
-                            context.describe(token)));
+                LateMessage{"barrier: the participant of seat {} died before it arrived (token {})",
+                            {seat, token}});
   }
   return {};
 }
 
-Unexpected Barrier::late(const SyncContext& context, std::uint32_t phase) const {
+Unexpected Barrier::late(const SyncContext& context, std::uint32_t phase, Describe how) const {
   const std::uint32_t count = seats();
   std::uint32_t empty = 0;
   for (std::uint32_t seat = 0; seat < count; ++seat) {
     const std::uint32_t token = places_[seat].seat.token(context);
     if (token != 0 && !has_arrived(context, seat, phase)) {
+      if (how == Describe::by_token) {
+        return fail(Code::timed_out,
+                    LateMessage{"barrier: seat {} has not arrived (token {})", {seat, token}});
+      }
       return fail(Code::timed_out, fmt::format("barrier: seat {} has not arrived ({})", seat,
                                                context.describe(token)));
     }
     empty += token == 0 ? 1 : 0;
   }
   return fail(Code::timed_out,
-              fmt::format("barrier: {} of {} participants never joined", empty, count));
+              LateMessage{"barrier: {} of {} participants never joined", {empty, count}});
 }
 
 Result<void> Barrier::check() const {

@@ -28,6 +28,12 @@ void Event::reset(const SyncContext& context) {
 }
 
 Result<void> Event::wait(const SyncContext& context, Deadline deadline) {
+  if (deadline.is_now()) {
+    const std::uint64_t word = word_.load(std::memory_order_acquire);
+    if (word == (context.generation_bits() | kSet)) return {};
+    if (is_of(word, context.generation_bits()) && !is_possible(word)) return bad(word);
+    return not_set();
+  }
   for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
     if (is_set(context)) return {};
     relax_cpu();
@@ -38,7 +44,7 @@ Result<void> Event::wait(const SyncContext& context, Deadline deadline) {
     const std::uint64_t sleeping = context.generation_bits() | kSleepers;
     if (word == (context.generation_bits() | kSet)) return {};
     if (is_of(word, context.generation_bits()) && !is_possible(word)) return bad(word);
-    if (wait.expired()) return fail(Code::timed_out, "event: not set before the deadline");
+    if (wait.expired()) return not_set();
     if (word != sleeping && !word_.compare_exchange(word, sleeping, std::memory_order_relaxed)) {
       continue;
     }
@@ -51,6 +57,10 @@ Result<void> Event::check() const {
   const std::uint64_t word = word_.load(std::memory_order_relaxed);
   if (is_possible(word)) return {};
   return bad(word);
+}
+
+Unexpected Event::not_set() {
+  return fail(Code::timed_out, LateMessage{"event: not set before the deadline"});
 }
 
 Unexpected Event::bad(std::uint64_t word) const {

@@ -186,3 +186,19 @@ TEST_CASE("a_holder_killed_while_others_wait_for_a_condition_is_reported_to_them
   CHECK(was_killed(status));
   CHECK(wait_for(waiter) == 0);
 }
+
+TEST_CASE("a_ticket_taken_with_the_mutex_misses_no_notification") {
+  const LockFile file;
+  const Party us(file, 1);
+  Box box;
+  REQUIRE(box.mutex.lock(us.context, soon()));
+  const std::uint32_t ticket = box.filled.ticket();
+  REQUIRE(box.mutex.unlock(us.context));
+  CHECK(box.filled.sleep(ticket, Deadline::after_ms(1)) == Wake::timed_out);
+  CHECK_FALSE(box.filled.has_woken_since(ticket));
+  // Between two sleeps.
+  box.filled.notify_one();
+  CHECK(box.filled.has_woken_since(ticket));
+  CHECK(box.filled.sleep(ticket, soon()) == Wake::notified);
+  CHECK(box.filled.sleep(ticket, Deadline::after_ms(0)) == Wake::notified);
+}

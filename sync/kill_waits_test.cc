@@ -1,9 +1,11 @@
-// Kills at every step of what processes wait for: Event, Condition, Semaphore, Barrier.
+// Kills at every step of what processes wait for: Event, Condition, Semaphore, CountingSemaphore,
+// Barrier.
 #include <atomic>
 #include <cstring>
 
 #include "strata/sync/barrier.h"
 #include "strata/sync/condition.h"
+#include "strata/sync/counting_semaphore.h"
 #include "strata/sync/event.h"
 #include "strata/sync/semaphore.h"
 #include "sync/kill_testing.h"
@@ -172,6 +174,51 @@ TEST_CASE("a_process_killed_at_any_step_of_a_semaphore_stops_nobody") {
              need(state.semaphore.release(me.context, *permit).has_value(), 11);
            },
        .check = check});
+}
+
+TEST_CASE("a_process_killed_at_any_step_of_a_counting_semaphore_stops_nobody") {
+  struct Count {
+    CountingSemaphore semaphore{1};
+    std::atomic<int> go{0};
+  };
+  kill_at_every_step<Count>("counting semaphore: acquire, release",
+                            {.operate =
+                                 [](Count& state, const Party& me, const auto& arm) {
+                                   arm();
+                                   need(state.semaphore.acquire(me.context, soon()).has_value(),
+                                        10);
+                                   need(state.semaphore.release(me.context).has_value(), 11);
+                                 },
+                             .check =
+                                 [](Count& state, const Party& us) {
+                                   // Taken and lost, or not.
+                                   CHECK(state.semaphore.value(us.context) <= 1);
+                                   REQUIRE(state.semaphore.release(us.context));
+                                   CHECK(state.semaphore.acquire(us.context, now()));
+                                 }});
+  kill_at_every_step<Count>(
+      "counting semaphore: release while another one sleeps",
+      {.prepare = [](Count& state,
+                     const Party& us) { need(!!state.semaphore.acquire(us.context, now()), 9); },
+       .operate =
+           [](Count& state, const Party& me, const auto& arm) {
+             wait_until([&] { return state.go == 1; });
+             usleep(1000);
+             arm();
+             need(state.semaphore.release(me.context).has_value(), 10);
+           },
+       .meanwhile =
+           [](Count& state, const Party& other) {
+             state.go = 1;
+             // Where the releaser died before it released, only the deadline ends the wait.
+             const auto got = state.semaphore.acquire(other.context, Deadline::after_ms(50));
+             need(got.has_value() || state.semaphore.value(other.context) == 0, 20);
+           },
+       .check =
+           [](Count& state, const Party& us) {
+             REQUIRE(state.semaphore.release(us.context));
+             CHECK(state.semaphore.acquire(us.context, now()));
+           }});
 }
 
 TEST_CASE("a_process_killed_at_any_step_of_a_barrier_is_reported_or_has_arrived") {

@@ -45,9 +45,17 @@ Result<MpmcRing> MpmcRing::open(std::span<std::byte> bytes, const SyncContext& c
   STRATA_ASSIGN(const RingGeometry geometry, read_ring(bytes, RingKind::mpmc));
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "ring: a forked child has to attach to the segment anew");
+                "ring: a forked child needs a context of its own: ask its Segment for one");
   }
   return MpmcRing(bytes, geometry, context);
+}
+
+std::uint64_t MpmcRing::size() const {
+  // Both only grow: with the tail first, one that was read before the head moved past it is 0, not
+  // a huge difference.
+  const std::uint64_t tail = block_->tail.position.load(kAcquire);
+  const std::uint64_t head = block_->head.position.load(kAcquire);
+  return tail > head ? std::min<std::uint64_t>(tail - head, geometry_.slots) : 0;
 }
 
 bool MpmcRing::try_loan(Loan& loan) {
@@ -65,7 +73,35 @@ bool MpmcRing::try_loan(Loan& loan) {
   return false;
 }
 
+Unexpected MpmcRing::none_free() const {
+  return fail(Code::timed_out, LateMessage{"ring: none of {} slots is free, and their holders live",
+                                           {geometry_.slots}});
+}
+
+// Each slot is published and not yet received, at the moment of the second look at the head.
+bool MpmcRing::is_full() const {
+  const std::uint64_t head = block_->head.position.load(kAcquire);
+  const std::uint64_t tail = block_->tail.position.load(kAcquire);
+  return tail - head >= geometry_.slots && block_->head.position.load(kAcquire) == head;
+}
+
+Result<MpmcRing::Loan> MpmcRing::poll_loan() {
+  const std::uint64_t now_ns = coarse_monotonic_ns();
+  const bool was_searched = searched_ns_ == now_ns;
+  // Searched once in a tick all the same: a slot comes back from one who died, before the head
+  // does.
+  if (was_searched && is_full()) return none_free();
+  Loan loan{};
+  if (try_loan(loan)) return loan;
+  if (was_searched) return none_free();
+  searched_ns_ = now_ns;
+  const auto is_dead = [&](std::uint32_t token) { return context_.seems_dead(token, now_ns); };
+  if (reclaim_from(is_dead) > 0 && try_loan(loan)) return loan;
+  return none_free();
+}
+
 Result<MpmcRing::Loan> MpmcRing::loan(Deadline deadline) {
+  if (deadline.is_now()) return poll_loan();
   Loan loan{};
   for (std::uint32_t spin = 0; spin <= context_.spins(); ++spin) {
     if (try_loan(loan)) return loan;
@@ -78,11 +114,7 @@ Result<MpmcRing::Loan> MpmcRing::loan(Deadline deadline) {
     if (try_loan(loan)) return loan;
     const bool expired = slices.expired();
     if ((ask || expired) && reclaim() > 0) continue;
-    if (expired) {
-      return fail(
-          Code::timed_out,
-          fmt::format("ring: none of {} slots is free, and their holders live", geometry_.slots));
-    }
+    if (expired) return none_free();
     ask = block_->head.sleepers.sleep(ticket, slices);
   }
 }
@@ -182,19 +214,21 @@ Result<MpmcRing::Message> MpmcRing::receive(Deadline deadline) {
   std::uint32_t tries = 0;
   for (;;) {
     // Prepared only once spinning was in vain, as it costs the publishers a wake-up.
-    const bool sleeps = spins == 0;
+    const bool sleeps = spins == 0 && !deadline.is_now();
     const std::uint32_t ticket = sleeps ? block_->tail.sleepers.prepare() : 0;
     Step step = try_receive(message);
     while (step == Step::again && ++tries < kMaxTries)
       step = try_receive(message);
     if (step == Step::again) return stuck("receive");
     if (step == Step::done) break;
-    if (!sleeps) {
+    if (!sleeps && !deadline.is_now()) {
       --spins;
       relax_cpu();
       continue;
     }
-    if (slices.expired()) return fail(Code::timed_out, "ring: no message before the deadline");
+    if (deadline.is_now() || slices.expired()) {
+      return fail(Code::timed_out, LateMessage{"ring: no message before the deadline"});
+    }
     block_->tail.sleepers.sleep(ticket, slices);
   }
   if (message.bytes.size() <= geometry_.message_bytes) return message;
@@ -251,20 +285,25 @@ bool MpmcRing::reclaim_slot(std::uint32_t index, std::uint64_t word) {
   return slot(index).word.compare_exchange(word, mpmc_slot::next(word, State::free, 0), kOrdered);
 }
 
-std::uint32_t MpmcRing::reclaim() {
+template <typename IsDead>
+std::uint32_t MpmcRing::reclaim_from(IsDead is_dead) {
   std::uint32_t reclaimed = 0, asked = 0;
-  bool is_dead = false;
+  bool was_dead = false;
   for (std::uint32_t index = 0; index < geometry_.slots; ++index) {
     const std::uint64_t word = slot(index).word.load(kAcquire);
     if (mpmc_slot::state_of(word) == State::free || !mpmc_slot::is_possible(word)) continue;
     // Many slots of one holder are asked about once.
     const std::uint32_t token = mpmc_slot::token_of(word);
-    if (token != asked) is_dead = context_.is_dead(token);
+    if (token != asked) was_dead = is_dead(token);
     asked = token;
-    if (is_dead && reclaim_slot(index, word)) ++reclaimed;
+    if (was_dead && reclaim_slot(index, word)) ++reclaimed;
   }
   if (reclaimed > 0) block_->head.sleepers.wake_all();
   return reclaimed;
+}
+
+std::uint32_t MpmcRing::reclaim() {
+  return reclaim_from([this](std::uint32_t token) { return context_.is_dead(token); });
 }
 
 Result<void> MpmcRing::check() const {

@@ -60,8 +60,9 @@ RobustMutex::Take RobustMutex::take_from_dead(const SyncContext& context, std::u
 Result<Acquired> RobustMutex::lock_slowly(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "lock: a forked child has to attach to the segment anew");
+                "lock: a forked child needs a context of its own: ask its Segment for one");
   }
+  if (deadline.is_now()) return poll(context);
   std::uint64_t word = 0;
   // Looks come more and more seldom: each takes the cache line away from the holder, who needs it
   // to unlock.
@@ -82,6 +83,21 @@ Result<Acquired> RobustMutex::lock_slowly(const SyncContext& context, Deadline d
   return wait_and_lock(context, deadline);
 }
 
+Result<Acquired> RobustMutex::poll(const SyncContext& context) {
+  for (;;) {
+    std::uint64_t word = 0;
+    switch (try_take(context, word, 0)) {
+      case Take::got_clean: return Acquired::clean;
+      case Take::got_owner_died: return Acquired::owner_died;
+      case Take::corrupt: return impossible(word);
+      case Take::held: break;
+    }
+    if (!context.seems_dead(token_of(word), coarse_monotonic_ns())) return held(word);
+    if (take_from_dead(context, word) == Take::got_owner_died) return Acquired::owner_died;
+    // Somebody else was quicker.
+  }
+}
+
 Result<Acquired> RobustMutex::wait_and_lock(const SyncContext& context, Deadline deadline) {
   const bool counts = counts_contention_.load(std::memory_order_relaxed) != 0;
   const std::uint64_t since_ns = counts ? monotonic_ns() : 0;
@@ -99,8 +115,7 @@ Result<Acquired> RobustMutex::wait_and_lock(const SyncContext& context, Deadline
     switch (try_take(context, word, also)) {
       case Take::got_clean: return got(Acquired::clean);
       case Take::got_owner_died: return got(Acquired::owner_died);
-      case Take::corrupt:
-        return fail(Code::corrupt, fmt::format("lock: word {:#018x} is no state of a lock", word));
+      case Take::corrupt: return impossible(word);
       case Take::held: break;
     }
     const bool expired = wait.expired();
@@ -108,7 +123,10 @@ Result<Acquired> RobustMutex::wait_and_lock(const SyncContext& context, Deadline
       if (take_from_dead(context, word) == Take::got_owner_died) return got(Acquired::owner_died);
       continue;  // somebody else was quicker
     }
-    if (expired) return held_too_long(context, word);
+    if (expired) {
+      if (!wait.is_long()) return held(word);
+      return fail(Code::timed_out, "lock: held by " + describe(context, word));
+    }
     if ((word & kSleepers) == 0) {
       if (!word_.compare_exchange(word, word | kSleepers, std::memory_order_relaxed)) continue;
       word |= kSleepers;
@@ -150,12 +168,34 @@ Unexpected RobustMutex::not_mine(const SyncContext& context, std::uint64_t word)
               fmt::format("unlock: held by {}", context.describe(token_of(word))));
 }
 
-Unexpected RobustMutex::held_too_long(const SyncContext& context, std::uint64_t word) const {
-  return fail(
-      Code::timed_out,
-      fmt::format("lock: held by {} (noted in the lock: pid {}, start time {} ticks)",
-                  context.describe(token_of(word)), holder_pid_.load(std::memory_order_relaxed),
-                  holder_start_time_ticks_.load(std::memory_order_relaxed)));
+Unexpected RobustMutex::held(std::uint64_t word) const {
+  return fail(Code::timed_out,
+              LateMessage{"lock: held by token {} (noted in the lock: pid {}, start time {} ticks)",
+                          {token_of(word), holder_pid_.load(std::memory_order_relaxed),
+                           holder_start_time_ticks_.load(std::memory_order_relaxed)}});
+}
+
+std::string RobustMutex::describe(const SyncContext& context, std::uint64_t word) const {
+  return fmt::format("{} (noted in the lock: pid {}, start time {} ticks)",
+                     context.describe(token_of(word)), holder_pid_.load(std::memory_order_relaxed),
+                     holder_start_time_ticks_.load(std::memory_order_relaxed));
+}
+
+Unexpected RobustMutex::impossible(std::uint64_t word) const {
+  return fail(Code::corrupt, fmt::format("lock: word {:#018x} is no state of a lock", word));
+}
+
+std::optional<RobustMutex::HolderNote> RobustMutex::holder(const SyncContext& context) const {
+  const std::uint64_t word = word_.load(std::memory_order_acquire);
+  if (!is_of(word, context.generation_bits()) || token_of(word) == 0) return std::nullopt;
+  return HolderNote{token_of(word), holder_pid_.load(std::memory_order_relaxed),
+                    holder_start_time_ticks_.load(std::memory_order_relaxed)};
+}
+
+std::string RobustMutex::describe_holder(const SyncContext& context) const {
+  const std::uint64_t word = word_.load(std::memory_order_relaxed);
+  if (!is_of(word, context.generation_bits()) || token_of(word) == 0) return "nobody";
+  return describe(context, word);
 }
 
 LockReport RobustMutex::report() const {
@@ -180,7 +220,7 @@ LockReport RobustMutex::report() const {
 Result<void> RobustMutex::check() const {
   const std::uint64_t word = word_.load(std::memory_order_relaxed);
   if (is_possible(word)) return {};
-  return fail(Code::corrupt, fmt::format("lock: word {:#018x} is no state of a lock", word));
+  return impossible(word);
 }
 
 }  // namespace strata::inline v0_1

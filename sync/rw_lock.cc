@@ -42,11 +42,60 @@ RwLock::Entry RwLock::try_enter(const SyncContext& context, ReadHold& hold) {
   return Entry::got;
 }
 
+namespace {
+
+// `token` is that of the writer, or 0 where it left the lock unrepaired and nobody knows it any
+// more.
+Unexpected writer_died(std::uint32_t token) {
+  return fail(Code::not_ready,
+              token == 0 ? LateMessage{"rw lock: a process died while it wrote: lock exclusively "
+                                       "and repair"}
+                         : LateMessage{"rw lock: the process of token {} died while it wrote: lock "
+                                       "exclusively and repair",
+                                       {token}});
+}
+
+}  // namespace
+
+// `writer` is 0 where none is in the way.
+Unexpected RwLock::no_entry(std::uint32_t writer) const {
+  if (writer != 0) {
+    return fail(Code::timed_out, LateMessage{"rw lock: written by token {}", {writer}});
+  }
+  return fail(Code::timed_out,
+              LateMessage{"rw lock: all {} readers' seats are taken", {kMaxReaders}});
+}
+
+Unexpected RwLock::read_by(std::uint32_t reader) const {
+  return fail(Code::timed_out, LateMessage{"rw lock: read by token {}", {reader}});
+}
+
+Unexpected RwLock::corrupt_seat(std::uint32_t seat) const {
+  return fail(Code::corrupt, LateMessage{"rw lock: the word of seat {} is no state", {seat}});
+}
+
+Result<RwLock::ReadHold> RwLock::poll_shared(const SyncContext& context) {
+  ReadHold hold{};
+  switch (try_enter(context, hold)) {
+    case Entry::got: return hold;
+    case Entry::unrepaired: return writer_died(0);
+    case Entry::corrupt: return unexpected(writer_.check().error().in("rw lock"));
+    case Entry::wait: break;
+  }
+  const std::uint32_t writer = writer_.look(context).token;
+  if (writer != 0 && context.seems_dead(writer, coarse_monotonic_ns()) &&
+      writer_.look(context).token == writer) {
+    return writer_died(writer);
+  }
+  return no_entry(writer);
+}
+
 Result<RwLock::ReadHold> RwLock::lock_shared(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "rw lock: a forked child has to attach to the segment anew");
+                "rw lock: a forked child needs a context of its own: ask its Segment for one");
   }
+  if (deadline.is_now()) return poll_shared(context);
   ReadHold hold{};
   for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
     if (try_enter(context, hold) == Entry::got) return hold;
@@ -58,7 +107,7 @@ Result<RwLock::ReadHold> RwLock::lock_shared(const SyncContext& context, Deadlin
     const std::uint32_t ticket = waiting_readers_.prepare();
     switch (try_enter(context, hold)) {
       case Entry::got: return hold;
-      case Entry::unrepaired: return writer_died(context, 0);
+      case Entry::unrepaired: return writer_died(0);
       case Entry::corrupt: return unexpected(writer_.check().error().in("rw lock"));
       case Entry::wait: break;
     }
@@ -66,13 +115,11 @@ Result<RwLock::ReadHold> RwLock::lock_shared(const SyncContext& context, Deadlin
     const bool expired = slices.expired();
     if ((ask || expired) && writer != 0 && context.is_dead(writer) &&
         writer_.look(context).token == writer) {
-      return writer_died(context, writer);
+      return writer_died(writer);
     }
     if (expired) {
-      return fail(Code::timed_out,
-                  writer != 0
-                      ? "rw lock: written by " + context.describe(writer)
-                      : fmt::format("rw lock: all {} readers' seats are taken", kMaxReaders));
+      if (writer == 0 || !slices.is_long()) return no_entry(writer);
+      return fail(Code::timed_out, "rw lock: written by " + context.describe(writer));
     }
     ask = waiting_readers_.sleep(ticket, slices);
   }
@@ -88,7 +135,10 @@ Result<void> RwLock::unlock_shared(const SyncContext& context, ReadHold hold) {
 }
 
 Result<Acquired> RwLock::lock(const SyncContext& context, Deadline deadline) {
-  const auto how = writer_.lock(context, deadline);
+  // Before the mutex is taken, as new readers wait from then on, and would have to be woken.
+  if (deadline.is_now() && context.token() != 0) STRATA_TRY(poll_readers(context));
+  auto how = writer_.lock(context, deadline);
+  if (!how && how.error().code() == Code::timed_out && deadline.is_now()) return how;
   if (!how) return unexpected(how.error().in("rw lock"));
   if (const auto drained = drain(context, deadline); !drained) {
     // A writer before us that died left the mutex unrepaired; that stays, as nobody repaired.
@@ -112,7 +162,21 @@ std::uint32_t RwLock::first_reader(const SyncContext& context) const {
   return kNone;
 }
 
+Result<void> RwLock::poll_readers(const SyncContext& context) {
+  for (std::uint32_t seat = 0; seat < kMaxReaders; ++seat) {
+    const Seat::State state = seats_[seat].look(context);
+    if (state == Seat::State::corrupt) return corrupt_seat(seat);
+    if (state == Seat::State::free) continue;
+    const std::uint32_t reader = seats_[seat].token(context);
+    if (reader == 0) continue;  // it has left since
+    if (!context.seems_dead(reader, coarse_monotonic_ns())) return read_by(reader);
+    seats_[seat].take_from_dead(context, Seat::Heir::nobody);
+  }
+  return {};
+}
+
 Result<void> RwLock::drain(const SyncContext& context, Deadline deadline) {
+  if (deadline.is_now()) return poll_readers(context);
   for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
     if (first_reader(context) == kNone) return {};
     relax_cpu();
@@ -124,14 +188,15 @@ Result<void> RwLock::drain(const SyncContext& context, Deadline deadline) {
     const std::uint32_t reader = first_reader(context);
     if (reader == kNone) return {};
     if (seats_[reader].look(context) == Seat::State::corrupt) {
-      return fail(Code::corrupt, fmt::format("rw lock: the word of seat {} is no state", reader));
+      return corrupt_seat(reader);
     }
     const bool expired = slices.expired();
     // A dead reader has changed nothing: its seat is simply free again.
     if ((ask || expired) && seats_[reader].take_from_dead(context, Seat::Heir::nobody)) continue;
     if (expired) {
-      return fail(Code::timed_out,
-                  "rw lock: read by " + context.describe(seats_[reader].token(context)));
+      const std::uint32_t token = seats_[reader].token(context);
+      if (!slices.is_long()) return read_by(token);
+      return fail(Code::timed_out, "rw lock: read by " + context.describe(token));
     }
     ask = waiting_writer_.sleep(ticket, slices);
   }
@@ -142,12 +207,6 @@ std::uint32_t RwLock::readers(const SyncContext& context) const {
   for (const Seat& seat : seats_)
     count += seat.look(context) == Seat::State::held ? 1 : 0;
   return count;
-}
-
-Unexpected RwLock::writer_died(const SyncContext& context, std::uint32_t token) const {
-  const std::string who = token == 0 ? "a process" : context.describe(token);
-  return fail(Code::not_ready,
-              "rw lock: " + who + " died while it wrote: lock exclusively and repair");
 }
 
 }  // namespace strata::inline v0_1

@@ -28,12 +28,33 @@ std::uint32_t Semaphore::take_from_dead(const SyncContext& context) {
   return kNone;
 }
 
+Unexpected Semaphore::all_held(std::uint32_t by) const {
+  return fail(Code::timed_out, LateMessage{"semaphore: all {} permits are held, one by token {}",
+                                           {permits_.load(std::memory_order_relaxed), by}});
+}
+
+Result<Semaphore::Permit> Semaphore::poll(const SyncContext& context) {
+  std::uint32_t index = take_free(context);
+  if (index != kNone) return Permit{index, Acquired::clean};
+  const std::uint32_t permits = std::min(permits_.load(std::memory_order_relaxed), kMaxPermits);
+  const std::uint64_t now_ns = coarse_monotonic_ns();
+  for (index = 0; index < permits; ++index) {
+    const std::uint32_t holder = seats_[index].token(context);
+    if (holder != 0 && context.seems_dead(holder, now_ns) &&
+        seats_[index].take_from_dead(context, Seat::Heir::caller)) {
+      return Permit{index, Acquired::owner_died};
+    }
+  }
+  return all_held(seats_[0].token(context));
+}
+
 Result<Semaphore::Permit> Semaphore::acquire(const SyncContext& context, Deadline deadline) {
   if (context.token() == 0) {
     return fail(Code::failed_precondition,
-                "semaphore: a forked child has to attach to the segment anew");
+                "semaphore: a forked child needs a context of its own: ask its Segment for one");
   }
   STRATA_TRY(check());
+  if (deadline.is_now()) return poll(context);
   for (std::uint32_t spin = 0; spin <= context.spins(); ++spin) {
     const std::uint32_t index = take_free(context);
     if (index != kNone) return Permit{index, Acquired::clean};
@@ -51,6 +72,7 @@ Result<Semaphore::Permit> Semaphore::acquire(const SyncContext& context, Deadlin
       if (index != kNone) return Permit{index, Acquired::owner_died};
     }
     if (expired) {
+      if (!wait.is_long()) return all_held(seats_[0].token(context));
       return fail(Code::timed_out, fmt::format("semaphore: all {} permits are held, one by {}",
                                                permits_.load(std::memory_order_relaxed),
                                                context.describe(seats_[0].token(context))));

@@ -23,6 +23,10 @@ Result<void> SeqLock::end_write(const SyncContext& context) {
 
 Result<std::uint64_t> SeqLock::wait_for_writer(const SyncContext& context,
                                                Deadline deadline) const {
+  if (deadline.is_now()) {
+    const std::uint32_t writer = writer_.look(context).token;
+    return unreadable(writer, writer != 0 && context.seems_dead(writer, coarse_monotonic_ns()));
+  }
   SlicedWait slices(deadline);
   for (std::uint32_t spin = 0;; ++spin) {
     const std::uint64_t sequence = sequence_.load(std::memory_order_acquire);
@@ -36,16 +40,26 @@ Result<std::uint64_t> SeqLock::wait_for_writer(const SyncContext& context,
     slices.sleep(sequence_.futex(), static_cast<std::uint32_t>(sequence));
   }
   const std::uint32_t writer = writer_.look(context).token;
-  if (writer != 0 && !context.is_dead(writer)) {
-    return fail(Code::timed_out, "seqlock: being written by " + context.describe(writer));
+  const bool is_dead = writer != 0 && context.is_dead(writer);
+  if (writer == 0 || is_dead || !slices.is_long()) return unreadable(writer, is_dead);
+  return fail(Code::timed_out, "seqlock: being written by " + context.describe(writer));
+}
+
+// `writer` is 0 where nobody writes any more.
+Unexpected SeqLock::unreadable(std::uint32_t writer, bool is_dead) const {
+  if (writer == 0)
+    return fail(Code::not_ready, LateMessage{"seqlock: a write was left unfinished"});
+  if (is_dead) {
+    return fail(
+        Code::not_ready,
+        LateMessage{"seqlock: the process of token {} died in the middle of a write", {writer}});
   }
-  return fail(Code::not_ready,
-              writer == 0 ? "seqlock: a write was left unfinished"
-                          : "seqlock: in the middle of a write died " + context.describe(writer));
+  return fail(Code::timed_out, LateMessage{"seqlock: being written by token {}", {writer}});
 }
 
 Unexpected SeqLock::kept_busy() const {
-  return fail(Code::timed_out, "seqlock: writers came too often to read a whole value");
+  return fail(Code::timed_out,
+              LateMessage{"seqlock: writers came too often to read a whole value"});
 }
 
 }  // namespace strata::inline v0_1

@@ -57,12 +57,17 @@ Result<SpscEnd::Opened> SpscEnd::take_role(std::span<std::byte> bytes, const Syn
                                            RobustMutex SpscBlock::*role) {
   STRATA_ASSIGN(const RingGeometry geometry, read_ring(bytes, RingKind::spsc));
   auto* block = reinterpret_cast<SpscBlock*>(bytes.data());
-  const auto how = (block->*role).try_lock(context);
-  if (!how) {
-    const Code code =
-        how.error().code() == Code::timed_out ? Code::failed_precondition : how.error().code();
-    return fail(code, "ring: the role is taken: " + how.error().message());
+  RobustMutex& held = block->*role;
+  auto how = held.try_lock(context);
+  if (!how && how.error().code() == Code::timed_out) {
+    // Whoever replaces one that has just died is not to be told that it still lives.
+    if (context.is_dead(held.look(context).token)) how = held.try_lock(context);
   }
+  if (!how && how.error().code() == Code::timed_out) {
+    return fail(Code::failed_precondition,
+                "ring: the role is taken by " + held.describe_holder(context));
+  }
+  if (!how) return unexpected(how.error().in("ring"));
   // There is nothing to repair: positions change in one step.
   if (*how == Acquired::owner_died) STRATA_TRY((block->*role).mark_repaired(context));
   return Opened{block, &(block->*role), geometry, *how};
@@ -70,6 +75,12 @@ Result<SpscEnd::Opened> SpscEnd::take_role(std::span<std::byte> bytes, const Syn
 
 Result<std::uint64_t> SpscEnd::wait_beyond(std::uint64_t seen, SpscBlock::Side& other,
                                            const RobustMutex& other_role, Deadline deadline) const {
+  if (deadline.is_now()) {
+    const std::uint64_t position = other.position.load(std::memory_order_acquire);
+    if (position != seen) return position;
+    const std::uint32_t token = other_role.look(context_).token;
+    return kept_waiting(token, token != 0 && context_.seems_dead(token, coarse_monotonic_ns()));
+  }
   // Each look takes the line from the other side, which needs it for every message: so they
   // become rarer, and it gets ahead meanwhile.
   std::uint32_t pauses = 1;
@@ -88,13 +99,19 @@ Result<std::uint64_t> SpscEnd::wait_beyond(std::uint64_t seen, SpscBlock::Side& 
     if (position != seen) return position;
     if (slices.expired()) {
       const std::uint32_t token = other_role.look(context_).token;
-      return fail(Code::timed_out, token == 0
-                                       ? std::string("ring: nobody is at the other end")
-                                       : "ring: waiting for " + context_.describe(token) +
-                                             (context_.is_dead(token) ? ", which died" : ""));
+      const bool is_dead = token != 0 && context_.is_dead(token);
+      if (token == 0 || is_dead || !slices.is_long()) return kept_waiting(token, is_dead);
+      return fail(Code::timed_out, "ring: waiting for " + context_.describe(token));
     }
     other.sleeper.sleep(ticket, slices);
   }
+}
+
+Unexpected SpscEnd::kept_waiting(std::uint32_t token, bool is_dead) {
+  if (token == 0) return fail(Code::timed_out, LateMessage{"ring: nobody is at the other end"});
+  return fail(Code::timed_out, is_dead
+                                   ? LateMessage{"ring: waiting for token {}, which died", {token}}
+                                   : LateMessage{"ring: waiting for token {}", {token}});
 }
 
 Result<SpscProducer> SpscProducer::open(std::span<std::byte> bytes, const SyncContext& context) {

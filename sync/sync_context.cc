@@ -26,7 +26,17 @@ std::string SyncContext::describe(std::uint32_t token) const {
 bool SyncContext::is_dead(std::uint32_t token) const {
   if (token == this->token()) return false;
   const Result<bool> alive = owner_->is_alive(token);
-  return alive && !*alive;
+  const bool is_dead = alive && !*alive;
+  // Polls are to find it too.
+  if (is_dead) owner_->forget(token);
+  return is_dead;
+}
+
+bool SyncContext::seems_dead(std::uint32_t token, std::uint64_t coarse_ns) const {
+  if (owner_->was_found_alive(token, coarse_ns)) return false;
+  if (is_dead(token)) return true;
+  owner_->remember_alive(token, coarse_ns);
+  return false;
 }
 
 }  // namespace strata::inline v0_1

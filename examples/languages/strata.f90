@@ -45,6 +45,7 @@ module strata
     type(c_ptr) :: placement = c_null_ptr
     type(c_ptr) :: device = c_null_ptr
     integer(c_int) :: is_filled_by_creator = 0
+    type(c_ptr) :: content = c_null_ptr
   end type
 
   type, bind(C) :: strata_attach_options

@@ -174,9 +174,20 @@ typedef enum strata_mechanism {
   STRATA_MECHANISM_FABRIC = 3
 } strata_mechanism;
 
+/* What a payload is, so that its name is enough to attach to an array as an array. Texts end with
+ * NUL. */
+#define STRATA_MAX_DIMENSIONS 16
+typedef struct strata_content {
+  size_t size;
+  char type[64];    /* "array", "strata.Lock"; empty: plain bytes, or an array of its elements */
+  char element[16]; /* as NumPy spells it: "<f8", "|u1"; empty: nothing is said of elements */
+  uint32_t dimensions;
+  uint64_t shape[STRATA_MAX_DIMENSIONS]; /* in C order; zeros behind the dimensions */
+} strata_content;
+
 typedef struct strata_create_options {
   size_t size;
-  uint64_t payload_bytes;
+  uint64_t payload_bytes;    /* 0: what the elements of `content` take */
   uint64_t max_bytes;        /* it can grow up to this; 0: it cannot grow */
   uint32_t lifetime;         /* strata_lifetime */
   uint32_t page_size;        /* strata_page_size */
@@ -186,8 +197,9 @@ typedef struct strata_create_options {
   uint32_t device_mechanism; /* strata_mechanism */
   const char* job_id;        /* of STRATA_LIFETIME_JOB */
   const strata_placement* placement;
-  const char* device;       /* number or UUID; NULL: that of the current CUDA context, or 0 */
-  int is_filled_by_creator; /* device memory: every byte is written before it is published */
+  const char* device;            /* number or UUID; NULL: that of the current CUDA context, or 0 */
+  int is_filled_by_creator;      /* device memory: every byte is written before it is published */
+  const strata_content* content; /* NULL: plain bytes */
 } strata_create_options;
 
 typedef enum strata_access {
@@ -412,6 +424,9 @@ STRATA_C_API int strata_segment_share(const strata_segment* segment, strata_segm
 /* Valid as long as the handle. NULL, with an error, for what is no segment. */
 STRATA_C_API const char* strata_segment_uri(const strata_segment* segment);
 STRATA_C_API int strata_segment_get_info(const strata_segment* segment, strata_segment_info* info);
+/* What the payload is, as its creator said; an array that has grown has its shape of now. Corrupt
+ * where that cannot be told: the segment can be used all the same. */
+STRATA_C_API int strata_segment_get_content(const strata_segment* segment, strata_content* content);
 /* STRATA_OK where this kind of memory can do it; else unsupported, and the message says why. */
 STRATA_C_API int strata_segment_require(const strata_segment* segment, int capability);
 
@@ -453,7 +468,7 @@ STRATA_C_API int strata_segment_persist(strata_segment* segment, uint64_t offset
  * event that is not set; semaphores and barriers are initialised once. They are never copied.
  *   Threads:  any, of any attached process, each process with a context of its own.
  *   Errors:   invalid_argument where the struct does not lie in the payload of the context's
- *             segment, aligned to 8 bytes; timed_out, naming the holder; corrupt for bytes that
+ *             segment, aligned to 8 bytes; timed_out, with the holder's token; corrupt for bytes that
  *             no operation makes; failed_precondition in a forked child, which opens a context
  *             anew.
  *   Death:    who dies with a lock leaves what it guards half changed. The next one gets the
@@ -803,10 +818,11 @@ STRATA_C_API int strata_pool_trim(const strata_pool* pool, const char* name, uin
 
 typedef struct strata_checkpoint_options {
   size_t size;
-  uint32_t block_bytes;   /* that one checksum covers, a power of two; 0: 64 KiB */
-  uint32_t keep_versions; /* older ones; 0: 2; STRATA_KEEP_NONE: none */
-  uint32_t threads;       /* 0: one for each processor, at most 8 */
-  uint32_t timeout_ms;    /* for the lock of the pool; 0: 10000 */
+  uint32_t block_bytes;          /* that one checksum covers, a power of two; 0: 64 KiB */
+  uint32_t keep_versions;        /* older ones; 0: 2; STRATA_KEEP_NONE: none */
+  uint32_t threads;              /* 0: one for each processor, at most 8 */
+  uint32_t timeout_ms;           /* for the lock of the pool; 0: 10000 */
+  const strata_content* content; /* of the bytes; NULL: that of the segment, or plain bytes */
 } strata_checkpoint_options;
 
 typedef struct strata_checkpoint_report {

@@ -48,6 +48,7 @@
 #include "strata/segment/segment.h"
 #include "strata/sync/barrier.h"
 #include "strata/sync/condition.h"
+#include "strata/sync/counting_semaphore.h"
 #include "strata/sync/event.h"
 #include "strata/sync/mpmc_ring.h"
 #include "strata/sync/published.h"

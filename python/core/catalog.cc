@@ -289,21 +289,33 @@ Segment attach_by_handle(const nb::bytes& bytes, std::string_view mode, double t
 }
 
 void bind_catalog(nb::module_& module) {
-  module.def("create", &create);
-  module.def("attach", &attach);
-  module.def("attach_handle", &attach_handle);
+  module.def("create", &create,
+             nb::sig("def create(uri: str, options: dict[str, typing.Any], /) -> Segment"));
+  module.def("attach", &attach,
+             nb::sig("def attach(uri: str, mode: str, timeout: float, populate: bool, "
+                     "device: str, /) -> Segment"));
+  module.def("attach_handle", &attach_handle,
+             nb::sig("def attach_handle(handle: bytes, mode: str, timeout: float, /) -> Segment"));
   module.def("handle_uuid", &handle_uuid);
-  module.def("create_or_attach", &create_or_attach);
+  module.def("create_or_attach", &create_or_attach,
+             nb::sig("def create_or_attach(uri: str, options: dict[str, typing.Any], "
+                     "fill: collections.abc.Callable[[Segment], object] | None, mode: str, "
+                     "timeout: float, /) -> tuple[Segment, bool]"));
   module.def("remove", [](const std::string& uri, bool force) {
     Catalog& catalog = catalog_for(uri);
     take_without_gil([&] { return catalog.remove(uri, {.even_if_attached = force}); });
   });
-  module.def("stat", [](const std::string& uri) {
-    Catalog& catalog = catalog_for(uri);
-    return stat_of(take_without_gil([&] { return catalog.stat(uri); }));
-  });
-  module.def("list_all", &list_all);
-  module.def("reclaim", &reclaim);
+  module.def(
+      "stat",
+      [](const std::string& uri) {
+        Catalog& catalog = catalog_for(uri);
+        return stat_of(take_without_gil([&] { return catalog.stat(uri); }));
+      },
+      nb::sig("def stat(uri: str, /) -> dict[str, typing.Any]"));
+  module.def("list_all", &list_all,
+             nb::sig("def list_all(scheme: str, container: str, /) -> dict[str, typing.Any]"));
+  module.def("reclaim", &reclaim,
+             nb::sig("def reclaim(dry_run: bool, /) -> list[dict[str, typing.Any]]"));
   module.def("parse_bytes", [](std::string_view text) { return take(parse_bytes(text)); });
   module.def("format_bytes", &format_bytes);
   module.def("spell_element", [](std::string_view text) { return take(spell_element(text)); });

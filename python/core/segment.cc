@@ -310,7 +310,14 @@ void bind_segment(nb::module_& module) {
                         "A piece of memory with a name, attached to this process.\n\n"
                         "Made by create(), attach() and create_or_attach(). Views of it keep the\n"
                         "memory mapped, also after close(). May be pickled: the other process\n"
-                        "attaches to the same bytes.")
+                        "attaches to the same bytes.\n\n"
+                        ">>> with strata.create(\"shm:mesh\", (2, 3), \"float64\") as mesh:\n"
+                        "...     mesh.view()[1, 2] = 2.5\n"
+                        ">>> same = strata.attach(\"shm:mesh\", \"r\")\n"
+                        ">>> same.shape, same.typestr, same.view()[1, 2]\n"
+                        "((2, 3), '<f8', 2.5)\n"
+                        ">>> same.close()\n"
+                        ">>> strata.remove(\"shm:mesh\")")
       .def_prop_ro("uri", &PySegment::uri, "Its name, as \"shm:mesh\".")
       .def_prop_ro(
           "name", [](const PySegment& self) { return self.open().uri().name; },
@@ -324,11 +331,14 @@ void bind_segment(nb::module_& module) {
             return nb::module_::import_("strata._dtype")
                 .attr("as_dtype")(nb::cast<PySegment&>(self).element().typestr);
           },
+          nb::for_getter(nb::sig("def dtype(self, /) -> typing.Any")),
           "The type of its elements: numpy.dtype where NumPy is loaded, else its name (\"<f8\").")
       .def_prop_ro(
           "typestr", [](const PySegment& self) { return self.element().typestr; },
           "The type of its elements as NumPy spells it: \"<f8\"; \"|u1\" where it has none.")
-      .def_prop_ro("shape", &shape_of, "Elements along each axis; (bytes,) where it has no type.")
+      .def_prop_ro("shape", &shape_of,
+                   nb::for_getter(nb::sig("def shape(self, /) -> tuple[int, ...]")),
+                   "Elements along each axis; (bytes,) where it has no type.")
       .def_prop_ro("is_array", &PySegment::is_array, "Whether it was made with a dtype.")
       .def_prop_ro(
           "nbytes", [](const PySegment& self) { return self.open().payload_bytes(); },
@@ -351,16 +361,18 @@ void bind_segment(nb::module_& module) {
           [](nb::object self) {
             return nb::module_::import_("strata._array").attr("view_of")(self);
           },
+          nb::sig("def array(self) -> numpy.typing.NDArray[typing.Any]"),
           "The bytes as a numpy.ndarray, with no copy. It keeps the segment mapped, and when it "
           "(or a\n"
           "slice of it) is pickled the other process attaches.\n\nRaises BufferError for device "
           "memory.")
       .def(
           "view", [](nb::object self) { return nb::steal(PyMemoryView_FromObject(self.ptr())); },
-          "The bytes as a memoryview, with no copy.")
+          nb::sig("def view(self) -> memoryview"), "The bytes as a memoryview, with no copy.")
       .def("read", &read_bytes, "offset"_a = 0, "nbytes"_a = nb::none(),
            "A copy of bytes of the payload, of every kind of memory.")
       .def("write", &write_bytes, "data"_a, "offset"_a = 0,
+           nb::sig("def write(self, data: typing_extensions.Buffer, offset: int = 0) -> None"),
            "Copies a C-contiguous buffer into the payload, `offset` bytes from its beginning.")
       .def(
           "publish",
@@ -394,6 +406,8 @@ void bind_segment(nb::module_& module) {
             take_without_gil([&] { return self.open().grow(bytes, after(timeout)); });
           },
           "size"_a, "timeout"_a = 10.0,
+          nb::sig("def grow(self, size: int | str | collections.abc.Sequence[int], "
+                  "timeout: float = 10.0) -> None"),
           "Grows to so many bytes (a number or \"64M\"), or to a shape with a longer first axis.\n"
           "Views that exist keep their size.")
       .def(
@@ -404,6 +418,8 @@ void bind_segment(nb::module_& module) {
                 take_without_gil([&] { return self.open().migrate(to, after(timeout)); }));
           },
           "placement"_a, "timeout"_a = 10.0,
+          nb::sig("def migrate(self, placement: str, timeout: float = 10.0) -> "
+                  "dict[str, typing.Any]"),
           "Moves the pages (\"node:1\", \"interleave:0,1\") while processes stay attached.")
       .def(
           "persist",
@@ -422,8 +438,12 @@ void bind_segment(nb::module_& module) {
           "close", &PySegment::close,
           "Detaches, once the last view is gone. That removes nothing unless its lifetime says so.")
       .def("_handle", &handle_of, "The bytes that let another process attach.")
-      .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](PySegment& self, nb::args) { self.close(); })
+      .def(
+          "__enter__", [](nb::object self) { return self; },
+          nb::sig("def __enter__(self) -> typing.Self"))
+      .def(
+          "__exit__", [](PySegment& self, nb::args) { self.close(); },
+          nb::sig("def __exit__(self, *args: object) -> None"))
       .def("__len__",
            [](const PySegment& self) {
              const std::vector<std::uint64_t> shape = self.shape();
@@ -444,7 +464,8 @@ void bind_segment(nb::module_& module) {
            "The DLPack capsule, with no copy. What cannot be written to is for consumers of DLPack "
            "1.0\n"
            "and later alone, and PyTorch writes to it all the same: give it mode \"c\".")
-      .def("__dlpack_device__", &dlpack_device)
+      .def("__dlpack_device__", &dlpack_device,
+           nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
       .def_prop_ro("__cuda_array_interface__", &cuda_interface,
                    "Of cuda: segments, for CuPy, Numba, PyTorch and RMM.");
 }

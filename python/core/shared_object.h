@@ -48,6 +48,11 @@ class SharedObject {
     return join();
   }
 
+  // As context(), of what has joined already in this process.
+  std::optional<SyncContext> joined() const {
+    return context_ && context_->token() != 0 ? context_ : std::nullopt;
+  }
+
   nb::bytes handle() const;
 
  private:
@@ -58,10 +63,24 @@ class SharedObject {
   std::optional<SyncContext> context_;
 };
 
+// The URI in what people give as `where`. Errors: TypeError, naming the class `type`.
+std::string uri_of(nb::handle where, std::string_view type);
+
+// A name that nobody guesses, for what has none: "shm:strata.Lock.…".
+std::string unique_uri(std::string_view type);
+
 // Attaches to a handle: the segment it was made of, or an error; it never makes anything.
 Segment attach_by_handle(const nb::bytes& handle, std::string_view mode, double timeout);
 // Attaches in slices, so that Ctrl-C ends the wait for a creator that is still filling.
 Segment attach_by_uri(const std::string& uri, AttachOptions options, double timeout);
+
+// What __reduce_ex__ gives: the other process calls _from_handle(where...) of the class. By a
+// function of Python, since pickle takes none of nanobind's.
+template <typename... Where>
+nb::tuple reopened(const nb::object& self, const Where&... where) {
+  return nb::make_tuple(nb::module_::import_("strata._handles").attr("reopen"),
+                        nb::make_tuple(self.type(), where...));
+}
 
 // What all classes of primitives have: uri, name, pickling. T has `SharedObject& object()`, and a
 // static `T* from_handle(const nb::bytes&)`.
@@ -74,8 +93,7 @@ nb::class_<T> bind_shared(nb::module_& module, const char* name, const Extra&...
   type.def_prop_ro("name", [](T& self) { return self.object().name(); });
   type.def_static("_from_handle", &T::from_handle, nb::rv_policy::take_ownership);
   type.def("__reduce_ex__", [](nb::object self, int) {
-    return nb::make_tuple(self.type().attr("_from_handle"),
-                          nb::make_tuple(nb::cast<T&>(self).object().handle()));
+    return reopened(self, nb::cast<T&>(self).object().handle());
   });
   return type;
 }

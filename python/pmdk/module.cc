@@ -1,7 +1,10 @@
 // strata._pmdk is linked with PMDK's libraries, so that what makes wheels sees them, and shows
 // where their functions are. Importing it loads them.
 #define PY_SSIZE_T_CLEAN
+#include <pyconfig.h>
+#ifndef Py_GIL_DISABLED  // a free-threaded interpreter has no limited API
 #define Py_LIMITED_API 0x030B0000
+#endif
 #include <Python.h>
 #define PMEMOBJ_DIRECT_NON_INLINE
 #include <libpmem2.h>

@@ -4,7 +4,7 @@ import os
 import sys
 
 
-def main():
+def main() -> int:
     command = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_command", "strata")
     try:
         os.execv(command, ["strata", *sys.argv[1:]])

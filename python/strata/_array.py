@@ -1,11 +1,11 @@
 """NumPy arrays over segments."""
 
-import numpy
+from strata._numpy import numpy
 
 try:
     from numpy.lib.array_utils import byte_bounds
 except ImportError:  # before NumPy 2
-    from numpy import byte_bounds
+    from numpy import byte_bounds  # type: ignore[attr-defined,no-redef]
 
 
 class Array(numpy.ndarray):

@@ -10,7 +10,7 @@ from strata import _blocks
 
 _SHM_NAME_PREFIX = "/psm_"
 
-_live = weakref.WeakSet()
+_live: weakref.WeakSet = weakref.WeakSet()
 
 
 def _make_filename():
@@ -40,19 +40,20 @@ class SharedMemory:
     """
 
     # What a subclass may change, and what close() and unlink() need after a failed __init__.
-    _name = None
+    _name: str | None = None
     _fd = -1
-    _mmap = None
-    _buf = None
+    _mmap: mmap.mmap | None = None
+    _buf: memoryview | None = None
     _size = 0
     _flags = os.O_RDWR
     _mode = 0o600
     _prepend_leading_slash = True
-    _record = None  # of a creator: its notes, and the slot of the block there
+    _record: tuple[_blocks._Notes, int] | None = None  # of a creator: its notes, and the slot of the block there
     # Once installed this is the standard module's, for whoever patches that.
     _new_name = staticmethod(_make_filename)
 
-    def __init__(self, name=None, create=False, size=0, *, track=True):
+    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *,
+                 track: bool = True) -> None:
         if not size >= 0:
             raise ValueError(f"'size' must be a positive integer, not {size}")
         if create:
@@ -69,7 +70,7 @@ class SharedMemory:
             self._create(size, track)
         else:
             self._attach()
-        self._buf = memoryview(self._mmap)
+        self._buf = memoryview(self._mmap)  # type: ignore[arg-type]  # both have set it
         _live.add(self)
 
     def _file_name(self):
@@ -166,36 +167,36 @@ class SharedMemory:
             number = errno.EINVAL if error.errno == errno.EISDIR else error.errno
             raise OSError(number, os.strerror(number), self._name) from None
 
-    def __del__(self):
+    def __del__(self) -> None:
         try:
             self.close()
-        except OSError:
+        except Exception:  # at the end of the interpreter, what close() calls may be gone already
             pass
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return self.__class__, (self.name, False, self.size)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, size={self.size})"
 
     @property
-    def buf(self):
+    def buf(self) -> memoryview:
         """A memoryview of the bytes; None once closed."""
-        return self._buf
+        return self._buf  # type: ignore[return-value]  # as in the standard module's types
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name by which other processes attach."""
         if self._prepend_leading_slash and self._name and self._name.startswith("/"):
             return self._name[1:]
-        return self._name
+        return self._name  # type: ignore[return-value]  # None only where __init__ has failed
 
     @property
-    def size(self):
+    def size(self) -> int:
         """In bytes."""
         return self._size
 
-    def close(self):
+    def close(self) -> None:
         """Ends the access through this object. The block stays.
 
         Views of `buf` that live on, such as NumPy arrays, stay valid: the memory is unmapped with
@@ -217,7 +218,7 @@ class SharedMemory:
         if was_last:
             _blocks.sweep()
 
-    def unlink(self):
+    def unlink(self) -> None:
         """Takes the name away; the memory goes with the last process that has it.
 
         Once for each block, in whichever process. Raises FileNotFoundError where it is gone.

@@ -1,14 +1,20 @@
 """Element types as people write them, with and without NumPy."""
 
+from __future__ import annotations
+
 import sys
 
 from strata import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Python's own types, as NumPy understands them.
 _BUILT_IN = {float: "<f8", int: "<i8", bool: "|b1", complex: "<c16"}
 
 
-def typestr(dtype):
+def typestr(dtype: Any) -> str:
     """How headers spell it: "<f8" for "float64", float, numpy.float64, torch.float64 and so on.
 
     Raises ValueError for what a segment cannot have: objects, structures, sizes that vary.
@@ -38,7 +44,7 @@ def typestr(dtype):
     )
 
 
-def as_dtype(text):
+def as_dtype(text: str) -> Any:
     """numpy.dtype where NumPy is loaded; else the text."""
     numpy = sys.modules.get("numpy")
     return text if numpy is None else numpy.dtype(text)

@@ -8,8 +8,8 @@ class Error(Exception):
     errno: the number that the kernel gave, or None.
     """
 
-    code = "internal"
-    errno = None
+    code: str = "internal"
+    errno: int | None = None
 
 
 class InvalidArgumentError(Error, ValueError):
@@ -104,7 +104,7 @@ _BY_CODE = {
 }  # fmt: skip
 
 
-def make(code, message, errno):
+def make(code: str, message: str, errno: int) -> Error:
     """The exception for a failure of the core."""
     error = _BY_CODE.get(code, InternalError)(message)
     error.code = code

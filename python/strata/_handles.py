@@ -4,7 +4,9 @@ import weakref
 
 from strata import _core
 
-_attached = weakref.WeakValueDictionary()  # by (uuid, mode), so that many views share a mapping
+# By (uuid, mode), so that many views share a mapping.
+_attached: weakref.WeakValueDictionary[tuple[str, str], _core.Segment]
+_attached = weakref.WeakValueDictionary()
 
 
 def attach(handle, mode):
@@ -22,6 +24,11 @@ def attach(handle, mode):
 
 def reduce_segment(segment):
     return attach, (segment._handle(), segment.mode)
+
+
+def reopen(kind, *where):
+    """A primitive (a Lock, a Queue, …) of another process, by the handle of its segment."""
+    return kind._from_handle(*where)
 
 
 def attach_array(handle, mode, offset, shape, typestr, strides):

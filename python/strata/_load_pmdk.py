@@ -1,7 +1,7 @@
 """Loads PMDK's libraries, which pools need and nothing else does."""
 
 
-def functions():
+def functions() -> object:
     """The table of their functions, for strata._core.
 
     Raises ImportError, with what to install.

@@ -1,22 +1,32 @@
 """create(), attach() and what else has to do with segments by their names."""
 
+from __future__ import annotations
+
 import fnmatch
 import operator
 
 from strata import _core
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-def bytes_of(size, what):
+    from strata._core import Segment
+    from strata._types import Mode, Node, Shape, Size
+
+
+def bytes_of(size: Size, what: str) -> int:
     if isinstance(size, str):
         return _core.parse_bytes(size)
-    size = operator.index(size)
-    if size < 0:
-        raise ValueError("%s: %d bytes cannot be" % (what, size))
-    return size
+    count = operator.index(size)
+    if count < 0:
+        raise ValueError("%s: %d bytes cannot be" % (what, count))
+    return count
 
 
-def _shape_of(shape):
-    if isinstance(shape, (tuple, list)) or hasattr(shape, "__iter__"):
+def _shape_of(shape: Shape) -> list[int]:
+    if hasattr(shape, "__iter__"):
         lengths = [operator.index(length) for length in shape]
     else:
         lengths = [operator.index(shape)]
@@ -26,19 +36,27 @@ def _shape_of(shape):
     return lengths
 
 
-def placement_of(placement, node):
+def placement_of(placement: str | None, node: Node | None) -> str | None:
     if node is None:
         return placement
     if placement is not None:
         raise TypeError("node= and placement= say both where the pages go: give one")
-    if isinstance(node, (tuple, list)):
+    if hasattr(node, "__iter__"):
         return "interleave:%s" % ",".join(str(operator.index(one)) for one in node)
     return "node:%d" % operator.index(node)
 
 
-def _options(shape, dtype, size, max_size, node, placement, others):
+def _options(
+    shape: Shape | None,
+    dtype: Any,
+    size: Size | None,
+    max_size: Size | None,
+    node: Node | None,
+    placement: str | None,
+    others: dict[str, Any],
+) -> dict[str, Any]:
     """What _core.create() is asked for; absent options are the library's defaults."""
-    options = {}
+    options: dict[str, Any] = {}
     if dtype is not None or shape is not None:
         from strata import _dtype  # only arrays need it
 
@@ -64,23 +82,23 @@ def _options(shape, dtype, size, max_size, node, placement, others):
 
 
 def create(
-    uri,
-    shape=None,
-    dtype=None,
+    uri: str,
+    shape: Shape | None = None,
+    dtype: Any = None,
     *,
-    size=None,
-    max_size=None,
-    node=None,
-    placement=None,
-    pages=None,
-    sparse=None,
-    lifetime=None,
-    permissions=None,
-    publish=None,
-    job=None,
-    device=None,
-    mechanism=None,
-):
+    size: Size | None = None,
+    max_size: Size | None = None,
+    node: Node | None = None,
+    placement: str | None = None,
+    pages: str | None = None,
+    sparse: bool | None = None,
+    lifetime: str | None = None,
+    permissions: int | None = None,
+    publish: bool | None = None,
+    job: str | None = None,
+    device: str | int | None = None,
+    mechanism: str | None = None,
+) -> Segment:
     """Makes a segment, zero filled, and returns it attached with mode "r+".
 
     uri: "shm:NAME", "pmem:/path/pool#NAME" or "cuda:NAME".
@@ -98,6 +116,12 @@ def create(
     job: the identifier for lifetime "job".
     device, mechanism: of cuda: segments.
 
+    >>> with strata.create("shm:mesh", (2, 3), "int32", lifetime="last_detach") as mesh:
+    ...     mesh
+    <strata.Segment shm:mesh <i4 (2, 3) 24 B "r+">
+    >>> strata.create("shm:raw", size="64K", max_size="1M", lifetime="last_detach").nbytes
+    65536
+
     Raises ExistsError where the name is taken; ExhaustedError with the limit and what is free;
     ValueError; UnsupportedError where this kind of memory cannot do what is asked.
     """
@@ -109,7 +133,14 @@ def create(
     return _core.create(uri, _options(shape, dtype, size, max_size, node, placement, others))
 
 
-def attach(uri, mode="r+", *, timeout=1.0, populate=False, device=None):
+def attach(
+    uri: str,
+    mode: Mode = "r+",
+    *,
+    timeout: float = 1.0,
+    populate: bool = False,
+    device: str | int | None = None,
+) -> Segment:
     """Attaches to a segment that somebody made. Attaching never owns: it removes nothing.
 
     mode: "r" (a write raises, or faults), "r+", or "c" (writes are private to this process).
@@ -117,32 +148,48 @@ def attach(uri, mode="r+", *, timeout=1.0, populate=False, device=None):
     populate: fault all of it in at once.
     device: the GPU to map a cuda: segment into; by default the one that it is on.
 
+    >>> with strata.create("shm:counts", 4, "uint8", lifetime="last_detach") as counts:
+    ...     counts.write(b"abcd")
+    ...     strata.attach("shm:counts", "r").read(1, 2)
+    b'bc'
+    >>> strata.attach("shm:nothing")
+    Traceback (most recent call last):
+    strata._errors.NotFoundError: ...
+
     Raises NotFoundError; NotReadyError; AccessError; CorruptError.
     """
     return _core.attach(uri, mode, float(timeout), populate, "" if device is None else str(device))
 
 
 def create_or_attach(
-    uri,
-    shape=None,
-    dtype=None,
+    uri: str,
+    shape: Shape | None = None,
+    dtype: Any = None,
     *,
-    fill=None,
-    mode="r+",
-    timeout=10.0,
-    size=None,
-    max_size=None,
-    node=None,
-    placement=None,
-    pages=None,
-    lifetime=None,
-    permissions=None,
-    device=None,
-):
+    fill: Callable[[Segment], object] | None = None,
+    mode: Mode = "r+",
+    timeout: float = 10.0,
+    size: Size | None = None,
+    max_size: Size | None = None,
+    node: Node | None = None,
+    placement: str | None = None,
+    pages: str | None = None,
+    lifetime: str | None = None,
+    permissions: int | None = None,
+    device: str | int | None = None,
+) -> tuple[Segment, bool]:
     """Of any number of processes that call it at once one creates and fills, the others attach.
 
     fill: called with the Segment by the one that creates it, before anybody else sees it. Where it
         raises, the segment is gone again. Where its process is killed, another one creates.
+
+    >>> def fill(segment):
+    ...     segment.write(b"ready")
+    >>> first, was_created = strata.create_or_attach(
+    ...     "shm:table", size=4096, fill=fill, lifetime="last_detach")
+    >>> second, is_second = strata.create_or_attach("shm:table", size=4096, fill=fill)
+    >>> was_created, is_second, second.read(0, 5)
+    (True, False, b'ready')
 
     Returns (segment, was_created). For the others see create() and attach().
     """
@@ -154,12 +201,18 @@ def create_or_attach(
     return _core.create_or_attach(uri, options, fill, mode, float(timeout))
 
 
-def from_array(uri, array, **options):
+def from_array(uri: str, array: Any, **options: Any) -> Segment:
     """Makes a segment with the type, shape and content of a host array, and returns it.
 
     array: whatever has the buffer protocol (NumPy, memoryview, array.array, Arrow buffers), or
         __dlpack__ (PyTorch and others, of the host). It is copied once.
     options: those of create(), but for shape, dtype and size.
+
+    >>> import array
+    >>> primes = array.array("i", [2, 3, 5, 7])
+    >>> with strata.from_array("shm:primes", primes, lifetime="last_detach") as shared:
+    ...     list(shared.view()), shared.dtype, shared.shape
+    ([2, 3, 5, 7], ..., (4,))
     """
     view, dtype = described(array)
     will_publish = options.pop("publish", True)
@@ -175,7 +228,7 @@ def from_array(uri, array, **options):
     return segment
 
 
-def described(array):
+def described(array: Any) -> tuple[memoryview, str]:
     """A C-contiguous memoryview of a host array, and its element type as headers spell it."""
     from strata import _dtype
 
@@ -186,19 +239,19 @@ def described(array):
             raise TypeError(
                 "%s has neither the buffer protocol nor DLPack" % type(array).__name__
             ) from None
-        import numpy
+        from strata._numpy import numpy
 
-        view = memoryview(numpy.from_dlpack(array))
+        view = numpy.from_dlpack(array).data
     dtype = getattr(array, "dtype", None)
     typestr = _dtype.typestr(_struct_dtype(view) if dtype is None else dtype)
     if not view.c_contiguous:
-        import numpy
+        from strata._numpy import numpy
 
-        view = memoryview(numpy.ascontiguousarray(view))
+        view = numpy.ascontiguousarray(view).data
     return view, typestr
 
 
-def _struct_dtype(view):
+def _struct_dtype(view: memoryview) -> str:
     """The dtype of a buffer that says it in the letters of `struct`."""
     letter = view.format.lstrip("@=<>!")
     kinds = {"?": "b", "c": "S", "e": "f", "f": "f", "d": "f", "Zf": "c", "Zd": "c"}
@@ -209,27 +262,31 @@ def _struct_dtype(view):
     return "%s%s%d" % ("|" if view.itemsize == 1 else order, kind, view.itemsize)
 
 
-def remove(uri, *, force=False):
+def remove(uri: str, *, force: bool = False) -> None:
     """Removes the name. Where processes are attached it raises StateError, unless force=True: they
     keep their memory, and the name is gone."""
     _core.remove(uri, force)
 
 
-def stat(uri):
+def stat(uri: str) -> dict[str, Any]:
     """What can be told of a segment without attaching, as a dict."""
     return _core.stat(uri)
 
 
-def ls(pattern="*"):
+def ls(pattern: str = "*") -> list[dict[str, Any]]:
     """Every segment that this user can see and whose URI matches, as a list of dicts.
 
     pattern: of the shell: "shm:*", "*mesh*".
+
+    >>> with strata.create("shm:mesh", (2, 3), "float64", lifetime="last_detach"):
+    ...     [(found["uri"], found["shape"], found["nbytes"]) for found in strata.ls("shm:mesh")]
+    [('shm:mesh', (2, 3), 48)]
     """
     found = _core.list_all("", "")["segments"]
     return [segment for segment in found if fnmatch.fnmatchcase(segment["uri"], pattern)]
 
 
-def gc(*, dry_run=False):
+def gc(*, dry_run: bool = False) -> list[dict[str, Any]]:
     """Removes segments of which a kernel lock proves that nobody has them any more.
 
     Returns what was looked at, each with the evidence, as a list of dicts.

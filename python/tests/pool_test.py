@@ -153,7 +153,7 @@ def test_a_killed_saver_leaves_the_whole_of_its_last_version(path):
     print("STRATA_SEED=%d" % seed)
     dice = random.Random(seed)
     pool = strata.Pool(path, size="32M")
-    for _ in range(12):
+    for _ in range(5):
         saver = subprocess.Popen([sys.executable, "-c", SAVER, path], stdout=subprocess.PIPE)
         told = [0]
 
@@ -163,8 +163,9 @@ def test_a_killed_saver_leaves_the_whole_of_its_last_version(path):
 
         reader = threading.Thread(target=read)
         reader.start()
-        while len(told) < 3:
+        while len(told) < 3 and saver.poll() is None:
             threading.Event().wait(0.01)
+        assert saver.poll() is None
         threading.Event().wait(dice.random() * 0.05)
         saver.kill()
         saver.wait()

@@ -282,6 +282,14 @@ def test_lists_without_zeros_at_an_end_are_the_standard_bytes(standard_untracked
     ours.shm.unlink()
 
 
+def test_text_that_ends_with_a_zero_has_the_bytes_of_the_format_page():
+    made = ShareableList([b"ab\0", "howdy"])
+    expected = struct.pack("<q3q", 2, 0, 8, 16) + b"ab".ljust(8, b"\0") + b"howdy".ljust(8, b"\0") \
+        + b"3s0x".ljust(8, b"\0") + b"8s".ljust(8, b"\0") + b"\2\1"
+    assert bytes(made.shm.buf) == expected
+    made.shm.unlink()
+
+
 def test_lists_are_read_and_written_by_both_modules(standard_untracked):
     rng_seed = random.randrange(2**32)
     print("seed", rng_seed)

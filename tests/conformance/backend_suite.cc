@@ -494,6 +494,46 @@ TEST_CASE_METHOD(Suite, "a_forked_child_joins_as_a_participant_of_its_own") {
   }
 }
 
+TEST_CASE_METHOD(Suite, "a_segment_has_a_lock_of_its_own_that_all_who_write_share") {
+  Segment made = create(4096);
+  Segment other = attach(Access::read_write);
+  RobustMutex& mine = *made.mutex().value();
+  RobustMutex& theirs = *other.mutex().value();
+  const SyncContext me = made.sync_context().value();
+  const SyncContext they = other.sync_context().value();
+  REQUIRE(mine.try_lock(me).value() == Acquired::clean);
+  CHECK(theirs.try_lock(they).error().code() == Code::timed_out);
+  CHECK(theirs.holder(they)->pid == static_cast<std::uint32_t>(getpid()));
+  REQUIRE(mine.unlock(me));
+  CHECK(theirs.try_lock(they).value() == Acquired::clean);
+  REQUIRE(theirs.unlock(they));
+}
+
+TEST_CASE_METHOD(Suite, "the_lock_of_a_segment_outlives_a_holder_that_is_killed") {
+  STRATA_NEEDS_CHILDREN();
+  Segment made = create(4096);
+  const int status = test::in_child([&] {
+    const auto context = made.sync_context();
+    if (!context || !(*made.mutex())->try_lock(*context)) return 1;
+    raise(SIGKILL);
+    return 2;
+  });
+  REQUIRE(test::was_killed(status));
+  RobustMutex& mutex = *made.mutex().value();
+  const SyncContext context = made.sync_context().value();
+  REQUIRE(mutex.try_lock(context).value() == Acquired::owner_died);
+  REQUIRE(mutex.mark_repaired(context));
+  REQUIRE(mutex.unlock(context));
+  CHECK(mutex.try_lock(context).value() == Acquired::clean);
+}
+
+TEST_CASE_METHOD(Suite, "who_does_not_write_to_a_segment_does_not_get_its_lock") {
+  Segment made = create(4096);
+  CHECK(attach(Access::read_only).mutex().error().code() == Code::permission_denied);
+  REQUIRE(made.seal());
+  CHECK(made.mutex().error().code() == Code::failed_precondition);
+}
+
 TEST_CASE_METHOD(Suite, "an_attachment_ends_with_the_last_that_shares_it") {
   CreateOptions options;
   options.lifetime = Lifetime::until_removed;

@@ -95,6 +95,64 @@ def test_create_reports_what_was_made(uri):
     assert made["committed_bytes"] >= 3 << 20
 
 
+def test_an_array_is_told_by_its_name_wherever_it_is_copied(uri, tmp_path):
+    array = {"type": "array", "dtype": "<f8", "shape": [100, 3]}
+    assert as_json("create", uri, "--dtype", "float64", "--shape", "100x3")["content"] == array
+    told = as_json("info", uri)
+    assert (told["payload_bytes"], told["content"]) == (2400, array)
+    assert [s["content"] for s in as_json("ls", uri)["segments"]] == [array]
+    assert "array of <f8, 100x3" in ok("info", uri).decode()
+    assert "<f8 100x3" in ok("ls", uri).decode()
+    assert "payload: array of <f8, 100x3" in as_json("check", uri)["verified"]
+    pool = tmp_path / "pool"
+    ok("pool", "create", pool, "--size", "16M")
+    ok("pool", "checkpoint", pool, "mesh", uri)
+    ok("rm", uri)
+    assert as_json("info", f"pmem:{pool}#mesh")["content"] == array
+    ok("pool", "load", "--create", pool, "mesh", uri)
+    assert as_json("info", uri)["content"] == array
+
+
+def test_an_array_without_a_shape_is_as_long_as_its_size(uri, tmp_path):
+    made = as_json("create", uri, "--size", "4K", "--dtype", "i4", "--max-size", "64K")
+    assert made["content"] == {"type": "array", "dtype": "<i4", "shape": [1024]}
+    ok("grow", uri, "8K")
+    assert as_json("info", uri)["content"]["shape"] == [2048]
+    ok("rm", uri)
+    (tmp_path / "file").write_bytes(bytes(240))
+    ok("put", tmp_path / "file", uri, "--dtype", ">i8", "--shape", "10x3")
+    assert as_json("info", uri)["content"] == {"type": "array", "dtype": ">i8", "shape": [10, 3]}
+    ok("put", "--in-place", tmp_path / "file", uri)
+    assert as_json("info", uri)["content"]["shape"] == [10, 3]
+    refusal(REFUSED, "put", "--in-place", tmp_path / "file", uri, "--dtype", "i4", "--shape", "60")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--shape", "3"],
+        ["--dtype", "f8"],
+        ["--dtype", "f9", "--shape", "3"],
+        ["--dtype", "f8", "--shape", "3,4"],
+        ["--dtype", "f8", "--shape", "3x"],
+        ["--dtype", "f8", "--shape", "-3"],
+        ["--dtype", "f8", "--shape", "x".join(["1"] * 17)],
+        ["--dtype", "f8", "--shape", "4294967296x4294967296"],
+        ["--size", "5", "--dtype", "i4"],
+        ["--size", "5", "--dtype", "f8", "--shape", "10"],
+    ],
+)
+def test_what_is_no_array_is_refused(uri, flags):
+    assert refusal(USAGE, "create", uri, *flags)["code"] == "invalid_argument"
+    assert not os.path.exists(shm_path(uri))
+
+
+def test_create_without_a_size_names_both_ways_to_tell_it(uri):
+    message = refusal(USAGE, "create", uri)["message"]
+    assert "--size" in message and "--dtype" in message and "--shape" in message
+
+
 def test_a_name_is_given_once(segment):
     assert refusal(FAILED, "create", segment, "--size", "1M")["code"] == "already_exists"
 
@@ -419,6 +477,18 @@ def test_a_flipped_header_is_refused_everywhere_and_shown_by_ls(segment, at):
     problems = {s["uri"]: s["problem"] for s in as_json("ls")["segments"]}
     assert problems[segment] is not None
     os.unlink(shm_path(segment))
+
+
+def test_a_header_that_is_damaged_where_it_says_what_the_payload_is_leaves_the_bytes(uri):
+    ok("create", uri, "--dtype", "f8", "--shape", "100x3")
+    with open(shm_path(uri), "r+b") as file:
+        file.seek(1752)
+        file.write(b"\x65")
+    assert as_json("info", uri)["content"]["problem"]["code"] == "corrupt"
+    assert as_json("ls", uri)["segments"][0]["problem"] is None
+    run = strata("check", uri, "--json")
+    assert run.returncode == FAILED and "checksum" in json.loads(run.stdout)["findings"][0]["text"]
+    assert len(ok("cat", uri)) == 2400
 
 
 def test_a_truncated_segment_is_refused(segment):

@@ -143,7 +143,7 @@ def test_what_is_near_to_nothing_gets_no_suggestion(typed):
     [
         (["cat"], "URI"),
         (["create", "shm:x", "--size"], "--size needs a value: --size SIZE"),
-        (["create", "shm:x"], "--size"),
+        (["grow", "shm:x"], "SIZE"),
         (["create", "shm:x", "--size", "4K", "--tier", "speed"], "bandwidth, latency, capacity"),
         (["create", "shm:x", "--size", "4K", "--interleave", "0,x"], "'x' is not a whole number"),
         (["top", "--rounds", "x"], "'x' is not a whole number"),

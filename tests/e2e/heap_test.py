@@ -1,7 +1,9 @@
 """The commands that look into a heap: objects, heap, locks, check, top."""
 
+import json
 import os
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -44,6 +46,29 @@ def test_locks_tell_a_free_lock_from_one_whose_owner_died(uri):
     assert victim.returncode == -signal.SIGKILL
     (lock,) = as_json("locks", uri)["locks"]
     assert lock["state"] == "owner-died"
+
+
+def test_info_tells_a_free_lock_of_a_segment_from_one_whose_owner_died(uri):
+    assert as_json("info", uri)["lock"] == {
+        "state": "free", "last_holder_pid": 0, "owner_deaths": 0}  # fmt: skip
+    victim = subprocess.Popen([MAKE_HEAP, uri, "--die-holding-its-own"])
+    assert victim.wait(timeout=60) == -signal.SIGKILL
+    lock = as_json("info", uri)["lock"]
+    assert (lock["state"], lock["last_holder_pid"]) == ("owner-died", victim.pid)
+    assert f"owner-died, last taken by pid {victim.pid}" in ok("info", uri).decode()
+    assert as_json("check", uri)["sound"] is True
+
+
+def test_check_finds_a_word_that_no_lock_has_in_the_lock_of_a_segment(uri):
+    assert "the segment's own lock" in as_json("check", uri)["verified"]
+    with open("/dev/shm/strata." + uri.removeprefix("shm:"), "r+b") as file:
+        file.seek(3584)
+        file.write(struct.pack("<Q", 1 << 32 | 1 << 30))  # somebody sleeps, and nobody holds it
+    run = strata("check", "--json", uri)
+    assert run.returncode == FAILED
+    assert [found["part"] for found in json.loads(run.stdout)["findings"]] == [
+        "the segment's own lock"]  # fmt: skip
+    assert as_json("info", uri)["lock"]["state"] == "corrupt"
 
 
 def test_check_says_what_it_verified(uri):

@@ -42,12 +42,26 @@ strata::Result<void> die_holding(const std::string& uri) {
   });
 }
 
+// The same with the segment's own lock.
+strata::Result<void> die_holding_its_own(const std::string& uri) {
+  strata::RealOs os;
+  strata::Catalog catalog = strata::make_catalog(os);
+  STRATA_ASSIGN(strata::Segment segment, catalog.attach(uri));
+  STRATA_ASSIGN(const strata::SyncContext context, segment.sync_context());
+  STRATA_ASSIGN(strata::RobustMutex* const lock, segment.mutex());
+  STRATA_TRY(lock->try_lock(context));
+  raise(SIGKILL);
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
-  const bool dies = argc == 3 && std::strcmp(argv[2], "--die-holding") == 0;
-  const auto result = dies ? die_holding(argv[1]) : make(argv[1]);
+  const auto is = [&](const char* what) { return argc == 3 && std::strcmp(argv[2], what) == 0; };
+  const auto result = is("--die-holding")           ? die_holding(argv[1])
+                      : is("--die-holding-its-own") ? die_holding_its_own(argv[1])
+                                                    : make(argv[1]);
   if (!result) std::fprintf(stderr, "%s\n", result.error().to_string().c_str());
   return result ? 0 : 1;
 }

@@ -41,6 +41,22 @@ TEST_CASE("a_ready_segment_of_an_earlier_program_is_attached_and_written") {
   CHECK(segment.verify());
 }
 
+TEST_CASE("the_lock_of_a_segment_is_where_the_format_says_and_free_in_one_of_an_earlier_program") {
+  GoldenSegments segments;
+  Segment segment = segments.attach("segment_ready_v1.bin", "golden-ready");
+  const SyncContext context = segment.sync_context().value();
+  const auto page = page_of(segment);
+  CHECK(number_at<std::uint64_t>(page, 3584) == 0);
+  REQUIRE(segment.mutex().value()->try_lock(context).value() == Acquired::clean);
+  CHECK(number_at<std::uint64_t>(page, 3584) ==
+        (std::uint64_t{1} << 32 | context.token()));  // of generation 1
+  CHECK(number_at<std::uint32_t>(page, 3600) == static_cast<std::uint32_t>(getpid()));
+  REQUIRE(segment.mutex().value()->unlock(context));
+  CHECK(number_at<std::uint64_t>(page, 3584) == std::uint64_t{1} << 32);
+  for (std::size_t at = 3648; at < 4096; at += 8)
+    CHECK(number_at<std::uint64_t>(page, at) == 0);
+}
+
 TEST_CASE("the_words_of_a_header_are_where_the_format_says") {
   GoldenSegments segments;
   const Segment segment =

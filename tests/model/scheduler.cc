@@ -23,7 +23,7 @@ constexpr std::uint64_t kSliceNs = 40'000'000;
 constexpr int kNobody = -1;
 
 // Written for messages, never read by an algorithm.
-constexpr std::array kUnswitched = {"note_holder", "count_wait", "held_too_long"};
+constexpr std::array kUnswitched = {"note_holder", "count_wait", "held", "describe"};
 
 class TokenOwner final : public Owner {
  public:
@@ -290,10 +290,11 @@ int futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t)
 }
 
 std::uint64_t monotonic_ns() { return current == nullptr ? 1 : current->now_ns(); }
+std::uint64_t coarse_monotonic_ns() { return monotonic_ns(); }
 
 Deadline Deadline::after_ms(std::uint64_t timeout_ms) { return after_ns(timeout_ms * 1'000'000); }
 Deadline Deadline::after_ns(std::uint64_t timeout_ns) {
-  return Deadline(monotonic_ns() + timeout_ns);
+  return timeout_ns == 0 ? now() : Deadline(monotonic_ns() + timeout_ns);
 }
 std::uint64_t Deadline::remaining_ns() const {
   return at_ns_ > monotonic_ns() ? at_ns_ - monotonic_ns() : 0;

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import tarfile
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.package.using import (
     pkg_config,
     run,
     source_root,
+    unpack_tarball,
     with_libraries_of,
 )
 
@@ -50,12 +50,7 @@ def prefix_fixture(build, tmp_path_factory):
 
 @pytest.fixture(name="tarball", scope="module")
 def tarball_fixture(tmp_path_factory):
-    found = [name for name in os.listdir(".") if name.endswith(".tar.gz")]
-    assert len(found) == 1
-    place = tmp_path_factory.mktemp("tarball")
-    with tarfile.open(found[0]) as tar:
-        tar.extractall(place)
-    return str(place / found[0][: -len(".tar.gz")])
+    return unpack_tarball(tmp_path_factory.mktemp("tarball"))
 
 
 def test_ctest_passes(build):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 
@@ -25,6 +26,14 @@ def run(*command, **kwargs):
     )
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}"
     return result.stdout
+
+
+def unpack_tarball(place):
+    """The prefix in which the tarball of //:package, of the test's data, is installed then."""
+    (tarball,) = [name for name in os.listdir(".") if name.endswith(".tar.gz")]
+    with tarfile.open(tarball) as tar:
+        tar.extractall(place)
+    return f"{place}/{tarball[: -len('.tar.gz')]}"
 
 
 def with_libraries_of(prefix, **more):

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pmem/pmem_backend.h"
+#include "pmem/pool_check.h"
 #include "pmem/repair.h"
 #include "segment/fake_backend.h"
 #include "strata/copy.h"
@@ -212,4 +213,24 @@ TEST_CASE_METHOD(World, "copies_of_a_pool_say_the_same_of_their_segments") {
     REQUIRE(repair_pool(os, pool.path(), {.to = directory / "repaired"}));
     check(directory / "repaired");
   }
+}
+
+TEST_CASE_METHOD(World, "a_pool_in_which_content_is_damaged_is_found_and_repaired_to_its_bytes") {
+  {
+    Segment array = create(in_pool("array"), kArray);
+    REQUIRE(array.write(0, std::as_bytes(std::span("bytes"))));
+    header_page_of(array).content.shape[0] = 99;
+  }
+  const auto found = check_pool(os, pool.path(), {}).value();
+  CHECK(found.verdict() == CheckOutcome::damaged);
+  CHECK(grow_pool(pool, MiB(32)).error().code() == Code::corrupt);
+  const auto report = repair_pool(os, pool.path(), {.to = directory / "repaired"}).value();
+  REQUIRE(report.lost.size() == 1);
+  CHECK(report.lost.front().find("its bytes are there") != std::string::npos);
+  CHECK(report.check.verdict() == CheckOutcome::sound);
+  const std::string repaired = in(directory / "repaired", "array");
+  CHECK(content_of(repaired) == "bytes");
+  std::array<char, 6> bytes{};
+  REQUIRE(catalog.attach(repaired)->read(0, std::as_writable_bytes(std::span(bytes))));
+  CHECK(std::string(bytes.data()) == "bytes");
 }

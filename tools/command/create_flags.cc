@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -97,6 +98,12 @@ void CreateFlags::add_lifetime(Arguments& arguments) {
       .flag("--sparse", is_sparse_, "take memory at first touch, and risk SIGBUS then");
 }
 
+void CreateFlags::add_content(Arguments& arguments) {
+  arguments
+      .option("--dtype", dtype_, "its elements, as NumPy spells them: f8, int32, u1, S16", "TYPE")
+      .option("--shape", shape_, "how many elements, in each dimension", "NxN");
+}
+
 void CreateFlags::add_device(Arguments& arguments) {
   arguments
       .option(
@@ -106,6 +113,39 @@ void CreateFlags::add_device(Arguments& arguments) {
       .choice(
           "--mechanism", mechanism_, {"auto", "vmm-fd", "ipc", "fabric"},
           "of cuda: how others get at the memory; auto is vmm-fd, or an error that says why not");
+}
+
+Result<Content> CreateFlags::content(std::uint64_t payload_bytes) const {
+  Content content;
+  if (dtype_.empty() && shape_.empty()) return content;
+  if (dtype_.empty()) return fail(Code::invalid_argument, "--shape: of what? Say --dtype f8");
+  auto element = spell_element(dtype_);
+  if (!element) return unexpected(element.error().in("--dtype"));
+  content.element = std::move(*element);
+  if (shape_.empty()) {
+    if (payload_bytes == 0) {
+      return fail(Code::invalid_argument, "--dtype: how many? Say --shape 1000x1000");
+    }
+    content.shape = {0};
+    content = content.with_payload(payload_bytes);
+    STRATA_ASSIGN(const std::uint64_t bytes, content.bytes());
+    if (bytes == payload_bytes) return content;
+    return fail(
+        Code::invalid_argument,
+        fmt::format("--dtype {}: {} bytes are no whole number of it", dtype_, payload_bytes));
+  }
+  std::string_view rest = shape_;
+  while (true) {
+    const std::size_t end = std::min(rest.find('x'), rest.size());
+    std::uint64_t size = 0;
+    if (!read_number(rest.substr(0, end), size)) {
+      return fail(Code::invalid_argument,
+                  fmt::format("--shape: '{}' is not N or NxN, such as 1000x3", shape_));
+    }
+    content.shape.push_back(size);
+    if (end == rest.size()) return content;
+    rest.remove_prefix(end + 1);
+  }
 }
 
 Result<Placement> CreateFlags::placement(Os& os, const std::string& topology_spec) const {

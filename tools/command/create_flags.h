@@ -25,14 +25,20 @@ class CreateFlags {
   // --lifetime, --job, --mode, --max-size, --sparse.
   void add_lifetime(Arguments& arguments);
 
+  // --dtype, --shape.
+  void add_content(Arguments& arguments);
   // --device, --mechanism.
   void add_device(Arguments& arguments);
 
-  // Everything but payload_bytes and publish. A command ends at once, and what it made shall not
-  // end with it: without --lifetime a segment of any kind is until_removed. `topology` is where
+  // Everything but payload_bytes, content and publish. A command ends at once, and what it made
+  // shall not end with it: without --lifetime a segment of any kind is until_removed. `topology` is
+  // where
   // --near looks for a GPU: as
   // --topology, empty for this machine.
   Result<CreateOptions> to_options(Os& os, const std::string& topology = {}) const;
+  // What the payload is: without --shape an array as long as `payload_bytes` are, unless they are
+  // 0.
+  Result<Content> content(std::uint64_t payload_bytes) const;
 
  private:
   Result<Placement> placement(Os& os, const std::string& topology) const;
@@ -52,6 +58,8 @@ class CreateFlags {
   std::string mode_ = "0600";
   std::uint64_t max_bytes_ = 0;
   bool is_sparse_ = false;
+  std::string dtype_;
+  std::string shape_;
   std::string device_;
   std::string mechanism_ = "auto";
 };

@@ -119,6 +119,8 @@ Result<Segment> create_for(Context& context, const Pool& pool, const LoadFlags& 
                            CreateOptions how) {
   STRATA_ASSIGN(const auto version, open_version(pool, flags.name, flags.version, {}));
   how.payload_bytes = *version->bytes();
+  STRATA_ASSIGN(const Content* const content, version->content());
+  if (content != nullptr) how.content = *content;
   how.publish = Publish::by_creator;
   return context.catalog().create(flags.uri, how);
 }

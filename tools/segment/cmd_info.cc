@@ -17,10 +17,18 @@ struct Details {
   std::string placement_now;  // as the last migration asked
   std::optional<PlacementReport> placement;
   std::vector<Holder> holders;
+  LockReport lock = {};
+  std::string_view lock_state;
 };
 
-void add_page_facts(Details& details, const HeaderPage& page, SegmentState state) {
+void add_page_facts(Context& context, Details& details, const HeaderPage& page, LockRange range,
+                    SegmentState state) {
   details.generation = page.live.generation.value.load();
+  details.holders = other_holders(context.os(), range);
+  const RobustMutex& lock = page.lock.mutex;
+  details.lock = lock.report();
+  details.lock_state =
+      lock_state(context.os(), range, details.lock, lock.check().has_value(), details.generation);
   if (state != SegmentState::sealed) return;
   if (const auto seal = read_seal_block(page)) details.seal = *seal;
 }
@@ -33,8 +41,8 @@ std::optional<Details> look_at_device_header(Context& context, const SegmentStat
   const auto read = context.os().pread(header->get(), bytes, 0);
   if (!read || *read != bytes.size()) return std::nullopt;
   Details details;
-  add_page_facts(details, *reinterpret_cast<const HeaderPage*>(bytes.data()), stat.state);
-  details.holders = other_holders(context.os(), {header->get(), kLockBaseBytes});
+  add_page_facts(context, details, *reinterpret_cast<const HeaderPage*>(bytes.data()),
+                 {header->get(), kLockBaseBytes}, stat.state);
   return details;
 }
 
@@ -50,10 +58,10 @@ std::optional<Details> look(Context& context, const SegmentStat& stat) {
   if (!segment) return std::nullopt;
   const HeaderPage& page = header_page_of(*segment);
   Details details;
-  add_page_facts(details, page, segment->state());
+  add_page_facts(context, details, page, attachment_of(*segment).plane->lock_range(),
+                 segment->state());
   details.placement_now = placement_now(page, segment->identity());
   if (auto placed = load_report(page.placement)) details.placement = std::move(*placed);
-  details.holders = other_holders(context.os(), attachment_of(*segment).plane->lock_range());
   return details;
 }
 
@@ -89,6 +97,9 @@ void add_details(Json& json, const Details& details) {
     json["placed"] = nullptr;
   }
   json["holders"] = to_json(details.holders);
+  json["lock"] = {{"state", details.lock_state},
+                  {"last_holder_pid", details.lock.holder_pid},
+                  {"owner_deaths", details.lock.owner_deaths}};
 }
 
 void add_identity(Facts& facts, const SegmentStat& stat) {
@@ -96,6 +107,11 @@ void add_identity(Facts& facts, const SegmentStat& stat) {
   facts.add("state", state_cell(stat.state));
   facts.add("size",
             fmt::format("{} ({} bytes)", format_bytes(stat.payload_bytes), stat.payload_bytes));
+  if (!stat.content) {
+    facts.add("content", Cell(stat.content.error().message(), Tone::bad));
+  } else if (!stat.content->is_plain()) {
+    facts.add("content", stat.content->to_string());
+  }
   if (identity.max_bytes > stat.payload_bytes)
     facts.add("may grow to", format_bytes(identity.max_bytes));
   facts.add("in memory", format_bytes(stat.committed_bytes));
@@ -136,6 +152,10 @@ void add_details(Facts& facts, const SegmentStat& stat, const Details& details) 
   if (details.holders.empty()) {
     facts.add("attached", stat.is_attached ? Cell("by processes that cannot be seen from here")
                                            : Cell("nobody", Tone::dim));
+  }
+  if (details.lock_state != "free") {
+    facts.add("lock",
+              fmt::format("{}, last taken by pid {}", details.lock_state, details.lock.holder_pid));
   }
   for (const Holder& holder : details.holders) {
     facts.add("attached", fmt::format("pid {} ({}), {}", holder.pid, holder.command,

@@ -8,25 +8,6 @@
 namespace strata::inline v0_1::tools {
 namespace {
 
-bool is_held(const LockReport& report, std::uint64_t generation) {
-  return report.token != 0 && report.generation == static_cast<std::uint32_t>(generation);
-}
-
-// A token that no attached process has belongs to a dead one.
-bool is_alive(const std::vector<Holder>& holders, std::uint32_t token) {
-  for (const Holder& holder : holders)
-    if (holder.token == token) return true;
-  return false;
-}
-
-std::string_view state_of(const NamedLock& lock, std::uint64_t generation,
-                          const std::vector<Holder>& holders) {
-  if (!lock.is_intact) return "corrupt";
-  if (lock.report.is_unrepaired) return "unrepaired";
-  if (!is_held(lock.report, generation)) return "free";
-  return is_alive(holders, lock.report.token) ? "held" : "owner-died";
-}
-
 Tone tone_of(std::string_view state) {
   if (state == "free") return Tone::dim;
   if (state == "held") return Tone::accent;
@@ -43,7 +24,7 @@ Result<ExitCode> show(Context& context, const std::string& uri) {
   STRATA_ASSIGN(const Heap heap, open_heap(segment));
   STRATA_ASSIGN(const std::vector<NamedLock> locks, named_locks(heap));
   const std::uint64_t generation = segment.generation().load();
-  const auto holders = find_holders(context.os(), attachment_of(segment).plane->lock_range());
+  const LockRange range = attachment_of(segment).plane->lock_range();
   Json list = Json::array();
   Table table({{"LOCK"},
                {"STATE"},
@@ -54,7 +35,7 @@ Result<ExitCode> show(Context& context, const std::string& uri) {
                {"OWNERS DIED", Align::right}});
   for (const NamedLock& lock : locks) {
     const LockReport& report = lock.report;
-    const std::string state(state_of(lock, generation, holders));
+    const std::string state(lock_state(context.os(), range, report, lock.is_intact, generation));
     list.push_back({{"name", lock.name},
                     {"state", state},
                     {"last_holder_pid", report.holder_pid},

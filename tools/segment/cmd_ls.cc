@@ -47,13 +47,19 @@ Result<SegmentList> find(Catalog& catalog, const Pattern& pattern) {
   return found;
 }
 
-// There is a column for devices only where something is on one.
+// There is a column for devices only where something is on one, and for content only where
+// something is more than bytes.
 Table to_table(const SegmentList& found) {
-  constexpr std::size_t kDeviceColumn = 4;
+  constexpr std::size_t kContentColumn = 2;
+  constexpr std::size_t kDeviceColumn = 5;
+  const bool has_content = std::any_of(
+      found.segments.begin(), found.segments.end(),
+      [](const SegmentStat& stat) { return !stat.content || !stat.content->is_plain(); });
   const bool has_devices =
       std::any_of(found.segments.begin(), found.segments.end(), is_device_memory);
   std::vector<Column> columns = {{"SEGMENT"},
                                  {"STATE"},
+                                 {"CONTENT"},
                                  {"SIZE", Align::right},
                                  {"IN MEMORY", Align::right},
                                  {"ON DEVICE", Align::right},
@@ -63,12 +69,14 @@ Table to_table(const SegmentList& found) {
                                  {"USED BY"},
                                  {"AGE", Align::right}};
   if (!has_devices) columns.erase(columns.begin() + kDeviceColumn);
+  if (!has_content) columns.erase(columns.begin() + kContentColumn);
   Table table(std::move(columns));
   for (const SegmentStat& stat : found.segments) {
     const IdentityBlock& identity = stat.identity;
     std::vector<Cell> cells = {
         Cell(stat.uri.to_string(), Tone::strong),
         state_cell(stat.state),
+        content_cell(stat),
         format_bytes(stat.payload_bytes),
         format_bytes(stat.committed_bytes),
         device_bytes_cell(stat),
@@ -81,6 +89,7 @@ Table to_table(const SegmentList& found) {
       cells = {stat.uri.to_string(),
                Cell(std::string(code_name(stat.problem->code())), Tone::bad),
                "-",
+               "-",
                format_bytes(stat.committed_bytes),
                "-",
                "-",
@@ -90,6 +99,7 @@ Table to_table(const SegmentList& found) {
                "-"};
     }
     if (!has_devices) cells.erase(cells.begin() + kDeviceColumn);
+    if (!has_content) cells.erase(cells.begin() + kContentColumn);
     table.add(std::move(cells));
   }
   return table;

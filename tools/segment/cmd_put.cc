@@ -42,6 +42,7 @@ Status already_there(const Options& options) {
 Result<CopyOptions> to_copy_options(Os& os, const Options& options) {
   CopyOptions how;
   STRATA_ASSIGN(how.create, options.flags.to_options(os));
+  STRATA_ASSIGN(how.create.content, options.flags.content(options.bytes));
   if (options.is_in_place && options.is_sealed) {
     return fail(Code::invalid_argument,
                 "put: not --seal with --in-place, which may fail when all is overwritten: "
@@ -158,6 +159,7 @@ void add_put(Commands& commands) {
            "In a pool `strata pool import` makes a new version instead, whole or not "
            "at all.",
        .examples = "strata put mesh.bin shm:mesh\n"
+                   "strata put mesh.f8 shm:mesh --dtype f8 --shape 1000x1000\n"
                    "strata put --seal weights.bin shm:weights --node 1\n"
                    "zcat mesh.gz | strata put - 'pmem:run.pool#mesh'\n"
                    "strata put mesh.bin shm:mesh && strata cat shm:mesh | cmp - mesh.bin\n"
@@ -174,6 +176,7 @@ void add_put(Commands& commands) {
       "--in-place", options->is_in_place,
       "overwrite a segment that exists: whoever is attached sees it change byte by byte, "
       "and a put that is killed leaves a mixture");
+  options->flags.add_content(arguments);
   options->flags.add_placement(arguments);
   options->flags.add_lifetime(arguments);
   options->flags.add_device(arguments);

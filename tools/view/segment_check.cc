@@ -14,6 +14,12 @@ namespace {
 constexpr int kLooks = 5;
 constexpr std::uint64_t kBetweenLooksNs = 20'000'000;
 
+void check_header(const Segment& segment, SegmentCheck& check) {
+  const auto content = segment.content();
+  if (!content) return check.add("header", content.error());
+  if (!content->is_plain()) check.verified.push_back("payload: " + content->to_string());
+}
+
 void check_seal(const Segment& segment, SegmentCheck& check) {
   if (segment.state() != SegmentState::sealed) return;
   if (const auto verified = segment.verify(); !verified) {
@@ -21,6 +27,14 @@ void check_seal(const Segment& segment, SegmentCheck& check) {
   } else {
     check.verified.push_back(
         fmt::format("content hash over {}", format_bytes(segment.payload_bytes())));
+  }
+}
+
+void check_lock(const Segment& segment, SegmentCheck& check) {
+  if (const auto sound = header_page_of(segment).lock.mutex.check(); !sound) {
+    check.add("the segment's own lock", sound.error());
+  } else {
+    check.verified.emplace_back("the segment's own lock");
   }
 }
 
@@ -130,7 +144,9 @@ std::string_view finding_word(const SegmentCheck::Finding& finding) {
 
 SegmentCheck check_content(Os& os, Segment& segment) {
   SegmentCheck check;
+  check_header(segment, check);
   check_seal(segment, check);
+  check_lock(segment, check);
   check_heap(os, segment, check);
   return check;
 }

@@ -1,6 +1,7 @@
 #include "tools/view/segment_view.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <time.h>
 
 #include <algorithm>
@@ -62,6 +63,14 @@ Cell placement_cell(const SegmentStat& stat) {
   return {std::string(padded_text(stat.identity.placement)), Tone::plain};
 }
 
+Cell content_cell(const SegmentStat& stat) {
+  if (!stat.content) return {std::string(code_name(stat.content.error().code())), Tone::bad};
+  const Content& content = *stat.content;
+  if (content.is_plain()) return {"-", Tone::dim};
+  if (content.type != kArrayType) return {content.type, Tone::plain};
+  return {fmt::format("{} {}", content.element, fmt::join(content.shape, "x")), Tone::plain};
+}
+
 std::string utc_time(std::uint64_t unix_ns) {
   const auto seconds = static_cast<time_t>(unix_ns / 1'000'000'000);
   struct tm parts {};
@@ -92,6 +101,16 @@ Json to_json(const DeviceStat& device) {
           {"held", device.is_held}};
 }
 
+Json to_json(const Result<Content>& content) {
+  if (!content) return {{"problem", to_json(content.error())}};
+  if (content->is_plain()) return nullptr;
+  Json json = {{"type", content->type}, {"dtype", nullptr}, {"shape", nullptr}};
+  if (content->element.empty()) return json;
+  json["dtype"] = content->element;
+  json["shape"] = content->shape;
+  return json;
+}
+
 Json to_json(const SegmentStat& stat) {
   Json json = {{"uri", stat.uri.to_string()}};
   if (stat.problem) {
@@ -106,6 +125,7 @@ Json to_json(const SegmentStat& stat) {
   json["kind"] = kind_name(static_cast<SegmentKind>(identity.kind));
   json["state"] = state_name(stat.state);
   json["payload_bytes"] = stat.payload_bytes;
+  json["content"] = to_json(stat.content);
   json["max_bytes"] = identity.max_bytes;
   json["committed_bytes"] = stat.committed_bytes;
   json["page_size"] = page_size_name(static_cast<PageSize>(identity.page_size));
@@ -156,6 +176,18 @@ Result<void> require(Catalog& catalog, const std::string& uri, Capability capabi
   STRATA_ASSIGN(const SegmentUri parsed, SegmentUri::parse(uri));
   STRATA_ASSIGN(const Backend* const backend, catalog.backend(parsed.scheme));
   return backend->capabilities().require(capability);
+}
+
+std::string_view lock_state(Os& os, LockRange range, const LockReport& report, bool is_intact,
+                            std::uint64_t generation) {
+  if (!is_intact) return "corrupt";
+  // What another generation left is a free lock.
+  if (report.generation != static_cast<std::uint32_t>(generation)) return "free";
+  if (report.is_unrepaired) return "unrepaired";
+  if (report.token == 0) return "free";
+  const auto is_alive = os.is_range_locked(range.fd, range.base_bytes + kTokenByte + report.token,
+                                           1, LockKind::exclusive);
+  return is_alive && !*is_alive ? "owner-died" : "held";
 }
 
 std::vector<Holder> other_holders(Os& os, LockRange range) {

@@ -10,6 +10,7 @@
 #include "segment/backend.h"
 #include "segment/lease.h"
 #include "strata/segment/catalog.h"
+#include "strata/sync/robust_mutex.h"
 #include "tools/terminal/output.h"
 
 namespace strata::inline v0_1::tools {
@@ -25,6 +26,8 @@ Cell use_cell(const SegmentStat& stat);
 // Bytes that it takes on a device, and where that is; "-" for memory that is on none.
 Cell device_bytes_cell(const SegmentStat& stat);
 Cell placement_cell(const SegmentStat& stat);
+// "<f8 1000x3", "strata.Lock"; "-" of plain bytes.
+Cell content_cell(const SegmentStat& stat);
 // Also while its creator has not said yet on which device.
 bool is_device_memory(const SegmentStat& stat);
 
@@ -34,6 +37,8 @@ std::string utc_time(std::uint64_t unix_ns);
 std::string age(std::uint64_t since_unix_ns);
 
 Json to_json(const SegmentStat& stat);
+// Null of plain bytes; `problem` where it cannot be told.
+Json to_json(const Result<Content>& content);
 Json to_json(const DeviceStat& device);
 Json to_json(const Status& status);
 Json to_json(const std::vector<Holder>& holders);
@@ -49,5 +54,10 @@ Result<void> require(Catalog& catalog, const std::string& uri, Capability capabi
 
 // Everyone attached to the segment but this process.
 std::vector<Holder> other_holders(Os& os, LockRange range);
+
+// "free", "held", "owner-died", "unrepaired" or "corrupt", in a segment of that generation. `range`
+// is the segment's: whether a holder lives is asked of the kernel.
+std::string_view lock_state(Os& os, LockRange range, const LockReport& report, bool is_intact,
+                            std::uint64_t generation);
 
 }  // namespace strata::inline v0_1::tools

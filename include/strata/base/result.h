@@ -54,6 +54,10 @@ inline Unexpected fail(Code code, std::string message) {
   return Unexpected(Status(code, std::move(message)));
 }
 
+inline Unexpected fail(Code code, const LateMessage& message) {
+  return Unexpected(Status(code, message));
+}
+
 // value() was asked of a Result that has none.
 class BadResult : public std::runtime_error {
  public:
@@ -169,28 +173,47 @@ class [[nodiscard]] Result<void> {
  public:
   using value_type = void;
 
-  Result() = default;
-  Result(Unexpected why) : error_(std::make_unique<Status>(std::move(why.status_))) {}
-  Result(const Result& other)
-      : error_(other.error_ ? std::make_unique<Status>(*other.error_) : nullptr) {}
-  Result(Result&&) noexcept = default;
-  Result& operator=(const Result& other) { return *this = Result(other); }
-  Result& operator=(Result&&) noexcept = default;
-  ~Result() = default;
+  Result() : has_value_(true) {}
+  Result(Unexpected why) : has_value_(false), error_(std::move(why.status_)) {}
+  Result(const Result& other) : has_value_(other.has_value_) {
+    if (!has_value_) std::construct_at(std::addressof(error_), other.error_);
+  }
+  Result(Result&& other) noexcept : has_value_(other.has_value_) {
+    if (!has_value_) std::construct_at(std::addressof(error_), std::move(other.error_));
+  }
+  Result& operator=(const Result& other) {
+    if (this != &other) *this = Result(other);
+    return *this;
+  }
+  Result& operator=(Result&& other) noexcept {
+    if (this == &other) return *this;
+    drop();
+    has_value_ = other.has_value_;
+    if (!has_value_) std::construct_at(std::addressof(error_), std::move(other.error_));
+    return *this;
+  }
+  ~Result() { drop(); }
 
-  bool has_value() const { return !error_; }
-  explicit operator bool() const { return !error_; }
+  bool has_value() const { return has_value_; }
+  explicit operator bool() const { return has_value_; }
 
   void value() const {
-    if (error_) throw BadResult(*error_);
+    if (!has_value_) throw BadResult(error_);
   }
 
-  Status& error() & { return *error_; }
-  const Status& error() const& { return *error_; }
-  Status&& error() && { return std::move(*error_); }
+  Status& error() & { return error_; }
+  const Status& error() const& { return error_; }
+  Status&& error() && { return std::move(error_); }
 
  private:
-  std::unique_ptr<Status> error_;
+  void drop() {
+    if (!has_value_) std::destroy_at(std::addressof(error_));
+  }
+
+  bool has_value_;
+  union {
+    Status error_;
+  };
 };
 
 }  // namespace strata::inline v0_1

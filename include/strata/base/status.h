@@ -1,9 +1,11 @@
 // A Status says why an operation failed: a code for the program, a message for the person.
 //   Threads:  a value; share it as any other value.
 //   Errors:   codes are chosen by what the caller can do about them, never by where they arose.
-//   Cost:     made on failure only; success carries no Status.
+//   Cost:     made on failure only; success carries no Status. One with a LateMessage allocates
+//             nothing until somebody reads its message.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,13 +33,22 @@ enum class Code : std::uint8_t {
 
 std::string_view code_name(Code code);
 
+// A message that is put together when it is read, for what fails often and is seldom read: a poll
+// of a lock that is held. `text` is a literal; each {} in it stands for the next number.
+struct LateMessage {
+  const char* text = nullptr;
+  std::array<std::uint64_t, 3> numbers = {};
+};
+
 class Status {
  public:
   Status(Code code, std::string message, int sys_errno = 0)
       : code_(code), sys_errno_(sys_errno), message_(std::move(message)) {}
+  Status(Code code, const LateMessage& message) : code_(code), late_(message) {}
 
   Code code() const { return code_; }
-  const std::string& message() const { return message_; }
+  // Each call makes it anew.
+  std::string message() const;
   // The errno that the kernel gave, or 0 where no system call was at fault.
   int sys_errno() const { return sys_errno_; }
   // The CUresult that the CUDA driver gave, or 0 where it was not at fault.
@@ -55,8 +66,9 @@ class Status {
 
  private:
   Code code_;
-  int sys_errno_;
+  int sys_errno_ = 0;
   int driver_result_ = 0;
+  LateMessage late_ = {};  // where its text is not null; else `message_` is meant
   std::string message_;
 };
 

@@ -19,6 +19,7 @@
 #include "strata/base/result.h"
 #include "strata/segment/content.h"
 #include "strata/segment/options.h"
+#include "strata/sync/robust_mutex.h"
 
 #pragma GCC visibility push(default)
 namespace strata::inline v0_1 {
@@ -142,19 +143,28 @@ struct MigrationBlock {
 };
 static_assert(sizeof(MigrationBlock) == 384);
 
+// Bytes 3584..4095: the segment's own lock (Segment::mutex), for what its payload holds. Zeros are
+// a lock that is free.
+struct alignas(kCacheLineBytes) LockBlock {
+  RobustMutex mutex;
+  std::array<std::uint8_t, 448> reserved;
+};
+static_assert(sizeof(LockBlock) == 512);
+
 struct HeaderPage {
-  IdentityBlock identity;                    // 0
-  LiveBlock live;                            // 1024
-  SealBlock seal;                            // 1536
-  ContentBlock content;                      // 1664
-  PlacementBlock placement;                  // 2048
-  MigrationBlock migration;                  // 2688
-  std::array<std::uint8_t, 512> backend;     // 3072: the backend's own (pmem: A/B slots)
-  std::array<std::uint8_t, 512> reserved_c;  // 3584
+  IdentityBlock identity;                 // 0
+  LiveBlock live;                         // 1024
+  SealBlock seal;                         // 1536
+  ContentBlock content;                   // 1664
+  PlacementBlock placement;               // 2048
+  MigrationBlock migration;               // 2688
+  std::array<std::uint8_t, 512> backend;  // 3072: the backend's own (pmem: A/B slots)
+  LockBlock lock;                         // 3584
 };
 static_assert(sizeof(HeaderPage) == kHeaderBytes);
 static_assert(offsetof(HeaderPage, live) == 1024 && offsetof(HeaderPage, seal) == 1536);
 static_assert(offsetof(HeaderPage, placement) == 2048 && offsetof(HeaderPage, backend) == 3072);
+static_assert(offsetof(HeaderPage, lock) == 3584);
 static_assert(offsetof(HeaderPage, content) == 1664 && offsetof(HeaderPage, migration) == 2688);
 
 // Fills in `crc32c`. Call it last.

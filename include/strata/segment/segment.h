@@ -9,7 +9,8 @@
 //             too: it ends with the last of them, in any order, also at the end of the process.
 //             That never removes the named thing unless its lifetime, fixed at creation, is
 //             `process` or `last_detach`. Spans end with the attachment. A forked child may go on
-//             using what it inherits; to lock it joins as a participant of its own.
+//             using what it inherits; to lock it joins as a participant of its own, at its first
+//             sync_context(), and holds nothing of what its parent holds.
 //   Errors:   see each function; nothing changes on failure. Where a kind of memory cannot do
 //             what is asked: unsupported, and why.
 //   Cost:     host_bytes() is three loads; no virtual call stands on the data path.
@@ -120,6 +121,11 @@ class Segment {
   // present generation; it holds the attachment. Errors: as participant().
   Result<SyncContext> sync_context();
   std::atomic<std::uint64_t>& generation() const;
+  // The segment's own lock, in its header: for an array or other bytes that have no place for one.
+  // Strata never takes it. Free in a new segment; it ends with the attachment.
+  // Errors: permission_denied where it is not attached for writing, as a lock is written to;
+  // failed_precondition once sealed.
+  Result<RobustMutex*> mutex();
 
   // The handle that lets another process attach, and the descriptors that go with it.
   // Errors: not_found where the pool that the segment is in has lost its name.

@@ -2,9 +2,11 @@
 // of them dies before it arrives, the others are told instead of waiting for ever.
 //   Threads:  any thread of any attached process; each has joined and uses its own seat.
 //   Lifetime: the segment must stay mapped; never copied or moved. Made by its constructor.
-//   Errors:   failed_precondition, naming the participant that died; timed_out, naming one that
-//             has not arrived or saying how many never joined; exhausted; corrupt.
-//   Cost:     one store and a look at every seat; the last one wakes the others.
+//   Errors:   failed_precondition, with the token of the participant that died; timed_out, with
+//             that of one that has not arrived, described in full after a wait of 1 s, or with how
+//             many never joined; exhausted; corrupt.
+//   Cost:     one store and a look at every seat; the last one wakes the others. A poll that fails
+//             (a deadline of now): one or two more such looks.
 //   Persists: no. A new generation starts with empty seats.
 // Whether a phase is complete follows from the seats alone: no count can be left wrong by a
 // participant that is killed in the middle, and any of those who wait completes the phase.
@@ -59,8 +61,10 @@ class alignas(8) Barrier {
   std::uint64_t phase_word(const SyncContext& context) const;
   bool has_arrived(const SyncContext& context, std::uint32_t seat, std::uint32_t phase) const;
   bool try_complete(const SyncContext& context, std::uint32_t phase);
-  Result<void> find_dead(const SyncContext& context, std::uint32_t phase) const;
-  Unexpected late(const SyncContext& context, std::uint32_t phase) const;
+  enum class Asking : std::uint8_t { always, as_polls };
+  Result<void> find_dead(const SyncContext& context, std::uint32_t phase, Asking asking) const;
+  enum class Describe : std::uint8_t { by_token, in_full };
+  Unexpected late(const SyncContext& context, std::uint32_t phase, Describe how) const;
   std::uint32_t seats() const;
 
   SharedWord<std::uint64_t> phase_;             // 0: generation and phase

@@ -32,12 +32,20 @@ class alignas(8) Condition {
   Condition& operator=(const Condition&) = delete;
 
   // Requires that this process holds `mutex`, which it holds again on success. After the deadline
-  // it still tries for kRelockGraceMs to get it back.
+  // it still tries for kRelockGraceMs to get it back. A deadline of now lets go of the mutex for a
+  // moment, and is notified of nothing.
   Result<Outcome> wait(const SyncContext& context, RobustMutex& mutex, Deadline deadline);
 
   // Call them with the mutex held, or after: what changed must have changed under it.
   void notify_one() { sleepers_.wake_one(); }
   void notify_all() { sleepers_.wake_all(); }
+
+  // The parts of wait(), for whoever looks around while it sleeps. Take a ticket with the mutex
+  // held, unlock the mutex, sleep until has_woken_since(), lock it again.
+  std::uint32_t ticket() { return sleepers_.prepare(); }
+  bool has_woken_since(std::uint32_t ticket) const { return sleepers_.has_woken_since(ticket); }
+  // Until somebody notifies, or the deadline: Wake::notified also where that was before the call.
+  Wake sleep(std::uint32_t ticket, Deadline deadline);
 
   static constexpr std::uint64_t kRelockGraceMs = 1000;
 

@@ -2,7 +2,8 @@
 //   Threads:  any thread of any attached process.
 //   Lifetime: the segment must stay mapped; never copied or moved. Zeroed bytes are not set.
 //   Errors:   timed_out; corrupt for a word that no operation makes.
-//   Cost:     one exchange to set, one load to find it set; else a bounded spin, then a futex.
+//   Cost:     one exchange to set, one load to find it set; else a bounded spin, then a futex. A
+//             poll that fails (a deadline of now): two loads.
 //   Persists: no. A new generation starts not set.
 // A waiter that is killed leaves at most one futex call too many. A setter that is killed has set
 // it or has not; sleepers whom it did not wake see it at the end of their slice.
@@ -40,6 +41,7 @@ class alignas(8) Event {
   static constexpr std::uint64_t kSleepers = 2;  // never together with kSet
 
   static bool is_possible(std::uint64_t word) { return (word & 0xFFFFFFFF) <= kSleepers; }
+  static Unexpected not_set();
   Unexpected bad(std::uint64_t word) const;
 
   SharedWord<std::uint64_t> word_;  // generation in the high half, flags in the low

@@ -7,10 +7,13 @@
 //
 //   Threads:  one MpmcRing object per thread; any number of them, in any attached processes.
 //   Lifetime: the segment must stay mapped.
-//   Errors:   timed_out; failed_precondition in a forked child that has not attached anew, or for
+//   Errors:   timed_out; failed_precondition in a forked child with its parent's context, or for
 //             a slot that is not held; corrupt for words that no operation makes.
 //   Cost:     loan and release: one compare-and-swap on a slot. publish: two, on an entry and the
-//             tail. receive: three, on a slot, its entry and the head.
+//             tail. receive: three, on a slot, its entry and the head. A poll that fails (a
+//             deadline of now): tens of ns where no message is there, or where each slot holds one;
+//             a load for each slot where some are held. Slots of the dead come back to a poll
+//             within 10 ms.
 //   Persists: messages do. Slots that were held come back like those of killed processes.
 // A loan or a message is held by the process: give back each that you got.
 // Messages are received in the order in which they were published. Each is received once at most:
@@ -115,6 +118,9 @@ class MpmcRing {
   static Result<MpmcRing> open(std::span<std::byte> bytes, const SyncContext& context);
 
   std::uint32_t max_message_bytes() const { return geometry_.message_bytes; }
+  std::uint32_t slots() const { return geometry_.slots; }
+  // Messages that waited to be received at some moment during the call.
+  std::uint64_t size() const;
 
   Result<Loan> loan(Deadline deadline);
   // The loan is used up, unless this fails with invalid_argument.
@@ -142,6 +148,11 @@ class MpmcRing {
     return *reinterpret_cast<MpmcSlot*>(slots_ + index * geometry_.stride_bytes);
   }
   bool try_loan(Loan& loan);
+  Result<Loan> poll_loan();
+  bool is_full() const;
+  template <typename IsDead>
+  std::uint32_t reclaim_from(IsDead is_dead);
+  Unexpected none_free() const;
   Step try_publish(std::uint32_t slot);
   Step try_receive(Message& message);
   Step take(std::uint64_t head, std::uint64_t seen, Message& message);
@@ -157,7 +168,8 @@ class MpmcRing {
   std::byte* slots_;
   RingGeometry geometry_;
   SyncContext context_;
-  std::uint32_t hint_ = 0;  // where the next free slot probably is
+  std::uint32_t hint_ = 0;         // where the next free slot probably is
+  std::uint64_t searched_ns_ = 0;  // when a poll last looked at every slot, by the coarse clock
 };
 
 }  // namespace strata::inline v0_1

@@ -1,17 +1,24 @@
 // A RobustMutex is a lock placed inside a segment. It survives a holder that crashes.
 //   Threads:  any thread of any attached process. Not recursive.
 //   Lifetime: the segment must stay mapped; never copied or moved. Zeroed bytes are unlocked.
-//   Errors:   timed_out, naming the holder; corrupt for a word that no lock operation makes;
-//             failed_precondition in a forked child that has not attached anew. In each case
+//   Errors:   timed_out, with the holder's token and pid, and described in full after a wait of
+//             1 s or more; corrupt for a word that no lock operation makes;
+//             failed_precondition in a forked child with its parent's context. In each case
 //             the lock is not held. Acquired::owner_died means that you hold it and must repair.
 //   Cost:     one compare-and-swap to lock and one exchange to unlock when free; else a bounded
 //             spin, then a futex call. A dead holder is noticed within a slice (1 to 32 ms).
+//             A poll that fails (try_lock, or a deadline of now) takes tens of ns: it neither
+//             spins nor allocates, and asks the kernel whether the holder lives at most once in
+//             1 to 10 ms. So a dead holder is noticed by the first poll after its death, or by one
+//             some ms later where a poll before had found it alive.
 //   Persists: no. A new generation starts unlocked.
 // docs/format/sync.md is the contract of its bytes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
@@ -56,8 +63,14 @@ class alignas(8) RobustMutex {
     if (take_free(context)) return Acquired::clean;
     return lock_slowly(context, Deadline::after_ms(timeout_ms));
   }
-  // Never sleeps. timed_out where it is held by a live process.
-  Result<Acquired> try_lock(const SyncContext& context) { return lock_for_ms(context, 0); }
+  // A poll. timed_out where it is held by a live process.
+  Result<Acquired> try_lock(const SyncContext& context) {
+    // Looks before it tries: a compare-and-swap takes the cache line away from the holder.
+    if (lock_word::token_of(word_.load(std::memory_order_relaxed)) == 0 && take_free(context)) {
+      return Acquired::clean;
+    }
+    return lock_slowly(context, Deadline::now());
+  }
 
   // failed_precondition, and nothing changed, where this process does not hold it.
   Result<void> unlock(const SyncContext& context) {
@@ -77,6 +90,19 @@ class alignas(8) RobustMutex {
   bool is_held_by(const SyncContext& context) const {
     return is_mine(word_.load(std::memory_order_relaxed), context);
   }
+
+  // Who holds it, as far as the lock knows: nobody, or the process of a token. `pid` and
+  // `start_time_ticks` are the last that were noted, and for the first moments of a new holder
+  // those of the one before.
+  struct HolderNote {
+    std::uint32_t token;
+    std::uint32_t pid;
+    std::uint64_t start_time_ticks;  // since boot, as in /proc/PID/stat
+  };
+  std::optional<HolderNote> holder(const SyncContext& context) const;
+  // "nobody", or "token 7: pid 4711 (worker) (noted in the lock: …)". It looks through /proc, which
+  // takes some ms: for messages that somebody asked for.
+  std::string describe_holder(const SyncContext& context) const;
 
   // Who holds it in this generation, and whether it waits for repair. For primitives that are
   // built on this one, and whose other parties do not take it.
@@ -122,11 +148,14 @@ class alignas(8) RobustMutex {
   Take try_take(const SyncContext& context, std::uint64_t& word, std::uint64_t also);
   Take take_from_dead(const SyncContext& context, std::uint64_t word);
   Result<Acquired> lock_slowly(const SyncContext& context, Deadline deadline);
+  Result<Acquired> poll(const SyncContext& context);
   Result<Acquired> wait_and_lock(const SyncContext& context, Deadline deadline);
   void count_wait(std::uint64_t waited_ns, std::uint32_t for_pid);
   void wake_one();
   Unexpected not_mine(const SyncContext& context, std::uint64_t word) const;
-  Unexpected held_too_long(const SyncContext& context, std::uint64_t word) const;
+  Unexpected impossible(std::uint64_t word) const;
+  Unexpected held(std::uint64_t word) const;
+  std::string describe(const SyncContext& context, std::uint64_t word) const;
 
   SharedWord<std::uint64_t> word_;                     // 0: see lock_word.h
   SharedWord<std::uint64_t> holder_start_time_ticks_;  // 8

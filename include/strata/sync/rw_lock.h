@@ -1,11 +1,13 @@
 // An RwLock admits many readers, or one writer. It survives the death of either.
 //   Threads:  any thread of any attached process. Not recursive; a reader cannot become a writer.
 //   Lifetime: the segment must stay mapped; never copied or moved. Zeroed bytes are unlocked.
-//   Errors:   timed_out, naming who is in the way; not_ready for readers where a writer died and
-//             nobody has repaired: lock exclusively, which gives Acquired::owner_died, and
-//             repair; corrupt; failed_precondition as for RobustMutex.
+//   Errors:   timed_out, with the token of who is in the way, described in full after a wait of
+//             1 s or more; not_ready for readers where a writer died and nobody has repaired: lock
+//             exclusively, which gives Acquired::owner_died, and repair; corrupt;
+//             failed_precondition as for RobustMutex.
 //   Cost:     readers: one compare-and-swap and one exchange on a line that they share with seven
-//             others at most. Writers: a RobustMutex and a look at every reader's seat.
+//             others at most. Writers: a RobustMutex and a look at every reader's seat. A poll
+//             that fails (a deadline of now): tens of ns, as for RobustMutex.
 //   Persists: no. A new generation starts unlocked.
 // Writers are not starved: from the moment one holds the mutex, new readers wait. Writers that
 // come without a pause can starve readers. A dead reader is noticed by the writer that waits for
@@ -55,9 +57,14 @@ class alignas(8) RwLock {
   Entry try_enter(const SyncContext& context, ReadHold& hold);
   std::uint32_t take_seat(const SyncContext& context);
   void leave_seat(const SyncContext& context, std::uint32_t seat);
+  Result<ReadHold> poll_shared(const SyncContext& context);
+  // Whether nobody reads now. Readers that died lose their seats.
+  Result<void> poll_readers(const SyncContext& context);
   Result<void> drain(const SyncContext& context, Deadline deadline);
   std::uint32_t first_reader(const SyncContext& context) const;
-  Unexpected writer_died(const SyncContext& context, std::uint32_t token) const;
+  Unexpected no_entry(std::uint32_t writer) const;
+  Unexpected read_by(std::uint32_t reader) const;
+  Unexpected corrupt_seat(std::uint32_t seat) const;
 
   RobustMutex writer_;                          // 0
   WakeWord waiting_readers_;                    // 64

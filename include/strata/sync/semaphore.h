@@ -3,9 +3,11 @@
 //   Threads:  any thread of any attached process. A permit is released in the process that
 //             acquired it; to signal others, use an Event or a ring.
 //   Lifetime: the segment must stay mapped; never copied or moved. Made by its constructor.
-//   Errors:   timed_out, naming a holder; corrupt; failed_precondition in a forked child that
-//             has not attached anew, and for a permit that is not the caller's.
-//   Cost:     one compare-and-swap for a permit that is free, one exchange to release it.
+//   Errors:   timed_out, with a holder's token, described in full after a wait of 1 s; corrupt;
+//             failed_precondition in a forked child with its parent's context, and for a permit
+//             that is not the caller's.
+//   Cost:     one compare-and-swap for a permit that is free, one exchange to release it. A poll
+//             that fails (a deadline of now): a load or two for each permit, and tens of ns.
 //   Persists: no. A new generation starts with all permits free.
 #pragma once
 
@@ -45,6 +47,8 @@ class alignas(8) Semaphore {
 
   std::uint32_t take_free(const SyncContext& context);
   std::uint32_t take_from_dead(const SyncContext& context);
+  Result<Permit> poll(const SyncContext& context);
+  Unexpected all_held(std::uint32_t by) const;
 
   SharedWord<std::uint32_t> permits_;    // 0
   WakeWord sleepers_;                    // 4

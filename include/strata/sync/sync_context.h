@@ -49,10 +49,13 @@ class SyncContext {
   std::uint64_t generation_bits() const { return generation_bits_; }
   std::uint32_t spins() const { return spins_; }
 
-  // "token 7: pid 4711 (worker), started …"; for messages.
+  // "token 7: pid 4711 (worker), started …"; for messages. It looks through /proc: some ms.
   std::string describe(std::uint32_t token) const;
-  // Whether its owner is known to be dead; where the kernel cannot be asked, nobody is.
+  // Whether its owner is known to be dead; where the kernel cannot be asked, nobody is. About 1 us.
   bool is_dead(std::uint32_t token) const;
+  // The same for polls, which ask again and again: who was found alive is not asked about again
+  // before the coarse clock ticks, which it does every 1 to 10 ms. `coarse_ns` is that clock's.
+  bool seems_dead(std::uint32_t token, std::uint64_t coarse_ns) const;
 
  private:
   std::shared_ptr<const Owner> owner_;

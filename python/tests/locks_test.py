@@ -1,0 +1,364 @@
+"""Locks between threads and processes, with the interfaces of threading and multiprocessing."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+import strata
+
+START_METHODS = ["fork", "forkserver", "spawn"]
+LOCKS = [strata.Lock, strata.RLock]
+LONG_S = 60  # a watchdog, never waited for
+
+
+@pytest.fixture(name="uri")
+def uri_fixture():
+    uri = "shm:py-%s" % uuid.uuid4().hex
+    yield uri
+    try:
+        strata.remove(uri, force=True)
+    except strata.NotFoundError:
+        pass
+
+
+def in_thread(function):
+    """What a function returns, or raises, in another thread."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((function(), None))
+        except Exception as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(LONG_S)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def in_child(function):
+    """What a function returns in a forked child: a text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = str(function())
+        except BaseException as error:
+            text = "%s: %s" % (type(error).__name__, error)
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def killed_child(function):
+    """A forked child kills itself after the function."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def wait_until(condition):
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_acquire_and_release_are_those_of_threading(kind):
+    lock = kind()
+    assert not lock.locked() and lock.holder() is None
+    assert lock.acquire() is True
+    assert lock.locked()
+    pid, text = lock.holder()
+    assert pid == os.getpid() and str(pid) in text
+    assert in_thread(lambda: lock.acquire(False)) is False
+    assert in_thread(lambda: lock.acquire(blocking=False)) is False
+    assert in_thread(lambda: lock.acquire(block=False)) is False
+    assert in_thread(lambda: lock.acquire(True, 0.01)) is False
+    assert in_thread(lambda: lock.acquire(timeout=0)) is False
+    assert in_thread(lambda: lock.acquire(timeout=-1)) is False
+    lock.release()
+    assert not lock.locked()
+    with lock:
+        assert lock.locked()
+    assert in_thread(lambda: lock.acquire(timeout=None)) is True
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_only_the_thread_that_holds_it_releases_it(kind):
+    lock = kind()
+    with pytest.raises(RuntimeError, match="nobody holds it"):
+        lock.release()
+    lock.acquire()
+    with pytest.raises(strata.StateError, match="another thread of this process holds it"):
+        in_thread(lock.release)
+    assert lock.locked()
+    assert "StateError" in in_child(lock.release)
+    assert str(os.getpid()) in in_child(lock.release)
+    assert lock.locked()
+    lock.release()
+
+
+def test_a_lock_is_not_recursive_and_an_rlock_is():
+    lock = strata.Lock()
+    with lock:
+        assert lock.acquire(False) is False
+    rlock = strata.RLock()
+    with rlock, rlock:
+        assert rlock.acquire(False) is True
+        rlock.release()
+        assert in_thread(lambda: rlock.acquire(False)) is False
+    assert not rlock.locked()
+    assert in_thread(lambda: rlock.acquire(False)) is True
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_the_same_name_is_the_same_lock(kind, uri):
+    one, two = kind(uri), kind(uri)
+    assert one.uri == two.uri == uri
+    with one:
+        assert two.locked()
+        assert in_thread(lambda: two.acquire(False)) is False
+        code = "import strata, sys; print(strata.%s(sys.argv[1]).acquire(False))" % kind.__name__
+        assert run_python(code, uri) == "False\n"
+    one.acquire()
+    two.release()
+    assert not one.locked()
+
+
+def run_python(code, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_what_is_no_lock_is_refused(kind, uri):
+    with pytest.raises(TypeError):
+        kind(7)
+    with pytest.raises(ValueError):
+        kind("")
+    with pytest.raises(ValueError):
+        kind("nonsense")
+    strata.create(uri, (4,), "float64")
+    with pytest.raises(ValueError, match="array of <f8"):
+        kind(uri)
+    lock = kind()
+    with pytest.raises(TypeError):
+        lock.acquire(True, "soon")
+    with pytest.raises(TypeError):
+        lock.acquire(True, None, 3)
+    with pytest.raises(TypeError):
+        lock.acquire(later=True)
+    with pytest.raises(TypeError):
+        lock.acquire(True, blocking=True)
+    with pytest.raises(ValueError):
+        lock.acquire(True, float("nan"))
+    with pytest.raises(ValueError, match="__init__"):
+        kind.__new__(kind).acquire()
+    assert not lock.locked()
+
+
+def test_an_rlock_and_a_lock_of_one_name_are_told_apart(uri):
+    strata.Lock(uri)
+    with pytest.raises(ValueError, match="strata.Lock"):
+        strata.RLock(uri)
+
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_without_a_name_it_is_gone_with_its_last_user(kind):
+    lock = kind()
+    uri = lock.uri
+    assert strata.stat(uri)["type"] == "strata." + kind.__name__
+    del lock
+    with pytest.raises(FileNotFoundError):
+        strata.stat(uri)
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_child_does_not_hold_what_its_parent_held_when_it_was_forked(kind):
+    lock = kind()
+    lock.acquire()
+    assert in_child(lambda: lock.acquire(False)) == "False"
+    lock.release()
+    assert in_child(lambda: (lock.acquire(False), in_child(lambda: lock.acquire(False)))) == (
+        "(True, 'False')"
+    )
+    wait_until(lambda: lock.acquire(False))  # the child has ended with it
+    lock.release()
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_killed_holder_is_survived_and_told_of(kind):
+    lock = kind()
+    assert not lock.recovered
+    killed_child(lock.acquire)
+    assert lock.acquire(timeout=LONG_S)
+    assert lock.recovered
+    lock.release()
+    # Nobody has repaired yet.
+    with lock:
+        assert lock.recovered
+        lock.repaired()
+        assert not lock.recovered
+    with lock:
+        assert not lock.recovered
+    with pytest.raises(RuntimeError):
+        lock.repaired()
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_poll_survives_a_killed_holder_too(kind):
+    lock = kind()
+    killed_child(lock.acquire)
+    wait_until(lambda: lock.acquire(False))
+    assert lock.recovered
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_waiter_is_woken(kind):
+    lock = kind()
+    lock.acquire()
+    got = []
+    thread = threading.Thread(target=lambda: got.append(lock.acquire(timeout=LONG_S)))
+    thread.start()
+    lock.release()
+    thread.join(LONG_S)
+    assert got == [True]
+
+
+CTRL_C = """
+import os, signal, strata, sys, threading
+thing = strata.%(thing)s
+%(before)s
+def interrupt():
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+print("waiting", flush=True)
+try:
+    %(wait)s
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def interrupted(thing, before, wait):
+    """Whether Ctrl-C ends a wait."""
+    code = CTRL_C % {"thing": thing, "before": before, "wait": wait}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout.readline() == "waiting\n"
+        out, _ = child.communicate("now\n", timeout=LONG_S)
+    return out == "interrupted\n"
+
+
+def test_ctrl_c_ends_a_wait_and_the_lock_is_not_held():
+    assert interrupted("Lock()", "thing.acquire()", "thing.acquire()")
+    assert interrupted("Lock()", "thing.acquire()", "thing.acquire(timeout=600)")
+    taken = "threading.Thread(target=thing.acquire).start()"
+    assert interrupted("RLock()", taken, "thing.acquire()")
+
+
+def test_other_threads_run_while_one_waits():
+    lock = strata.Lock()
+    lock.acquire()
+    waiter = threading.Thread(target=lock.acquire, args=(True, LONG_S))
+    waiter.start()
+    assert sum(range(100_000)) == 4_999_950_000
+    lock.release()
+    waiter.join(LONG_S)
+    assert lock.locked()
+
+
+def add(lock, counter, rounds):
+    values = counter.view().cast("q")
+    for _ in range(rounds):
+        with lock:
+            values[0] += 1
+    return os.getpid()
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+@pytest.mark.parametrize("method", START_METHODS)
+def test_processes_that_were_given_it_exclude_each_other(kind, method, uri):
+    counter = strata.create(uri, size=4096)
+    lock = kind()
+    context = multiprocessing.get_context(method)
+    workers = [context.Process(target=add, args=(lock, counter, 2000)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(LONG_S)
+        assert worker.exitcode == 0
+    assert counter.view().cast("q")[0] == 6000
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_pools_take_locks_as_arguments(method, uri):
+    counter = strata.create(uri, size=4096)
+    lock = strata.Lock()
+    context = multiprocessing.get_context(method)
+    with context.Pool(2) as pool:
+        pool.starmap(add, [(lock, counter, 500)] * 4)
+    with ProcessPoolExecutor(2, mp_context=context) as executor:
+        list(executor.map(add, [lock] * 4, [counter] * 4, [500] * 4))
+    assert counter.view().cast("q")[0] == 4000
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_pickle_attaches_and_never_makes(kind):
+    lock = kind()
+    text = pickle.dumps(lock)
+    assert len(text) < 600
+    same = pickle.loads(text)
+    with lock:
+        assert same.locked()
+    del lock, same
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(text)
+
+
+def test_threads_exclude_each_other():
+    lock = strata.Lock()
+    counts = [0]
+
+    def work():
+        for _ in range(2000):
+            with lock:
+                now = counts[0]
+                time.sleep(0)
+                counts[0] = now + 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG_S)
+    assert counts == [8000]
