@@ -1,13 +1,19 @@
 """A dict that processes share."""
 
-from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from typing import Any, Literal, Union
 
 from strata import _core
 
-_MISSING = object()
-_RAISE = object()
+Key = Union[str, bytes, int]
+
+_MISSING: Any = object()
+_RAISE: Any = object()
 
 
+# Each iteration is over a copy, as all of it was at one moment.
 class _Keys(KeysView):
     def __iter__(self):
         return iter(self._mapping._keys())
@@ -26,20 +32,20 @@ class _Items(ItemsView):
         return iter(self._mapping._items())
 
 
-class _Transaction:
+class DictTransaction:
     """What Dict.transaction() returns."""
 
     __slots__ = ("_dict", "_timeout")
 
-    def __init__(self, shared, timeout):
+    def __init__(self, shared: Dict, timeout: float | None) -> None:
         self._dict = shared
         self._timeout = timeout
 
-    def __enter__(self):
+    def __enter__(self) -> Dict:
         self._dict._begin(self._timeout)
         return self._dict
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: object, trace: object) -> Literal[False]:
         if kind is None:
             self._dict._commit()
         else:
@@ -79,24 +85,32 @@ class Dict(_core.Dict):
     """
 
     __slots__ = ()
-    __hash__ = None
-    ABSENT = _MISSING  # for compare_and_set
+    __hash__ = None  # type: ignore[assignment]
+    ABSENT: Any = _MISSING  # for compare_and_set
 
     def __init__(
         self,
-        uri=None,
+        uri: str | None = None,
         *,
-        size="4M",
-        max_size="1G",
-        transaction_size="256K",
-        pickle=False,
-        timeout=None,
-        permissions=None,
-    ):
+        size: int | str = "4M",
+        max_size: int | str | None = "1G",
+        transaction_size: int | str | None = "256K",
+        pickle: bool = False,
+        timeout: float | None = None,
+        permissions: int | None = None,
+    ) -> None:
         super().__init__(uri, size, max_size, transaction_size, pickle, timeout, permissions)
 
     @classmethod
-    def attach(cls, uri, mode="r+", *, wait=0.0, pickle=False, timeout=None):
+    def attach(
+        cls,
+        uri: str,
+        mode: str = "r+",
+        *,
+        wait: float = 0.0,
+        pickle: bool = False,
+        timeout: float | None = None,
+    ) -> Dict:
         """One that exists. mode "r": to read alone. wait: seconds for a creator that is not done.
 
         Raises NotFoundError; ValueError where it is something else.
@@ -111,30 +125,33 @@ class Dict(_core.Dict):
         self._init_from_handle(handle, mode, pickle, None)
         return self
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _reopen, (type(self), self._handle(), self.mode, self.pickle)
 
-    def transaction(self, timeout=None):
-        """All changes of this thread until the end of the `with` happen, or none: where an exception
-        leaves it, and where the process is killed. Others see none of it before the end, and wait
+    def transaction(self, timeout: float | None = None) -> DictTransaction:
+        """All changes of this thread until the end of the `with` happen, or none: where an
+        exception leaves it, and where it is killed. Others see none of it before the end, and wait
         with changes of their own; this thread sees what it has changed, through this object. One
         within another is a part of it. timeout: seconds for the lock; by default the dict's.
         """
-        return _Transaction(self, timeout)
+        return DictTransaction(self, timeout)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._keys())
 
-    def keys(self):
-        return _Keys(self)
+    def keys(self) -> KeysView[Any]:
+        mapping: Any = self
+        return _Keys(mapping)
 
-    def values(self):
-        return _Values(self)
+    def values(self) -> ValuesView[Any]:
+        mapping: Any = self
+        return _Values(mapping)
 
-    def items(self):
-        return _Items(self)
+    def items(self) -> ItemsView[Any, Any]:
+        mapping: Any = self
+        return _Items(mapping)
 
-    def pop(self, key, default=_RAISE):
+    def pop(self, key: Key, default: Any = _RAISE) -> Any:
         """Removes a key and returns its value; the default, or KeyError, where it is absent."""
         value = self._pop(key, _MISSING)
         if value is not _MISSING:
@@ -143,7 +160,7 @@ class Dict(_core.Dict):
             raise KeyError(key)
         return default
 
-    def popitem(self):
+    def popitem(self) -> tuple[Any, Any]:
         """Removes some key and returns it with its value. Raises KeyError where there is none."""
         while True:
             for key in self._keys():
@@ -154,7 +171,7 @@ class Dict(_core.Dict):
             if not self:
                 raise KeyError("popitem(): the Dict is empty")
 
-    def setdefault(self, key, default=None):
+    def setdefault(self, key: Key, default: Any = None) -> Any:
         """The value of a key, which is set where it is absent."""
         while True:
             value = self.get(key, _MISSING)
@@ -163,15 +180,16 @@ class Dict(_core.Dict):
             if self._insert(key, default):
                 return default
 
-    def compare_and_set(self, key, expected, desired):
+    def compare_and_set(self, key: Key, expected: Any, desired: Any) -> bool:
         """Sets a key to `desired` where it is `expected`, of the same type, as one step; returns
         whether it was. Dict.ABSENT stands for a key that is not there, before or afterwards.
         """
         return self._compare_and_set(key, expected, desired, _MISSING)
 
-    def update(self, other=(), /, **more):
-        """Sets many keys: all of them, or none where that fails. What transaction_size does not hold
-        raises ExhaustedError."""
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Sets many keys: all of them, or none where that fails. What transaction_size does not
+        hold raises ExhaustedError.
+        """
         with self.transaction():
             pairs = other.items() if hasattr(other, "items") else other
             if not hasattr(other, "items") and hasattr(other, "keys"):
@@ -181,22 +199,22 @@ class Dict(_core.Dict):
             for key, value in more.items():
                 self[key] = value
 
-    def copy(self):
+    def copy(self) -> dict[Any, Any]:
         """A plain dict with all of it as it was at one moment."""
         return dict(self._items())
 
-    def __ior__(self, other):
+    def __ior__(self, other: Any) -> Dict:
         self.update(other)
         return self
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if isinstance(other, Dict):
             return self.copy() == other.copy()
         if isinstance(other, (dict, MutableMapping)):
             return self.copy() == dict(other.items())
         return NotImplemented
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "<strata.Dict %s, %d keys>" % (self.uri, len(self))
 
 

@@ -41,8 +41,8 @@ def wait_until(condition):
 def test_values_come_back_with_their_types():
     shared = strata.Dict()
     values = [
-        None, True, False, 0, -1, 2**63 - 1, -(2**63), 0.5, float("inf"), "", "text", "a\0b", "ä🙂",
-        b"", b"a\0b", b"x" * 3_000_000, "y" * 300_000,
+        None, True, False, 0, -1, 2**63 - 1, -(2**63), 0.5, float("inf"), "", "text", "a\0b",
+        "ä🙂", b"", b"a\0b", b"x" * 3_000_000, "y" * 300_000,
     ]  # fmt: skip
     for value in values:
         shared["key"] = value
