@@ -41,7 +41,7 @@ class PyCondition {
       mutex_ = nb::cast<PyRLock&>(lock_).state;
     } else {
       PyErr_Format(PyExc_TypeError, "Condition takes a strata.Lock or strata.RLock, not %s",
-                   Py_TYPE(lock_.ptr())->tp_name);
+                   nb::inst_name(lock_).c_str());
       throw nb::python_error();
     }
   }

@@ -2,6 +2,7 @@
 
 #include "core/catalog.h"
 #include "core/gpu.h"
+#include "core/list.h"
 #include "core/locks.h"
 #include "core/pool.h"
 #include "core/queue.h"
@@ -13,6 +14,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_list(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
   strata::python::bind_locks(module);
