@@ -2,6 +2,7 @@
 
 #include "core/catalog.h"
 #include "core/counters.h"
+#include "core/dict.h"
 #include "core/gpu.h"
 #include "core/list.h"
 #include "core/locks.h"
@@ -28,4 +29,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_queue(module);
   strata::python::bind_counters(module);
   strata::python::bind_cell(module);
+  strata::python::bind_dict(module);
 }

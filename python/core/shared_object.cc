@@ -34,7 +34,7 @@ std::string uri_of(nb::handle where, std::string_view type) {
     return uri;
   }
   PyErr_Format(PyExc_TypeError, "%s takes a URI as \"shm:name\", not %s", std::string(type).c_str(),
-               Py_TYPE(where.ptr())->tp_name);
+               nb::inst_name(where).c_str());
   throw nb::python_error();
 }
 

@@ -17,6 +17,7 @@ _WHERE = {
         "Queue", "RLock", "RWLock", "Segment", "Semaphore", "ShardedCounter", "ShardedLock",
         "__version__", "freeze",
     ),
+    "strata._dict": ("Dict",),
     "strata._errors": (
         "AccessError", "CorruptError", "Error", "ExhaustedError", "ExistsError", "InternalError",
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",
