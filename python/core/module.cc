@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/counters.h"
 #include "core/dict.h"
 #include "core/gpu.h"
 #include "core/list.h"
@@ -26,5 +27,7 @@ NB_MODULE(_core, module) {
   strata::python::bind_condition(module);
   strata::python::bind_barrier(module);
   strata::python::bind_queue(module);
+  strata::python::bind_counters(module);
+  strata::python::bind_cell(module);
   strata::python::bind_dict(module);
 }
