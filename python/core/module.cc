@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/dict.h"
 #include "core/gpu.h"
 #include "core/list.h"
 #include "core/locks.h"
@@ -25,4 +26,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_condition(module);
   strata::python::bind_barrier(module);
   strata::python::bind_queue(module);
+  strata::python::bind_dict(module);
 }

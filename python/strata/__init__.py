@@ -16,6 +16,7 @@ _WHERE = {
         "Barrier", "BoundedSemaphore", "Condition", "Event", "List", "Lock", "Queue", "RLock",
         "RWLock", "Segment", "Semaphore", "ShardedLock", "__version__", "freeze",
     ),
+    "strata._dict": ("Dict",),
     "strata._errors": (
         "AccessError", "CorruptError", "Error", "ExhaustedError", "ExistsError", "InternalError",
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",
