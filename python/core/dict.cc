@@ -40,7 +40,7 @@ TransactOptions until(Deadline deadline) {
 
 // What is not of the type that it is asked for.
 [[noreturn]] void raise_type(const char* format, nb::handle object) {
-  PyErr_Format(PyExc_TypeError, format, Py_TYPE(object.ptr())->tp_name);
+  PyErr_Format(PyExc_TypeError, format, nb::inst_name(object).c_str());
   throw nb::python_error();
 }
 
@@ -51,8 +51,7 @@ std::string_view text_of(nb::handle object) {
   return {text, static_cast<std::size_t>(bytes)};
 }
 std::string_view bytes_of_object(nb::handle object) {
-  return {PyBytes_AS_STRING(object.ptr()),
-          static_cast<std::size_t>(PyBytes_GET_SIZE(object.ptr()))};
+  return {PyBytes_AsString(object.ptr()), static_cast<std::size_t>(PyBytes_Size(object.ptr()))};
 }
 
 // The bytes are those of the object, which the caller holds.
@@ -92,7 +91,7 @@ HeldValue value_of(nb::handle object, bool may_pickle) {
                     "an int of more than 64 bits: strata.Dict(..., pickle=True) takes it");
     throw nb::python_error();
   }
-  if (PyFloat_CheckExact(value)) return {PyFloat_AS_DOUBLE(value), {}};
+  if (PyFloat_CheckExact(value)) return {PyFloat_AsDouble(value), {}};
   if (PyUnicode_CheckExact(value)) return {text_of(object), {}};
   if (PyBytes_CheckExact(value)) return {DictionaryValue::of_bytes(bytes_of_object(object)), {}};
   if (may_pickle) return pickled(object);
