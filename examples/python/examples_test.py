@@ -78,7 +78,8 @@ def environment(name):
 def test_example_does_what_it_says(name):
     run = subprocess.run(
         [sys.executable, f"examples/python/{name}.py"],
-        env=environment(name), capture_output=True, text=True, timeout=250, check=False)  # fmt: skip
+        env=environment(name), capture_output=True, text=True, timeout=250,
+        check=False)  # fmt: skip
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert len(lines) == len(EXPECTED[name]), run.stdout
