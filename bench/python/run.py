@@ -20,11 +20,21 @@ import harness
 import lists
 import locks
 import messages
+import objects
 import report
 
-TIMED = [counters.TABLE, messages.TABLE, *locks.TABLES, *attaching.TABLES, *dicts.TABLES]
+TIMED = [
+    counters.TABLE,
+    messages.TABLE,
+    objects.TABLE,
+    *locks.TABLES,
+    *attaching.TABLES,
+    *dicts.TABLES,
+]
 MEASURES = {table.key: functools.partial(harness.measure, table) for table in TIMED}
-MEASURES |= {f"lists-{method}": functools.partial(lists.measure, method) for method in lists.METHODS}
+MEASURES |= {
+    f"lists-{method}": functools.partial(lists.measure, method) for method in lists.METHODS
+}
 # Of memory, which varies less than time, and costs seconds.
 LIST_ROUNDS = 3
 
@@ -38,8 +48,11 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", metavar="TABLE", nargs="*", help="see --list")
     parser.add_argument("--rounds", type=int, default=11, help="of each table, 11 by default")
-    parser.add_argument("--quick", action="store_true",
-                        help="a hundredth of the work, in one round: to see that it runs")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a hundredth of the work, in one round: to see that it runs",
+    )
     parser.add_argument("--json", metavar="FILE", help="all times, for programs")
     parser.add_argument("--svg", metavar="FILE", help="a chart")
     parser.add_argument("--markdown", metavar="FILE", help="the tables for docs/benchmarks.md")
@@ -67,8 +80,9 @@ def main(arguments):
     print(report.machine(), flush=True)
     for key in options.tables or MEASURES:
         rounds = LIST_ROUNDS if key.startswith("lists") else options.rounds
-        result = MEASURES[key](1 if options.quick else min(rounds, options.rounds),
-                               0.01 if options.quick else 1.0, log)
+        result = MEASURES[key](
+            1 if options.quick else min(rounds, options.rounds), 0.01 if options.quick else 1.0, log
+        )
         log("")
         results.append(result)
         print("\n" + report.table(result), flush=True)
@@ -77,7 +91,9 @@ def main(arguments):
     if options.svg:
         write(options.svg, report.chart(results, report.machine()))
     if options.markdown:
-        write(options.markdown, f"{report.machine()}\n\n" + "\n".join(map(report.markdown, results)))
+        write(
+            options.markdown, f"{report.machine()}\n\n" + "\n".join(map(report.markdown, results))
+        )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ class HotMethods {
   // The object behind `self`, which __new__ alone does not make.
   static T& object(PyObject* self) {
     if (!nb::inst_ready(self)) [[unlikely]] {
-      PyErr_Format(PyExc_ValueError, "%s.__init__() has not been called", Py_TYPE(self)->tp_name);
+      PyErr_Format(PyExc_ValueError, "%s.__init__() has not been called",
+                   nb::inst_name(self).c_str());
       throw nb::python_error();
     }
     return *nb::inst_ptr<T>(self);
@@ -60,9 +61,9 @@ class HotMethods {
     }
     if (count > 0) blocking = args[0];
     if (count > 1) timeout = args[1];
-    const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
     for (Py_ssize_t i = 0; i < named; ++i) {
-      PyObject* const name = PyTuple_GET_ITEM(names, i);
+      PyObject* const name = PyTuple_GetItem(names, i);
       // "block" as multiprocessing has it, "blocking" as threading has it.
       if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0 && count < 2) {
         timeout = args[count + i];
@@ -90,9 +91,9 @@ class HotMethods {
   static PyObject* release_many(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                 PyObject* names) noexcept {
     return guarded([&] {
-      const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+      const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
       if (count + named > 1 ||
-          (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "n") != 0)) {
+          (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "n") != 0)) {
         PyErr_SetString(PyExc_TypeError, "release() takes one argument, n");
         throw nb::python_error();
       }

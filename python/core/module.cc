@@ -1,7 +1,9 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/dict.h"
 #include "core/gpu.h"
+#include "core/list.h"
 #include "core/locks.h"
 #include "core/pool.h"
 #include "core/queue.h"
@@ -15,6 +17,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_list(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
   strata::python::bind_locks(module);
@@ -25,4 +28,5 @@ NB_MODULE(_core, module) {
   strata::python::bind_condition(module);
   strata::python::bind_barrier(module);
   strata::python::bind_queue(module);
+  strata::python::bind_dict(module);
 }

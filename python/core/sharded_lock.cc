@@ -45,7 +45,7 @@ std::uint64_t hash_of(nb::handle key) {
     return hash_of({reinterpret_cast<const char*>(&value), sizeof value});
   }
   PyErr_Format(PyExc_TypeError, "a key is an int, a str or bytes, not %s",
-               Py_TYPE(key.ptr())->tp_name);
+               nb::inst_name(key).c_str());
   throw nb::python_error();
 }
 

@@ -66,6 +66,9 @@ class SharedObject {
 // The URI in what people give as `where`. Errors: TypeError, naming the class `type`.
 std::string uri_of(nb::handle where, std::string_view type);
 
+// A name that nobody guesses, for what has none: "shm:strata.Lock.…".
+std::string unique_uri(std::string_view type);
+
 // Attaches to a handle: the segment it was made of, or an error; it never makes anything.
 Segment attach_by_handle(const nb::bytes& handle, std::string_view mode, double timeout);
 // Attaches in slices, so that Ctrl-C ends the wait for a creator that is still filling.

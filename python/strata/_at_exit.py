@@ -5,7 +5,7 @@ import os
 import sys
 import weakref
 
-_barriers = weakref.WeakSet()  # that this process has waited at
+_barriers: weakref.WeakSet = weakref.WeakSet()  # that this process has waited at
 _registered_by = None
 
 

@@ -14,12 +14,21 @@ that says its length: "3s0x", which is as valid for `struct`. The standard modul
 as it reads its own, and what it writes in its place is read here as it would read it.
 """
 
+from __future__ import annotations
+
 import re
 import struct
 import types
 from functools import partial
 
 from strata._block import SharedMemory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes as long to import as all of this
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+Item = int | float | bool | str | bytes | None
 
 _FORMATS = {int: "q", float: "d", bool: "xxxxxxx?", type(None): "xxxxxx?x"}
 _TEXT_FORMAT = re.compile(r"([0-9]{1,8})s(0x|x)?\Z")
@@ -60,8 +69,10 @@ def _format_of_plain(value):
     try:
         return _FORMATS[type(value)]
     except KeyError:
-        raise KeyError(f"a ShareableList holds int, float, bool, str, bytes and None, "
-                       f"not {type(value).__name__}") from None
+        raise KeyError(
+            f"a ShareableList holds int, float, bool, str, bytes and None, "
+            f"not {type(value).__name__}"
+        ) from None
 
 
 class ShareableList:
@@ -77,7 +88,7 @@ class ShareableList:
 
     _block_class = SharedMemory
 
-    def __init__(self, sequence=None, *, name=None):
+    def __init__(self, sequence: Iterable[Item] | None = None, *, name: str | None = None) -> None:
         if name is None or sequence is not None:
             self._create(list(sequence or ()), name)
         else:
@@ -94,8 +105,10 @@ class ShareableList:
             if isinstance(item, (str, bytes)):
                 value = _encode(item)
                 if len(value) > _MAX_TEXT_BYTES:
-                    raise ValueError(f"an item of {len(value)} bytes: the format of a ShareableList "
-                                     f"has room for {_MAX_TEXT_BYTES}")
+                    raise ValueError(
+                        f"an item of {len(value)} bytes: the format of a ShareableList "
+                        f"has room for {_MAX_TEXT_BYTES}"
+                    )
                 slot_bytes = _slot_bytes(item, value)
                 formats.append(_format_of(value, slot_bytes))
             else:
@@ -121,14 +134,18 @@ class ShareableList:
         size = self.shm.size
         count = struct.unpack_from("q", self.shm.buf)[0] if size >= 16 else -1
         if not 0 <= count <= (size - 16) // 25:
-            raise ValueError(f"block {self.shm.name!r} of {size} bytes holds no ShareableList: it "
-                             f"would have {count} items")
+            raise ValueError(
+                f"block {self.shm.name!r} of {size} bytes holds no ShareableList: it "
+                f"would have {count} items"
+            )
         self._list_len = count
         self._allocated_offsets = slots = list(struct.unpack_from(f"{count + 1}q", self.shm.buf, 8))
         good = slots[0] == 0 and all(low < high for low, high in zip(slots, slots[1:]))
         if not good or self._offset_back_transform_codes + count > size:
-            raise ValueError(f"block {self.shm.name!r} of {size} bytes holds no ShareableList: its "
-                             "items do not lie one behind the other")
+            raise ValueError(
+                f"block {self.shm.name!r} of {size} bytes holds no ShareableList: its "
+                "items do not lie one behind the other"
+            )
 
     def _position(self, position, what="index"):
         if position < 0:
@@ -148,15 +165,17 @@ class ShareableList:
         match = _TEXT_FORMAT.match(text)
         if (match and int(match[1]) <= size) or (text in _FORMATS.values() and size >= 8):
             return text, match
-        raise ValueError(f"item {position} of the ShareableList {self.shm.name!r} has the format "
-                         f"{text!r}: it is damaged")
+        raise ValueError(
+            f"item {position} of the ShareableList {self.shm.name!r} has the format "
+            f"{text!r}: it is damaged"
+        )
 
     def _get_packing_format(self, position):
         position = self._position(position, "Requested position")
         text, match = self._stored_format(position)
         return f"{self._slot(position)}s" if match else text
 
-    def __getitem__(self, position):
+    def __getitem__(self, position: int) -> Any:
         position = self._position(position)
         text, match = self._stored_format(position)
         where = self._offset_data_start + self._allocated_offsets[position]
@@ -167,24 +186,30 @@ class ShareableList:
         if code == 0 and not match:
             return value
         if code not in (1, 2) or not match:
-            raise ValueError(f"item {position} of the ShareableList {self.shm.name!r} has the type "
-                             f"{code} and the format {text!r}: it is damaged")
+            raise ValueError(
+                f"item {position} of the ShareableList {self.shm.name!r} has the type "
+                f"{code} and the format {text!r}: it is damaged"
+            )
         if not match[2] and len(value) == self._slot(position):
             value = value.rstrip(b"\0")
         return value.decode() if code == 1 else value
 
-    def __setitem__(self, position, value):
+    def __setitem__(self, position: int, value: Item) -> None:
         position = self._position(position, "assignment index")
         stored, slot_bytes = value, self._slot(position)
         if isinstance(value, (str, bytes)):
             stored = _encode(value)
             if len(stored) > slot_bytes:
-                raise ValueError(f"bytes/str item exceeds available storage: {len(stored)} bytes "
-                                 f"into a slot of {slot_bytes}")
+                raise ValueError(
+                    f"bytes/str item exceeds available storage: {len(stored)} bytes "
+                    f"into a slot of {slot_bytes}"
+                )
             text = _format_of(stored, slot_bytes)
             if text is None:
-                raise ValueError(f"bytes/str item exceeds available storage: {len(stored)} bytes "
-                                 f"that end with a zero need a slot of {len(stored) + 1}")
+                raise ValueError(
+                    f"bytes/str item exceeds available storage: {len(stored)} bytes "
+                    f"that end with a zero need a slot of {len(stored) + 1}"
+                )
         else:
             text = _format_of_plain(value)
         # Packed before anything is written: a value that cannot be packed changes nothing.
@@ -195,18 +220,21 @@ class ShareableList:
         where = self._offset_data_start + self._allocated_offsets[position]
         self.shm.buf[where : where + len(packed)] = packed
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return partial(self.__class__, name=self.shm.name), ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._list_len
 
-    def __repr__(self):
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(self._list_len))
+
+    def __repr__(self) -> str:
         return f"{self.__class__.__name__}({list(self)}, name={self.shm.name!r})"
 
     @property
-    def format(self):
-        """The `struct` formats of all items, one behind the other, those of text with their slots."""
+    def format(self) -> str:
+        """The `struct` formats of all items, in a row; those of text with their slots."""
         return "".join(self._get_packing_format(position) for position in range(self._list_len))
 
     @property
@@ -221,11 +249,11 @@ class ShareableList:
     def _offset_back_transform_codes(self):
         return self._offset_packing_formats + self._list_len * _FORMAT_BYTES
 
-    def count(self, value):
+    def count(self, value: object) -> int:
         """How many items equal `value`."""
         return sum(value == item for item in self)
 
-    def index(self, value):
+    def index(self, value: object) -> int:
         """Where the first item is that equals `value`. Raises ValueError if none does."""
         for position, item in enumerate(self):
             if value == item:

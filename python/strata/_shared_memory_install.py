@@ -57,6 +57,10 @@ def install():
     block = shared_memory.SharedMemory
     _take_over(block, SharedMemory, _new_name=staticmethod(_make_filename))
     _take_over(shared_memory.ShareableList, ShareableList, _block_class=block)
-    _take_over(managers.SharedMemoryManager, SharedMemoryManager, _block_class=block,
-               _list_class=shared_memory.ShareableList)
+    _take_over(
+        managers.SharedMemoryManager,
+        SharedMemoryManager,
+        _block_class=block,
+        _list_class=shared_memory.ShareableList,
+    )
     _hand_over_to_children()
