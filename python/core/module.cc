@@ -13,6 +13,8 @@
 
 NB_MODULE(_core, module) {
   module.doc() = "The compiled part of strata; import strata.";
+  // Views that live to the interpreter's end (a worker of PyTorch has some) are no fault of anybody.
+  nanobind::set_leak_warnings(false);
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
