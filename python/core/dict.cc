@@ -1,12 +1,12 @@
-#include "core/dict.h"
+#include "python/core/dict.h"
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 
 #include <algorithm>
 
-#include "core/catalog.h"
-#include "core/shared_object.h"
+#include "python/core/catalog.h"
+#include "python/core/shared_object.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/content.h"
 
