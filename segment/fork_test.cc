@@ -170,6 +170,30 @@ TEST_CASE_METHOD(Forks, "who_attaches_and_locks_nothing_does_not_join") {
   CHECK(tokens_given(segment) == before + 1);
 }
 
+TEST_CASE_METHOD(Forks, "a_killed_parent_leaves_its_lock_though_a_child_that_never_locked_lives") {
+  Segment segment = create();
+  Content& content = in(segment);
+  const pid_t parent = start_child([&] {
+    const auto mine = segment.sync_context();
+    if (!mine || !content.mutex.lock(*mine, soon())) return 1;
+    // It uses the segment, which it inherits, and joins nothing.
+    const pid_t idle = start_child([&] {
+      content.count = static_cast<std::uint32_t>(getpid());
+      for (;;)
+        pause();
+    });
+    wait_for(idle);
+    return 2;
+  });
+  wait_until([&] { return content.count != 0; });
+  kill_child(parent);
+  const SyncContext me = segment.sync_context().value();
+  CHECK(content.mutex.lock(me, soon()).value() == Acquired::owner_died);
+  const auto idle = static_cast<pid_t>(content.count);
+  CHECK(kill(idle, 0) == 0);
+  kill(idle, SIGKILL);
+}
+
 TEST_CASE_METHOD(Forks, "a_child_that_is_killed_with_a_lock_leaves_it_to_its_parent") {
   Segment segment = create();
   Content& content = in(segment);
