@@ -6,6 +6,7 @@
 
 #include "segment/fake_backend.h"
 #include "strata/segment/segment.h"
+#include "strata/sync/mpmc_ring.h"
 #include "strata/sync/robust_mutex.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
@@ -192,6 +193,23 @@ TEST_CASE_METHOD(Forks, "a_killed_parent_leaves_its_lock_though_a_child_that_nev
   const auto idle = static_cast<pid_t>(content.count);
   CHECK(kill(idle, 0) == 0);
   kill(idle, SIGKILL);
+}
+
+TEST_CASE_METHOD(Forks, "a_child_gets_no_slot_of_a_ring_that_its_parent_opened") {
+  Segment segment = create();
+  const std::span<std::byte> bytes = segment.writable_bytes().value();
+  REQUIRE(format_mpmc_ring(bytes, {.slots = 8, .message_bytes = 16}));
+  MpmcRing ring = MpmcRing::open(bytes, segment.sync_context().value()).value();
+  REQUIRE(ring.send({}, soon()));
+  const int status = in_child([&] {
+    if (ring.loan(soon()).error().code() != Code::failed_precondition) return 1;
+    if (ring.receive(soon()).error().code() != Code::failed_precondition) return 2;
+    auto mine = MpmcRing::open(bytes, segment.sync_context().value());
+    return mine && mine->receive(soon()) && mine->send({}, soon()) ? 0 : 3;
+  });
+  CHECK(status == 0);
+  CHECK(ring.receive(Deadline::now()));
+  CHECK(ring.check());
 }
 
 TEST_CASE_METHOD(Forks, "a_child_that_is_killed_with_a_lock_leaves_it_to_its_parent") {
