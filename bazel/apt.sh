@@ -11,11 +11,11 @@ packages=(
   libfmt-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
   # tests, benchmarks and the peers that they are measured against
   catch2 libbenchmark-dev libboost-dev python3-pytest python3-pip python3-venv python3-numpy
-  libpython3.11-testsuite strace gfortran
+  libpython3.11-testsuite strace gfortran cython3
   # the emulated machine of tests/vm (its kernel is fetched by tests/vm/kernel.py) and file systems
   qemu-system-x86 busybox-static e2fsprogs xfsprogs
   # what is installed: the Debian packages, and a new Debian to install them in
-  debhelper debootstrap lintian
+  debhelper debootstrap lintian patchelf
   # style
   clang-format clang-tidy
   # fuzzing: GCC has no libFuzzer

@@ -52,6 +52,14 @@ Result<MpmcRing> MpmcRing::open(std::span<std::byte> bytes, const SyncContext& c
   return MpmcRing(bytes, geometry, context);
 }
 
+std::uint64_t MpmcRing::size() const {
+  // Both only grow: with the tail first, one that was read before the head moved past it is 0, not
+  // a huge difference.
+  const std::uint64_t tail = block_->tail.position.load(kAcquire);
+  const std::uint64_t head = block_->head.position.load(kAcquire);
+  return tail > head ? std::min<std::uint64_t>(tail - head, geometry_.slots) : 0;
+}
+
 bool MpmcRing::try_loan(Loan& loan) {
   for (std::uint32_t i = 0; i < geometry_.slots; ++i) {
     const std::uint32_t index = (hint_ + i) & (geometry_.slots - 1);

@@ -225,6 +225,32 @@ TEST_CASE("a_shared_ring_passes_messages_in_the_order_of_publication") {
   CHECK(ring->check());
 }
 
+TEST_CASE("a_shared_ring_counts_the_messages_that_wait") {
+  const LockFile file;
+  const Party us(file, 1);
+  Bytes bytes;
+  REQUIRE(format_mpmc_ring(bytes, {.slots = 4, .message_bytes = 8}));
+  auto ring = MpmcRing::open(bytes, us.context);
+  REQUIRE(ring);
+  CHECK(ring->slots() == 4);
+  for (std::uint64_t round = 0; round < 10; ++round) {
+    CHECK(ring->size() == 0);
+    REQUIRE(ring->send(bytes_of(round), now()));
+    REQUIRE(ring->send(bytes_of(round), now()));
+    auto loan = ring->loan(now());
+    REQUIRE(loan);
+    CHECK(ring->size() == 2);  // what is not published does not count
+    REQUIRE(ring->abandon(*loan));
+    auto message = ring->receive(now());
+    REQUIRE(message);
+    CHECK(ring->size() == 1);  // nor does what somebody has received
+    REQUIRE(ring->release(*message));
+    message = ring->receive(now());
+    REQUIRE(message);
+    REQUIRE(ring->release(*message));
+  }
+}
+
 TEST_CASE("a_full_shared_ring_makes_producers_wait") {
   const LockFile file;
   const Party us(file, 1);

@@ -1,4 +1,6 @@
-// A buffer of somebody else's object, held while it is read.
+// A buffer of somebody else (bytes, an array, a memoryview), held while it is read.
+//   Threads:  made and ended under the GIL; its bytes may be read without.
+//   Errors:   TypeError for what has none; BufferError where it has gaps.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +12,8 @@ namespace strata::python {
 
 class HeldBuffer {
  public:
-  // Errors: TypeError for what has no buffer; BufferError for one with gaps.
-  explicit HeldBuffer(nb::handle object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
+  explicit HeldBuffer(nb::handle object, int flags = PyBUF_C_CONTIGUOUS) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, flags) != 0) throw nb::python_error();
   }
   HeldBuffer(const HeldBuffer&) = delete;
   HeldBuffer& operator=(const HeldBuffer&) = delete;
@@ -21,6 +22,7 @@ class HeldBuffer {
   std::span<const std::byte> bytes() const {
     return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
   }
+  const Py_buffer& view() const { return view_; }
 
  private:
   Py_buffer view_{};

@@ -1,37 +1,17 @@
 // strata.Lock and strata.RLock.
+#include "core/lock.h"
+
 #include <nanobind/stl/string.h>
 
 #include "core/async.h"
 #include "core/hot_methods.h"
 #include "core/locks.h"
-#include "core/mutex_state.h"
 
 namespace strata::python {
 
 using namespace nb::literals;  // NOLINT(google-build-using-namespace): nanobind's own way
 
 namespace {
-
-struct PyLock {
-  static constexpr const char* kType = "strata.Lock";
-  std::shared_ptr<MutexState> state;
-
-  bool acquire(Timeout timeout) { return state->acquire(timeout); }
-  bool try_acquire_alone() { return state->acquire(Timeout::now()); }
-  void release() { state->release(); }
-};
-
-struct PyRLock {
-  static constexpr const char* kType = "strata.RLock";
-  std::shared_ptr<MutexState> state;
-
-  bool acquire(Timeout timeout) { return state->acquire_again(timeout); }
-  // Tasks of one thread must not take each other for the holder.
-  bool try_acquire_alone() {
-    return !state->is_held_by_this_thread() && state->acquire_again(Timeout::now());
-  }
-  void release() { state->release_once(); }
-};
 
 template <typename T>
 void bind(nb::module_& module, const char* name, const char* doc) {

@@ -2,8 +2,10 @@
 
 #include "core/catalog.h"
 #include "core/gpu.h"
+#include "core/list.h"
 #include "core/locks.h"
 #include "core/pool.h"
+#include "core/queue.h"
 #include "core/segment.h"
 #include "strata/version.h"
 
@@ -12,7 +14,15 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
+  strata::python::bind_list(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
   strata::python::bind_locks(module);
+  strata::python::bind_sharded_lock(module);
+  strata::python::bind_rw_lock(module);
+  strata::python::bind_semaphores(module);
+  strata::python::bind_event(module);
+  strata::python::bind_condition(module);
+  strata::python::bind_barrier(module);
+  strata::python::bind_queue(module);
 }

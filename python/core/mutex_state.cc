@@ -15,14 +15,14 @@ States::Key key_of(const Segment& segment, std::int64_t place) {
 }
 
 RobustMutex& mutex_at(SharedObject& object, std::int64_t place) {
-  const auto slot = static_cast<std::uint64_t>(place);
+  const std::uint64_t slot = place == kLocksOwn ? 0 : static_cast<std::uint64_t>(place) - 1;
   const std::span<std::byte> payload = object.payload((slot + 1) * sizeof(MutexSlot));
   return reinterpret_cast<MutexSlot*>(payload.data())[slot].mutex;
 }
 
 std::shared_ptr<MutexState> first_in(SharedObject opened) {
-  if (auto known = States::find(key_of(opened.segment(), 0))) return known;
-  return mutex_in(std::make_shared<SharedObject>(std::move(opened)), 0);
+  if (auto known = States::find(key_of(opened.segment(), kLocksOwn))) return known;
+  return mutex_in(std::make_shared<SharedObject>(std::move(opened)), kLocksOwn);
 }
 
 }  // namespace
@@ -36,6 +36,18 @@ bool MutexState::acquire_slowly(Timeout timeout) {
   }
   if (got.error().code() != Code::timed_out) raise(got.error().in(uri()));
   return false;
+}
+
+void MutexState::resume(std::uint32_t depth) {
+  const SyncContext& context = this->context();
+  for (;;) {
+    const auto locked =
+        without_gil([&] { return mutex_.lock(context, Deadline::after_ns(kSliceNs)); });
+    if (locked) break;
+    if (locked.error().code() != Code::timed_out) raise(locked.error().in(uri()));
+  }
+  depth_ = depth;
+  holder_.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
 }
 
 void MutexState::mark_repaired() { take(mutex_.mark_repaired(context())); }
@@ -59,7 +71,7 @@ void MutexState::not_held(const char* verb) {
 
 std::string MutexState::describe() const {
   if (place_ == kSegmentsOwn) return "of " + uri();
-  return place_ == 0 ? uri() : uri() + "[" + std::to_string(place_) + "]";
+  return place_ == kLocksOwn ? uri() : uri() + "[" + std::to_string(place_ - 1) + "]";
 }
 
 std::shared_ptr<MutexState> open_mutex(std::string_view type, nb::handle where,
@@ -73,7 +85,9 @@ std::shared_ptr<MutexState> mutex_of_handle(std::string_view type, const nb::byt
   if (place < 0) raise(Code::invalid_argument, "no lock is there");
   const Handle decoded = take(decode(std::as_bytes(std::span(handle.c_str(), handle.size()))));
   if (auto known = States::find({decoded.uuid, place})) return known;
-  return mutex_in(std::make_shared<SharedObject>(SharedObject::attach_handle(type, handle)), place);
+  const std::string_view holds = place == kLocksOwn ? type : kShardedLockType;
+  return mutex_in(std::make_shared<SharedObject>(SharedObject::attach_handle(holds, handle)),
+                  place);
 }
 
 std::shared_ptr<MutexState> mutex_in(const std::shared_ptr<SharedObject>& object,

@@ -18,8 +18,14 @@
 
 namespace strata::python {
 
-// Which mutex of a segment: one of a row, or the segment's own, in its header.
+// Which mutex of a segment: the one of a Lock, a shard of a ShardedLock, or the segment's own, in
+// its header.
+inline constexpr std::int64_t kLocksOwn = 0;
 inline constexpr std::int64_t kSegmentsOwn = -1;
+inline constexpr std::int64_t place_of_shard(std::uint64_t index) {
+  return static_cast<std::int64_t>(index) + 1;
+}
+inline constexpr std::string_view kShardedLockType = "strata.ShardedLock";
 
 class MutexState {
  public:
@@ -71,6 +77,19 @@ class MutexState {
       not_held(verb);
   }
 
+  // For a condition: lets go of it, however often it was taken, and takes it as often again.
+  // Requires that this thread holds it.
+  std::uint32_t suspend() {
+    const std::uint32_t depth = depth_;
+    release();
+    return depth;
+  }
+  // Not ended by signals: whoever waited for the condition is about to release it.
+  void resume(std::uint32_t depth);
+  void set_depth(std::uint32_t depth) { depth_ = depth; }
+
+  [[noreturn]] void not_held(const char* verb);
+
   bool is_locked() { return mutex_.look(context()).token != 0; }
   bool is_recovered() { return mutex_.look(context()).is_unrepaired; }
   void mark_repaired();
@@ -82,7 +101,6 @@ class MutexState {
 
  private:
   bool acquire_slowly(Timeout timeout);
-  [[noreturn]] void not_held(const char* verb);
 
   std::shared_ptr<SharedObject> object_;
   RobustMutex& mutex_;
@@ -104,7 +122,7 @@ std::shared_ptr<MutexState> open_mutex(std::string_view type, nb::handle where,
 // The one that a handle of another process leads to.
 std::shared_ptr<MutexState> mutex_of_handle(std::string_view type, const nb::bytes& handle,
                                             std::int64_t place);
-// That of a row in an object that is open already.
+// That of an object that is open already.
 std::shared_ptr<MutexState> mutex_in(const std::shared_ptr<SharedObject>& object,
                                      std::int64_t place);
 

@@ -25,7 +25,10 @@ class ProcessWide {
 
   // What there is already, or `made`.
   static std::shared_ptr<T> keep(const Key& key, std::shared_ptr<T> made) {
-    std::erase_if(all(), [](const auto& one) { return one.second.expired(); });
+    if (all().size() >= next_sweep()) {
+      std::erase_if(all(), [](const auto& one) { return one.second.expired(); });
+      next_sweep() = 2 * all().size() + 64;
+    }
     std::weak_ptr<T>& slot = all()[key];
     if (auto there = slot.lock()) return there;
     slot = made;
@@ -37,6 +40,10 @@ class ProcessWide {
     // Never destroyed: objects may outlive the interpreter's own end.
     static auto* const all = new std::map<Key, std::weak_ptr<T>>();
     return *all;
+  }
+  static std::size_t& next_sweep() {
+    static std::size_t next = 64;
+    return next;
   }
 };
 

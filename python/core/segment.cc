@@ -310,7 +310,14 @@ void bind_segment(nb::module_& module) {
                         "A piece of memory with a name, attached to this process.\n\n"
                         "Made by create(), attach() and create_or_attach(). Views of it keep the\n"
                         "memory mapped, also after close(). May be pickled: the other process\n"
-                        "attaches to the same bytes.")
+                        "attaches to the same bytes.\n\n"
+                        ">>> with strata.create(\"shm:mesh\", (2, 3), \"float64\") as mesh:\n"
+                        "...     mesh.view()[1, 2] = 2.5\n"
+                        ">>> same = strata.attach(\"shm:mesh\", \"r\")\n"
+                        ">>> same.shape, same.typestr, same.view()[1, 2]\n"
+                        "((2, 3), '<f8', 2.5)\n"
+                        ">>> same.close()\n"
+                        ">>> strata.remove(\"shm:mesh\")")
       .def_prop_ro("uri", &PySegment::uri, "Its name, as \"shm:mesh\".")
       .def_prop_ro(
           "name", [](const PySegment& self) { return self.open().uri().name; },
@@ -451,10 +458,7 @@ void bind_segment(nb::module_& module) {
            [](nb::object self) {
              return nb::module_::import_("strata._notebook").attr("segment_html")(self);
            })
-      .def(
-          "__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); },
-          nb::sig("def __reduce_ex__(self, protocol: typing.SupportsIndex, /) -> "
-                  "tuple[typing.Any, ...]"))
+      .def("__reduce_ex__", [](nb::object self, int) { return reduce(std::move(self)); })
       .def("__dlpack__", &to_dlpack, nb::kw_only(), "stream"_a = nb::none(),
            "max_version"_a = nb::none(), "dl_device"_a = nb::none(), "copy"_a = nb::none(),
            "The DLPack capsule, with no copy. What cannot be written to is for consumers of DLPack "

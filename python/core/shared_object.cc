@@ -11,13 +11,6 @@
 namespace strata::python {
 namespace {
 
-std::string unique_uri(std::string_view type) {
-  // Of /dev/urandom, as Python's uuid.uuid4() is.
-  const auto text =
-      nb::cast<std::string>(nb::module_::import_("os").attr("urandom")(12).attr("hex")());
-  return "shm:" + std::string(type) + "." + text;
-}
-
 void check_type(const Segment& segment, std::string_view type) {
   const Content content = take(segment.content());
   if (content.type == type) return;
@@ -27,6 +20,13 @@ void check_type(const Segment& segment, std::string_view type) {
 
 }  // namespace
 
+std::string unique_uri(std::string_view type) {
+  // Of /dev/urandom, as Python's uuid.uuid4() is.
+  const auto text =
+      nb::cast<std::string>(nb::module_::import_("os").attr("urandom")(12).attr("hex")());
+  return "shm:" + std::string(type) + "." + text;
+}
+
 std::string uri_of(nb::handle where, std::string_view type) {
   if (nb::isinstance<nb::str>(where)) {
     std::string uri = nb::cast<std::string>(where);
@@ -34,7 +34,7 @@ std::string uri_of(nb::handle where, std::string_view type) {
     return uri;
   }
   PyErr_Format(PyExc_TypeError, "%s takes a URI as \"shm:name\", not %s", std::string(type).c_str(),
-               Py_TYPE(where.ptr())->tp_name);
+               nb::inst_name(where).c_str());
   throw nb::python_error();
 }
 

@@ -48,6 +48,11 @@ class SharedObject {
     return join();
   }
 
+  // As context(), of what has joined already in this process.
+  std::optional<SyncContext> joined() const {
+    return context_ && context_->token() != 0 ? context_ : std::nullopt;
+  }
+
   nb::bytes handle() const;
 
  private:
@@ -60,6 +65,9 @@ class SharedObject {
 
 // The URI in what people give as `where`. Errors: TypeError, naming the class `type`.
 std::string uri_of(nb::handle where, std::string_view type);
+
+// A name that nobody guesses, for what has none: "shm:strata.Lock.…".
+std::string unique_uri(std::string_view type);
 
 // Attaches to a handle: the segment it was made of, or an error; it never makes anything.
 Segment attach_by_handle(const nb::bytes& handle, std::string_view mode, double timeout);

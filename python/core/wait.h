@@ -16,6 +16,7 @@ class Timeout {
  public:
   static Timeout for_ever() { return Timeout(std::nullopt); }
   static Timeout now() { return Timeout(0); }
+  static Timeout after_ns(std::uint64_t ns) { return Timeout(ns); }
   static Timeout from(nb::handle seconds) {
     if (seconds.is_none()) return for_ever();
     const double value = PyFloat_AsDouble(seconds.ptr());

@@ -12,7 +12,10 @@ Nothing is loaded before it is used: neither NumPy nor the libraries of PMDK.
 
 # What each name is in; __getattr__ loads it when it is first asked for.
 _WHERE = {
-    "strata._core": ("Lock", "RLock", "Segment", "__version__"),
+    "strata._core": (
+        "Barrier", "BoundedSemaphore", "Condition", "Event", "List", "Lock", "Queue", "RLock",
+        "RWLock", "Segment", "Semaphore", "ShardedLock", "__version__", "freeze",
+    ),
     "strata._errors": (
         "AccessError", "CorruptError", "Error", "ExhaustedError", "ExistsError", "InternalError",
         "InvalidArgumentError", "NoDeviceError", "NoDriverError", "NotFoundError", "NotReadyError",

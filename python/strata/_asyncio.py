@@ -47,3 +47,57 @@ async def enter(lock):
 
 async def leave(lock):
     lock.release()
+
+
+async def event_wait(event, timeout):
+    return await until(event.is_set, timeout)
+
+
+async def _resume(condition, ticket):
+    """Takes the lock again, also when the task is cancelled: it is released by `async with`."""
+    cancelled = None
+    while True:
+        try:
+            await until(lambda: condition._try_resume(ticket), None)
+            break
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+async def condition_wait(condition, timeout):
+    ticket = condition._begin_wait()
+    try:
+        return await until(lambda: condition._has_woken(ticket), timeout)
+    finally:
+        await _resume(condition, ticket)
+
+
+async def condition_wait_for(condition, predicate, timeout):
+    clock = asyncio.get_running_loop().time
+    end = None if timeout is None else clock() + timeout
+    found = predicate()
+    while not found:
+        left = None if end is None else end - clock()
+        if left is not None and left <= 0:
+            break
+        await condition_wait(condition, left)
+        found = predicate()
+    return found
+
+
+async def barrier_wait(barrier, timeout):
+    arrival = barrier._arrive()
+    if arrival.is_last:
+        return arrival.index
+    try:
+        over = await until(
+            lambda: barrier._look(arrival), barrier._timeout if timeout is None else timeout
+        )
+    except asyncio.CancelledError:
+        barrier._withdraw(arrival)
+        raise
+    if not over:
+        barrier._time_out(arrival)
+    return arrival.index

@@ -40,15 +40,15 @@ class SharedMemory:
     """
 
     # What a subclass may change, and what close() and unlink() need after a failed __init__.
-    _name = None
+    _name: str | None = None
     _fd = -1
-    _mmap = None
-    _buf = None
+    _mmap: mmap.mmap | None = None
+    _buf: memoryview | None = None
     _size = 0
     _flags = os.O_RDWR
     _mode = 0o600
     _prepend_leading_slash = True
-    _record = None  # of a creator: its notes, and the slot of the block there
+    _record: tuple[_blocks._Notes, int] | None = None  # of a creator: its notes, and the slot of the block there
     # Once installed this is the standard module's, for whoever patches that.
     _new_name = staticmethod(_make_filename)
 
@@ -70,7 +70,7 @@ class SharedMemory:
             self._create(size, track)
         else:
             self._attach()
-        self._buf = memoryview(self._mmap)
+        self._buf = memoryview(self._mmap)  # type: ignore[arg-type]  # both have set it
         _live.add(self)
 
     def _file_name(self):
@@ -167,29 +167,29 @@ class SharedMemory:
             number = errno.EINVAL if error.errno == errno.EISDIR else error.errno
             raise OSError(number, os.strerror(number), self._name) from None
 
-    def __del__(self):
+    def __del__(self) -> None:
         try:
             self.close()
         except Exception:  # at the end of the interpreter, what close() calls may be gone already
             pass
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return self.__class__, (self.name, False, self.size)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, size={self.size})"
 
     @property
     def buf(self) -> memoryview:
         """A memoryview of the bytes; None once closed."""
-        return self._buf
+        return self._buf  # type: ignore[return-value]  # as in the standard module's types
 
     @property
     def name(self) -> str:
         """The name by which other processes attach."""
         if self._prepend_leading_slash and self._name and self._name.startswith("/"):
             return self._name[1:]
-        return self._name
+        return self._name  # type: ignore[return-value]  # None only where __init__ has failed
 
     @property
     def size(self) -> int:

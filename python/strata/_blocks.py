@@ -40,8 +40,12 @@ LEFT = 2  # closed by its creator, without unlink(): for others to find
 # State, device, inode, name. Zeros: a free record.
 _RECORD = struct.Struct("<QQQ256s")
 _STATE = struct.Struct("<Q")
+# Locked in a note file: by its process, and by who looks for what that process has left.
+_OWNER_BYTE = 1 << 48
+_SWEEPER_BYTE = _OWNER_BYTE + 1
 _TREE_KEY = "strata_blocks"
 _SWEEP_EVERY_S = 1.0
+_PATIENCE_S = 1.0  # with another sweeper, which may have been stopped
 
 
 class _Tree(str):
@@ -60,14 +64,27 @@ def tree():
     return config[_TREE_KEY]
 
 
-def _owner_lock(kind):
-    # struct flock: one byte, far beyond what is written.
-    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 1 << 48, 1, 0)
+def _lock_of(byte):
+    # struct flock, for one byte.
+    return struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
 
 
-def _is_locked(fd):
-    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _owner_lock(fcntl.F_WRLCK))
+def _has_owner(fd):
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _lock_of(_OWNER_BYTE))
     return struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK
+
+
+def _become_sweeper(fd, deadline):
+    """False if another process is it beyond the deadline. Two at once would be in each other's way:
+    each has the block open that the other wants to be alone with."""
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _lock_of(_SWEEPER_BYTE))
+            return os.fstat(fd).st_nlink != 0
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.001)
 
 
 def link_unnamed(fd, name):
@@ -114,7 +131,7 @@ class _Notes:
         self.file_name = f"{PREFIX}{tree()}.{os.urandom(8).hex()}"
         self.fd = open_unnamed()
         try:
-            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _owner_lock(fcntl.F_WRLCK))
+            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _lock_of(_OWNER_BYTE))
             link_unnamed(self.fd, self.file_name)
         except BaseException:
             os.close(self.fd)
@@ -226,7 +243,6 @@ def _remove_if_unused(name, device, inode, aside):
     if not _leads_to(name, device, inode):
         return True
     try:
-        # Waits for whoever else is sweeping, who holds a lease for the time of a rename.
         fd = os.open(f"{DIRECTORY}/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
@@ -271,7 +287,7 @@ def _note_file_of_the_dead(file_name):
         facts = os.fstat(fd)
         if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
             raise PermissionError(errno.EPERM, "not a note file of this user", file_name)
-        if _is_locked(fd):
+        if _has_owner(fd):
             os.close(fd)
             return None
         return fd
@@ -280,8 +296,7 @@ def _note_file_of_the_dead(file_name):
         raise
 
 
-def _sweep_tree(file_names):
-    # Several processes may do this at once: each step is one that another may have done before.
+def _sweep_tree(file_names, deadline):
     dead, is_alive = {}, False
     try:
         for file_name in file_names:
@@ -295,7 +310,8 @@ def _sweep_tree(file_names):
                 dead[file_name] = fd
         for file_name, fd in dead.items():
             try:
-                _sweep_note_file(fd, file_name, is_alive)
+                if _become_sweeper(fd, deadline):
+                    _sweep_note_file(fd, file_name, is_alive)
             except OSError:
                 pass
     finally:
@@ -303,8 +319,12 @@ def _sweep_tree(file_names):
             os.close(fd)
 
 
-def sweep():
-    """Removes the blocks of this user that nobody needs any more, as the top of the file says."""
+def sweep() -> None:
+    """Removes the blocks of this user that nobody needs any more; after another who is at it."""
+    _sweep(time.monotonic() + _PATIENCE_S)
+
+
+def _sweep(deadline):
     trees = {}
     try:
         for file_name in os.listdir(DIRECTORY):
@@ -314,7 +334,7 @@ def sweep():
     except OSError:
         return
     for file_names in trees.values():
-        _sweep_tree(file_names)
+        _sweep_tree(file_names, deadline)
 
 
 def sweep_now_and_then():
@@ -324,7 +344,7 @@ def sweep_now_and_then():
         _next_sweep = now + _SWEEP_EVERY_S
         if _notes is not None:
             _notes.drop_what_is_gone()
-        sweep()
+        _sweep(deadline=now)
 
 
 def _leave():

@@ -116,6 +116,12 @@ def create(
     job: the identifier for lifetime "job".
     device, mechanism: of cuda: segments.
 
+    >>> with strata.create("shm:mesh", (2, 3), "int32", lifetime="last_detach") as mesh:
+    ...     mesh
+    <strata.Segment shm:mesh <i4 (2, 3) 24 B "r+">
+    >>> strata.create("shm:raw", size="64K", max_size="1M", lifetime="last_detach").nbytes
+    65536
+
     Raises ExistsError where the name is taken; ExhaustedError with the limit and what is free;
     ValueError; UnsupportedError where this kind of memory cannot do what is asked.
     """
@@ -141,6 +147,14 @@ def attach(
     timeout: seconds to wait for a creator that is still filling it.
     populate: fault all of it in at once.
     device: the GPU to map a cuda: segment into; by default the one that it is on.
+
+    >>> with strata.create("shm:counts", 4, "uint8", lifetime="last_detach") as counts:
+    ...     counts.write(b"abcd")
+    ...     strata.attach("shm:counts", "r").read(1, 2)
+    b'bc'
+    >>> strata.attach("shm:nothing")
+    Traceback (most recent call last):
+    strata._errors.NotFoundError: ...
 
     Raises NotFoundError; NotReadyError; AccessError; CorruptError.
     """
@@ -169,6 +183,14 @@ def create_or_attach(
     fill: called with the Segment by the one that creates it, before anybody else sees it. Where it
         raises, the segment is gone again. Where its process is killed, another one creates.
 
+    >>> def fill(segment):
+    ...     segment.write(b"ready")
+    >>> first, was_created = strata.create_or_attach(
+    ...     "shm:table", size=4096, fill=fill, lifetime="last_detach")
+    >>> second, is_second = strata.create_or_attach("shm:table", size=4096, fill=fill)
+    >>> was_created, is_second, second.read(0, 5)
+    (True, False, b'ready')
+
     Returns (segment, was_created). For the others see create() and attach().
     """
     others = {
@@ -185,6 +207,12 @@ def from_array(uri: str, array: Any, **options: Any) -> Segment:
     array: whatever has the buffer protocol (NumPy, memoryview, array.array, Arrow buffers), or
         __dlpack__ (PyTorch and others, of the host). It is copied once.
     options: those of create(), but for shape, dtype and size.
+
+    >>> import array
+    >>> primes = array.array("i", [2, 3, 5, 7])
+    >>> with strata.from_array("shm:primes", primes, lifetime="last_detach") as shared:
+    ...     list(shared.view()), shared.dtype, shared.shape
+    ([2, 3, 5, 7], ..., (4,))
     """
     view, dtype = described(array)
     will_publish = options.pop("publish", True)
@@ -249,6 +277,10 @@ def ls(pattern: str = "*") -> list[dict[str, Any]]:
     """Every segment that this user can see and whose URI matches, as a list of dicts.
 
     pattern: of the shell: "shm:*", "*mesh*".
+
+    >>> with strata.create("shm:mesh", (2, 3), "float64", lifetime="last_detach"):
+    ...     [(found["uri"], found["shape"], found["nbytes"]) for found in strata.ls("shm:mesh")]
+    [('shm:mesh', (2, 3), 48)]
     """
     found = _core.list_all("", "")["segments"]
     return [segment for segment in found if fnmatch.fnmatchcase(segment["uri"], pattern)]

@@ -14,12 +14,21 @@ that says its length: "3s0x", which is as valid for `struct`. The standard modul
 as it reads its own, and what it writes in its place is read here as it would read it.
 """
 
+from __future__ import annotations
+
 import re
 import struct
 import types
 from functools import partial
 
 from strata._block import SharedMemory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes as long to import as all of this
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+Item = int | float | bool | str | bytes | None
 
 _FORMATS = {int: "q", float: "d", bool: "xxxxxxx?", type(None): "xxxxxx?x"}
 _TEXT_FORMAT = re.compile(r"([0-9]{1,8})s(0x|x)?\Z")
@@ -77,7 +86,8 @@ class ShareableList:
 
     _block_class = SharedMemory
 
-    def __init__(self, sequence=None, *, name=None):
+    def __init__(self, sequence: Iterable[Item] | None = None, *,
+                 name: str | None = None) -> None:
         if name is None or sequence is not None:
             self._create(list(sequence or ()), name)
         else:
@@ -156,7 +166,7 @@ class ShareableList:
         text, match = self._stored_format(position)
         return f"{self._slot(position)}s" if match else text
 
-    def __getitem__(self, position):
+    def __getitem__(self, position: int) -> Any:
         position = self._position(position)
         text, match = self._stored_format(position)
         where = self._offset_data_start + self._allocated_offsets[position]
@@ -173,7 +183,7 @@ class ShareableList:
             value = value.rstrip(b"\0")
         return value.decode() if code == 1 else value
 
-    def __setitem__(self, position, value):
+    def __setitem__(self, position: int, value: Item) -> None:
         position = self._position(position, "assignment index")
         stored, slot_bytes = value, self._slot(position)
         if isinstance(value, (str, bytes)):
@@ -195,17 +205,20 @@ class ShareableList:
         where = self._offset_data_start + self._allocated_offsets[position]
         self.shm.buf[where : where + len(packed)] = packed
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return partial(self.__class__, name=self.shm.name), ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._list_len
 
-    def __repr__(self):
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(self._list_len))
+
+    def __repr__(self) -> str:
         return f"{self.__class__.__name__}({list(self)}, name={self.shm.name!r})"
 
     @property
-    def format(self):
+    def format(self) -> str:
         """The `struct` formats of all items, one behind the other, those of text with their slots."""
         return "".join(self._get_packing_format(position) for position in range(self._list_len))
 
@@ -221,11 +234,11 @@ class ShareableList:
     def _offset_back_transform_codes(self):
         return self._offset_packing_formats + self._list_len * _FORMAT_BYTES
 
-    def count(self, value):
+    def count(self, value: object) -> int:
         """How many items equal `value`."""
         return sum(value == item for item in self)
 
-    def index(self, value):
+    def index(self, value: object) -> int:
         """Where the first item is that equals `value`. Raises ValueError if none does."""
         for position, item in enumerate(self):
             if value == item:

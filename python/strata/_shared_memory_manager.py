@@ -5,14 +5,18 @@ so a block is in use until the manager has shut down, whoever is killed before, 
 manager where that is killed.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable
 from multiprocessing import managers, util
+from typing import Any
 
 from strata._block import SharedMemory as Block
 from strata._shareable_list import ShareableList as List
 
 
-class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined]
+class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined]  # not in its stub  # type: ignore[name-defined]
     def __init__(self, name, segment_names=()):
         super().__init__(name, list(segment_names))
         self._blocks = {}
@@ -50,15 +54,15 @@ class SharedMemoryManager(managers.SharedMemoryManager):
     _block_class = Block
     _list_class = List
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Not by way of the standard class, which starts a resource tracker.
         managers.BaseManager.__init__(self, *args, **kwargs)
 
-    def SharedMemory(self, size):
+    def SharedMemory(self, size: int) -> Block:  # type: ignore[override]
         """A new block of `size` bytes, which this manager unlinks in the end."""
         return self._track(lambda: self._block_class(create=True, size=size))
 
-    def ShareableList(self, sequence):
+    def ShareableList(self, sequence: Iterable[Any]) -> List:  # type: ignore[override]
         """A new list with the items of `sequence`, whose block this manager unlinks in the end."""
         return self._track(lambda: self._list_class(sequence))
 

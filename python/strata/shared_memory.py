@@ -14,6 +14,8 @@ or, for a program that shall stay as it is, `strata.shared_memory.install()` at 
     python3 -m strata.shared_memory PROGRAM [ARGUMENT...]
 """
 
+from __future__ import annotations
+
 import sys
 
 from strata._block import SharedMemory
@@ -30,7 +32,7 @@ __all__ = ["SharedMemory", "ShareableList", "SharedMemoryManager", "install", "s
 SharedMemory.__module__ = ShareableList.__module__ = __name__
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     # Managers bring queues, pools and sockets along: only for those who use them.
     if name == "SharedMemoryManager":
         from strata._shared_memory_manager import SharedMemoryManager
@@ -39,7 +41,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def install():
+def install() -> None:
     """Puts these classes into `multiprocessing.shared_memory` and `multiprocessing.managers`.
 
     At the start of a program, before it makes blocks. It holds for code that has imported the
@@ -51,7 +53,7 @@ def install():
     _shared_memory_install.install()
 
 
-def _main(arguments):
+def _main(arguments: list[str]) -> None:
     import os
     import runpy
 

@@ -14,6 +14,7 @@ import sys
 from multiprocessing import connection, get_context
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from strata import _blocks  # noqa: E402
 from strata.shared_memory import ShareableList, SharedMemory, sweep  # noqa: E402
 
 SIZE = 4096
@@ -128,7 +129,8 @@ def main(method, seed, rounds, prefix):
         tree.kills += 1
     tree.check_held()
     print(f"verified: {tree.kills} workers killed")
-    print(f"{len(tree.held)} blocks held, {tree.missed} gone with their creators", flush=True)
+    print(f"{len(tree.held)} blocks held, {tree.missed} gone with their creators")
+    print("tree", _blocks.tree(), flush=True)
     if tree.random.random() < 0.5:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import uuid
 
 import pytest
@@ -74,8 +75,10 @@ def is_there(name):
     return (SHM / name).exists()
 
 
-def note_files():
-    return {entry for entry in os.listdir(SHM) if entry.startswith(_blocks.PREFIX)}
+def note_files(tree):
+    """Of one program: others make and remove theirs at any time."""
+    assert len(tree) == 16
+    return [entry for entry in os.listdir(SHM) if entry.startswith(f"{_blocks.PREFIX}{tree}.")]
 
 
 @pytest.mark.parametrize("end", ["exit", "kill"])
@@ -133,7 +136,6 @@ def test_a_forked_child_keeps_the_block_of_its_killed_parent(name):
 def test_the_next_creator_takes_the_name_of_one_that_was_killed(name):
     with running(CREATE + WAIT, name) as creator:
         kill(creator)
-    assert (SHM / name).exists()
     block = SharedMemory(name, create=True, size=50)
     assert bytes(block.buf) == bytes(50)
     block.unlink()
@@ -147,15 +149,15 @@ def test_what_a_killed_creator_left_is_not_there_for_who_attaches(name):
 
 
 def test_a_regular_end_without_unlink_leaves_nothing(name):
-    before = note_files()
+    say_tree = "from strata import _blocks; say(_blocks.tree())\n"
     for program in (CREATE, CREATE + "view = block.buf[1:]", CREATE + "block.close()",
                     CREATE + "again = SharedMemory(name)"):
-        with running(program, name):
-            pass
+        with running(program.replace("\n", "\n" + say_tree), name) as process:
+            tree = process.stdout.readline().strip()
         if "again" not in program:  # of which only the next to look can tell that nobody has it
             assert not (SHM / name).exists()
         assert not is_there(name)
-    assert note_files() <= before
+        assert note_files(tree) == []
 
 
 def test_untracked_blocks_stay_until_they_are_unlinked(name):
@@ -221,7 +223,6 @@ def test_what_a_worker_closed_stays_until_the_program_ends(name, method, tmp_pat
 def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, method):
     seed = random.randrange(2**32)
     print("seed", seed)
-    before = note_files()
     program = os.path.join(PACKAGE, "tests", "shared_memory_kills.py")
     done = subprocess.run([sys.executable, program, method, str(seed), "6", name],
                           capture_output=True, text=True)
@@ -231,16 +232,17 @@ def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, meth
     assert done.returncode in (0, -signal.SIGKILL)
     sweep()
     assert [entry for entry in os.listdir(SHM) if entry.startswith(name)] == []
-    assert note_files() <= before
+    assert note_files(done.stdout.split()[-1]) == []
 
 
 # --- the note files -------------------------------------------------------------------------------
 
 
 def test_a_note_file_has_the_bytes_of_its_format_page(name):
-    before = note_files()
-    with running(CREATE + WAIT + "block.close(); say('closed'); signal.pause()", name) as creator:
-        (notes,) = note_files() - before
+    program = CREATE + "from strata import _blocks; say(_blocks.tree())\n" + WAIT \
+        + "block.close(); say('closed'); signal.pause()"
+    with running(program, name) as creator:
+        (notes,) = note_files(creator.stdout.readline().strip())
         facts = (SHM / name).stat()
         expected = struct.pack("<QQQ256s", 1, facts.st_dev, facts.st_ino, name.encode())
         assert len(expected) == 280
@@ -257,64 +259,84 @@ def test_a_note_file_has_the_bytes_of_its_format_page(name):
 
 @pytest.fixture
 def dead_notes():
-    """Makes a note file as a dead process leaves it: dead_notes((state, file, name), …)."""
+    """A note file as a dead process leaves it: dead_notes(bytes, prepare) makes it at once, after
+    prepare(path) has made all else. From then on any process may sweep it."""
     made = []
 
-    def make(*records):
-        file_name = f"{_blocks.PREFIX}{uuid.uuid4().hex[:16]}.{uuid.uuid4().hex[:16]}"
-        packed = b""
-        for state, facts, name in records:
-            packed += _blocks._RECORD.pack(state, facts.st_dev, facts.st_ino, name)
-        (SHM / file_name).write_bytes(packed)
-        made.append(file_name)
-        return file_name
+    def make(content, prepare=lambda path: None):
+        path = SHM / f"{_blocks.PREFIX}{uuid.uuid4().hex[:16]}.{uuid.uuid4().hex[:16]}"
+        made.append(path)
+        hidden = SHM / f"strata-test-{path.name}"
+        hidden.write_bytes(content)
+        prepare(path)
+        hidden.rename(path)
+        return path
 
     yield make
-    for file_name in made:
-        (SHM / file_name).unlink(missing_ok=True)
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
+def record(state, facts, name):
+    return struct.pack("<QQQ256s", state, facts.st_dev, facts.st_ino, os.fsencode(name))
+
+
+def aside_of(notes):
+    return notes.with_name(notes.name + ".0")
 
 
 def test_a_sweeper_that_was_killed_between_its_steps_is_finished(name, dead_notes):
     (SHM / name).write_bytes(b"x")
-    facts = (SHM / name).stat()
-    notes = dead_notes((_blocks.OPEN, facts, name.encode()))
-    aside = SHM / f"{notes}.0"
-    (SHM / name).rename(aside)
+    notes = dead_notes(record(1, (SHM / name).stat(), name),
+                       lambda notes: (SHM / name).rename(aside_of(notes)))
     sweep()
-    assert not aside.exists() and not (SHM / notes).exists()
+    assert not aside_of(notes).exists() and not notes.exists()
 
 
 def test_a_block_that_was_moved_aside_by_mistake_comes_back(name, dead_notes):
-    (SHM / name).write_bytes(b"gone")
-    facts = (SHM / name).stat()
-    notes = dead_notes((_blocks.OPEN, facts, name.encode()))
-    aside = SHM / f"{notes}.0"
-    keep = os.open(SHM / name, os.O_RDONLY)  # so that the inode number is not given again
-    (SHM / name).unlink()
-    aside.write_bytes(b"another's")
+    notes = dead_notes(record(1, os.stat("/etc/passwd"), name),
+                       lambda notes: aside_of(notes).write_bytes(b"another's"))
     sweep()
     assert (SHM / name).read_bytes() == b"another's"
-    assert not aside.exists() and not (SHM / notes).exists()
-    os.close(keep)
+    assert not aside_of(notes).exists() and not notes.exists()
 
 
 def test_a_block_that_comes_back_twice_has_one_name_in_the_end(name, dead_notes):
     (SHM / name).write_bytes(b"another's")
-    notes = dead_notes((_blocks.OPEN, os.stat("/etc/passwd"), name.encode()))
-    aside = SHM / f"{notes}.0"
-    aside.hardlink_to(SHM / name)  # killed between giving the name back and the end
+    # Killed between giving the name back and the end.
+    notes = dead_notes(record(1, os.stat("/etc/passwd"), name),
+                       lambda notes: aside_of(notes).hardlink_to(SHM / name))
     sweep()
     assert (SHM / name).stat().st_nlink == 1
-    assert not aside.exists() and not (SHM / notes).exists()
+    assert not aside_of(notes).exists() and not notes.exists()
 
 
 @pytest.mark.parametrize("record_name", [b"../../tmp/x", b"/etc/passwd", b"..", b"", b"\xff" * 256],
                          ids=lambda name: repr(name[:9]))
 def test_records_that_lead_out_of_the_folder_are_ignored(record_name, dead_notes):
-    notes = dead_notes((_blocks.OPEN, os.stat("/etc/passwd"), record_name))
+    notes = dead_notes(record(1, os.stat("/etc/passwd"), record_name))
     sweep()
     assert os.path.exists("/etc/passwd")
-    assert not (SHM / notes).exists()
+    assert not notes.exists()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_two_that_sweep_are_not_in_each_others_way(name, dead_notes, stopped):
+    (SHM / name).write_bytes(b"x")
+    other = None
+
+    def sweep_first(notes):
+        nonlocal other
+        other = os.open(notes.with_name("strata-test-" + notes.name), os.O_RDWR)
+        assert _blocks._become_sweeper(other, deadline=0)
+
+    notes = dead_notes(record(1, (SHM / name).stat(), name), sweep_first)
+    if stopped:
+        sweep()  # it gives up after a while
+        assert (SHM / name).exists()
+    threading.Timer(0.05, os.close, [other]).start()
+    assert not is_there(name)
+    assert not notes.exists()
 
 
 def test_garbage_in_place_of_note_files_harms_nothing(name, dead_notes):
@@ -323,8 +345,7 @@ def test_garbage_in_place_of_note_files_harms_nothing(name, dead_notes):
     rng = random.Random(seed)
     block = SharedMemory(name, create=True, size=10)
     for length in [0, 1, 279, 280, 281, 5_000]:
-        notes = dead_notes()
-        (SHM / notes).write_bytes(rng.randbytes(length))
+        dead_notes(rng.randbytes(length))
     fifo = SHM / f"{_blocks.PREFIX}{'0' * 16}.{uuid.uuid4().hex[:16]}"
     os.mkfifo(fifo)
     try:
@@ -339,10 +360,11 @@ def test_garbage_in_place_of_note_files_harms_nothing(name, dead_notes):
 def test_blocks_and_notes_of_other_users_are_left_alone(name, dead_notes):
     (SHM / name).write_bytes(b"x")
     os.chown(SHM / name, 12345, 12345)
-    notes = dead_notes((_blocks.OPEN, (SHM / name).stat(), name.encode()))
-    os.chown(SHM / notes, 12345, 12345)
+    notes = dead_notes(
+        record(1, (SHM / name).stat(), name),
+        lambda notes: os.chown(notes.with_name("strata-test-" + notes.name), 12345, 12345))
     assert is_there(name)
-    assert (SHM / notes).exists()
+    assert notes.exists()
 
 
 def test_descriptors_and_records_do_not_grow_where_others_unlink(name):

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.command import (
     DONE,
     NOT_FOUND,
+    REFUSED,
     STRATA,
     UNKNOWN,
     Holder,
@@ -214,3 +215,25 @@ def test_a_registry_of_another_user_is_not_followed(state):
         subprocess.run([command, "pool", "create", f"{directory}/ours.pool", "--size", "16M"],
                        env=theirs, check=True, capture_output=True)  # fmt: skip
         assert os.listdir(home) == ["theirs.pool"]
+
+
+def test_blocks_of_the_python_drop_in_are_no_segments_and_are_left_alone(monkeypatch):
+    """python/strata/shared_memory.py makes plain files, and notes about them."""
+    monkeypatch.syspath_prepend("python")
+    from strata.shared_memory import SharedMemory
+
+    name = new_name()
+    plain = SharedMemory(name, create=True, size=5000)
+    in_our_names = SharedMemory(f"strata.{name}", create=True, size=5000)
+    try:
+        assert not [line for line in ok("ls").decode().splitlines()
+                    if "blocks" in line or f"shm:{name}" in line and "corrupt" not in line]  # fmt: skip
+        decisions, _ = gc(DONE)
+        assert not decisions[f"shm:{name}"]["orphan"]
+        assert "not a Strata segment" in decisions[f"shm:{name}"]["evidence"]
+        assert not [uri for uri in decisions if "blocks" in uri]
+        assert refusal(REFUSED, "rm", f"shm:{name}")["code"] == "failed_precondition"
+        assert SharedMemory(name).size == SharedMemory(f"strata.{name}").size == 5000
+    finally:
+        plain.unlink()
+        in_our_names.unlink()

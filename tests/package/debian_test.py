@@ -11,25 +11,10 @@ import subprocess
 
 import pytest
 
+from tests.package.new_debian import NewDebian, need
 from tests.package.using import EXPECTED_OUTPUT, HERE, need_c_api, run, source_root
 
 BINARY_PACKAGES = {"libstrata0.1", "libstrata-dev", "strata"}
-
-# What chroot needs, in a namespace of mounts that ends with the command.
-IN_NAMESPACE = """
-set -eu
-mount --make-rprivate /
-mount -t proc proc "$0/proc"
-mount -t tmpfs tmpfs "$0/dev/shm"
-exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
-  DEBIAN_FRONTEND=noninteractive sh -euc "$1"
-"""
-
-
-def need(*tools):
-    for tool in tools:
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
 
 
 @pytest.fixture(name="packages", scope="session")
@@ -88,59 +73,17 @@ def test_lintian_finds_no_error(packages):
     run("lintian", "--allow-root", "--fail-on", "error", *changes)
 
 
-def mirror():
-    """Where apt of this machine has its packages from, and the release."""
-    targets = run("apt-get", "indextargets", "--format", "$(CREATED_BY) $(CODENAME) $(REPO_URI)")
-    with open("/etc/os-release") as release:
-        names = [line.strip() for line in release if line.startswith("VERSION_CODENAME=")]
-    codename = names[0].split("=")[1].strip('"') if names else ""
-    for line in targets.splitlines():
-        index, release, uri = line.split()
-        if (index, release) == ("Packages", codename):
-            return codename, uri
-    pytest.skip(f"apt of this machine knows no mirror of {codename or 'its release'}")
-
-
-class NewDebian:
-    def __init__(self, root):
-        self.root = root
-
-    def run(self, script):
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        return run(*command, "sh", "-c", IN_NAMESPACE, self.root, script)
-
-
 @pytest.fixture(name="debian", scope="session")
 def debian_fixture(packages, tmp_path_factory):
     """A Debian that has never seen Strata, with the packages in /packages and a mirror for apt."""
-    need("debootstrap", "unshare", "chroot", "apt-get")
-    if os.geteuid() != 0:
-        pytest.skip("only root makes a chroot")
-    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode:
-        pytest.skip("this root may make no namespaces")
-    codename, uri = mirror()
     root = str(tmp_path_factory.mktemp("chroot"))
-    made = subprocess.run(
-        ["debootstrap", "--variant=minbase", codename, root, uri],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        pytest.skip("debootstrap: " + made.stdout.strip().splitlines()[-1])
+    debian = NewDebian(root)
     os.mkdir(f"{root}/packages")
     for name in BINARY_PACKAGES:
         shutil.copy(package_file(packages, name), f"{root}/packages")
     os.mkdir(f"{root}/consumer")
     for name in ("CMakeLists.txt", "consumer.c", "consumer.cc"):
         shutil.copy(f"{HERE}/{name}", f"{root}/consumer")
-    shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
-    debian = NewDebian(root)
-    # No user of its own for apt: the machine may lend none.
-    with open(f"{root}/etc/apt/apt.conf.d/test", "w") as settings:
-        settings.write('APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\n')
-    debian.run("apt-get update -q")
     return debian
 
 

@@ -21,6 +21,7 @@ from tests.package.python_using import (
     TYPE_CHECKERS,
     Environment,
     build_wheel,
+    readme_lines,
     tree_of,
 )
 from tests.package.using import HERE, exported_symbols, needed, run, source_root, unpack_tarball
@@ -64,8 +65,7 @@ def test_the_wheel_says_what_it_is(wheel):
 
 
 def test_the_lines_of_the_readme_run(installed, uri):
-    with open(f"{source_root()}/README.md") as readme:
-        (code,) = re.findall("```python\n(.*?)```", readme.read(), flags=re.S)
+    code = readme_lines()
     assert '"shm:mesh"' in code
     printed = installed.run(code.replace("shm:mesh", uri), tree_of("numpy-2.2.6", NUMPY))
     assert printed == "2.5\n"

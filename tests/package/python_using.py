@@ -1,6 +1,7 @@
 """What the tests of the package for Python share: how it is built, and where it is installed."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -35,7 +36,14 @@ def tree_of(folder, packages):
         pytest.skip(str(why))
 
 
-def build_wheel(place, prefix, python=sys.executable):
+def readme_lines():
+    """The program in Python that the README shows."""
+    with open(f"{source_root()}/README.md") as readme:
+        (code,) = re.findall("```python\n(.*?)```", readme.read(), flags=re.S)
+    return code
+
+
+def build_wheel(place, prefix, python=sys.executable, **environment):
     """The wheel of the tree, linked with the Strata that is installed in `prefix`."""
     tools = tree_of("python-build-tools", BUILD_TOOLS)
     settings = {
@@ -46,7 +54,7 @@ def build_wheel(place, prefix, python=sys.executable):
         python, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
         "--wheel-dir", f"{place}/wheel",
         *[f"--config-settings={name}={value}" for name, value in settings.items()],
-        source_root(), env=dict(os.environ, PYTHONPATH=tools),
+        source_root(), env=dict(os.environ, PYTHONPATH=tools, **environment),
     )  # fmt: skip
     (wheel,) = os.listdir(f"{place}/wheel")
     return f"{place}/wheel/{wheel}"

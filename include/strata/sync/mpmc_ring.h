@@ -118,6 +118,9 @@ class MpmcRing {
   static Result<MpmcRing> open(std::span<std::byte> bytes, const SyncContext& context);
 
   std::uint32_t max_message_bytes() const { return geometry_.message_bytes; }
+  std::uint32_t slots() const { return geometry_.slots; }
+  // Messages that waited to be received at some moment during the call.
+  std::uint64_t size() const;
 
   Result<Loan> loan(Deadline deadline);
   // The loan is used up, unless this fails with invalid_argument.

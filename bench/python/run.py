@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Measures Strata beside what Python offers for sharing memory, on this machine, in one run.
+
+usage: bench/python/run.py [TABLE...] [--rounds N] [--quick] [--json FILE] [--svg FILE]
+                           [--markdown FILE] [--list]
+
+Without a TABLE all are measured, in about ten minutes. A way whose library is not installed is
+named, with the line that installs it; nothing is installed from here.
+"""
+
+import argparse
+import functools
+import json
+import sys
+
+import attaching
+import counters
+import dicts
+import harness
+import lists
+import locks
+import messages
+import report
+
+TIMED = [counters.TABLE, messages.TABLE, *locks.TABLES, *attaching.TABLES, *dicts.TABLES]
+MEASURES = {table.key: functools.partial(harness.measure, table) for table in TIMED}
+MEASURES |= {f"lists-{method}": functools.partial(lists.measure, method) for method in lists.METHODS}
+# Of memory, which varies less than time, and costs seconds.
+LIST_ROUNDS = 3
+
+
+def log(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", metavar="TABLE", nargs="*", help="see --list")
+    parser.add_argument("--rounds", type=int, default=11, help="of each table, 11 by default")
+    parser.add_argument("--quick", action="store_true",
+                        help="a hundredth of the work, in one round: to see that it runs")
+    parser.add_argument("--json", metavar="FILE", help="all times, for programs")
+    parser.add_argument("--svg", metavar="FILE", help="a chart")
+    parser.add_argument("--markdown", metavar="FILE", help="the tables for docs/benchmarks.md")
+    parser.add_argument("--list", action="store_true", help="the tables there are")
+    options = parser.parse_args(arguments)
+    unknown = set(options.tables) - set(MEASURES)
+    if unknown:
+        parser.error(f"no table {', '.join(sorted(unknown))}: there are {', '.join(MEASURES)}")
+    if options.rounds < 1:
+        parser.error(f"--rounds: 1 or more, not {options.rounds}")
+    return options
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def main(arguments):
+    options = parse(arguments)
+    if options.list:
+        print("\n".join(MEASURES))
+        return
+    results = []
+    print(report.machine(), flush=True)
+    for key in options.tables or MEASURES:
+        rounds = LIST_ROUNDS if key.startswith("lists") else options.rounds
+        result = MEASURES[key](1 if options.quick else min(rounds, options.rounds),
+                               0.01 if options.quick else 1.0, log)
+        log("")
+        results.append(result)
+        print("\n" + report.table(result), flush=True)
+    if options.json:
+        write(options.json, json.dumps({"machine": report.machine(), "tables": results}, indent=1))
+    if options.svg:
+        write(options.svg, report.chart(results, report.machine()))
+    if options.markdown:
+        write(options.markdown, f"{report.machine()}\n\n" + "\n".join(map(report.markdown, results)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
