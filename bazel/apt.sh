@@ -15,7 +15,7 @@ packages=(
   # the emulated machine of tests/vm (its kernel is fetched by tests/vm/kernel.py) and file systems
   qemu-system-x86 busybox-static e2fsprogs xfsprogs
   # what is installed: the Debian packages, and a new Debian to install them in
-  debhelper debootstrap lintian patchelf
+  debhelper debootstrap lintian
   # style
   clang-format clang-tidy
   # fuzzing: GCC has no libFuzzer

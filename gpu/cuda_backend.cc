@@ -1,5 +1,6 @@
 #include "gpu/cuda_backend.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cstring>
@@ -319,16 +320,36 @@ bool CudaBackend::is_in_flux(int header) const {
       .value_or(false);
 }
 
+// Whether another attach could find what the last one did not: another segment under the name, or
+// its memory in somebody's hands after all.
+bool CudaBackend::is_worth_another_try(int header) const {
+  const auto facts = os_.fstat(header);
+  if (!facts || facts->st_nlink == 0) return true;
+  alignas(HeaderPage) std::array<std::byte, kHeaderBytes> page{};
+  const auto read = os_.pread(header, page, 0);
+  const auto identity = read ? read_identity_block(std::span(page).first(*read))
+                             : Result<IdentityBlock>(unexpected(read.error()));
+  return !identity || cuda::may_be_had(os_, peers(), identity->uuid).value_or(true);
+}
+
 Result<Segment> CudaBackend::do_attach(const SegmentUri& uri, const AttachOptions& options) {
   const Deadline deadline = Deadline::after_ms(options.timeout_ms);
   cuda::Poll poll(os_, deadline, cuda::Poll::Looks::costly);
   while (true) {
     STRATA_ASSIGN(Fd file, files_.open(uri.name, options.access));
-    STRATA_ASSIGN(const Fd header, os_.dup(file.get()));
+    STRATA_ASSIGN(Fd header, os_.dup(file.get()));
     auto attached = attach_header(uri, std::move(file), options, deadline);
     const bool is_missing = !attached && attached.error().code() == Code::not_found;
-    if (!is_missing || poll.expired() || !is_in_flux(header.get())) return attached;
-    poll.pause();
+    if (!is_missing) return attached;
+    // Without a lease meanwhile, which belongs to the open file, so that another is needed: those
+    // who wait as this one does would keep each other waiting.
+    auto to_look = os_.reopen(header.get(), O_RDONLY);
+    if (!to_look) return attached;
+    header = std::move(*to_look);
+    do {
+      if (poll.expired() || !is_in_flux(header.get())) return attached;
+      poll.pause();
+    } while (!is_worth_another_try(header.get()));
   }
 }
 

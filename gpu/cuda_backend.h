@@ -78,6 +78,7 @@ class CudaBackend final : public Backend {
                             const AttachOptions& options, Deadline deadline);
   cuda::ServeRequest entry_of(const CudaPayload& payload, const IdentityBlock& identity) const;
   bool is_in_flux(int header) const;
+  bool is_worth_another_try(int header) const;
   void add_device_facts(SegmentStat& stat) const;
   void reclaim_from_holder(ReclaimDecision& decision, const ReclaimOptions& options);
   std::function<void()> on_detach(const SegmentUri& uri, const IdentityBlock& identity);

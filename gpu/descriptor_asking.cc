@@ -23,6 +23,8 @@ constexpr std::size_t kMaxBurials = 16;        // an attach is not there to clea
 
 Result<Fd> DescriptorAsking::ask(Deadline deadline) {
   while (true) {
+    // First: of two who look at each other while they have nothing, one sees the other so.
+    if (own_ != nullptr && asked_.empty()) own_->show_idle();
     STRATA_TRY(look_around());
     if (!is_there_hope()) {
       bury_the_dead();
@@ -40,6 +42,7 @@ Result<Fd> DescriptorAsking::ask(Deadline deadline) {
 
 Result<void> DescriptorAsking::look_around() {
   announced_.clear();
+  idle_.clear();
   silent_.clear();
   waiting_.clear();
   auto opened = PeerDirectory::open(os_, place_);
@@ -70,17 +73,20 @@ Result<void> DescriptorAsking::meet(const std::string& entry, bool has_socket) {
   const bool is_asked = std::any_of(asked_.begin(), asked_.end(), [&](const Asked& asked) {
     return asked.conversation.entry() == entry;
   });
-  if (entry == own_ || dismissed_.contains(entry) || is_asked) return {};
+  const bool is_own = own_ != nullptr && entry == own_->name();
+  if (is_own || dismissed_.contains(entry) || is_asked) return {};
   if (has_socket) {
     waiting_.push_back(entry);
     return {};
   }
-  STRATA_ASSIGN(const bool is_alive, directory_->is_alive(entry));
-  if (is_alive) {
-    announced_.insert(entry);
-  } else {
-    dismiss(entry);
-    dead_.insert(entry);
+  STRATA_ASSIGN(const PeerLife life, directory_->life_of(entry));
+  switch (life) {
+    case PeerLife::alive: announced_.insert(entry); break;
+    case PeerLife::idle: idle_.insert(entry); break;
+    case PeerLife::dead:
+      dismiss(entry);
+      dead_.insert(entry);
+      break;
   }
   return {};
 }
@@ -90,8 +96,9 @@ bool DescriptorAsking::is_there_hope() {
     end_of_announcing_.reset();
     return true;
   }
+  // Those who are idle have nothing, and nobody is left who could give them something.
   if (announced_.empty()) return false;
-  // They may all be waiting for each other.
+  // They may never get it: stopped, or a child of one who was asking when it forked.
   if (!end_of_announcing_) end_of_announcing_ = Deadline::after_ms(kAnnouncingMs);
   return !end_of_announcing_->expired();
 }
@@ -115,6 +122,8 @@ Result<std::optional<Fd>> DescriptorAsking::go_round(Deadline deadline) {
 }
 
 Result<void> DescriptorAsking::ask_more() {
+  // Before the first connection: from then on an answer may be on its way.
+  if (own_ != nullptr && !waiting_.empty()) STRATA_TRY(own_->show_asking());
   while (!waiting_.empty() && asked_.size() < width_) {
     const std::string entry = std::move(waiting_.back());
     waiting_.pop_back();
@@ -233,6 +242,7 @@ Status DescriptorAsking::why_nobody_can() const {
 Status DescriptorAsking::why_nobody_did() const {
   std::set<std::string> silent = silent_;
   silent.insert(announced_.begin(), announced_.end());
+  silent.insert(idle_.begin(), idle_.end());
   silent.insert(waiting_.begin(), waiting_.end());
   for (const Asked& asked : asked_)
     silent.insert(asked.conversation.entry());

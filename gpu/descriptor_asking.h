@@ -25,8 +25,9 @@ class DescriptorAsking {
   DescriptorAsking(Os& os, PeerPlace place, DescriptorRequest request)
       : os_(os), place_(std::move(place)), request_(std::move(request)) {}
 
-  // The caller's own entry, which has nothing yet.
-  void pass_over(std::string entry) { own_ = std::move(entry); }
+  // The caller's own entry, which has nothing yet: it is passed over, and shows to others whether
+  // it may have something in a moment. It outlives this.
+  void show_in(PeerEntry& entry) { own_ = &entry; }
   Result<Fd> ask(Deadline deadline);
 
  private:
@@ -56,11 +57,12 @@ class DescriptorAsking {
   Os& os_;
   PeerPlace place_;
   DescriptorRequest request_;
-  std::string own_;
+  PeerEntry* own_ = nullptr;
   std::shared_ptr<PeerDirectory> directory_;  // as it was found last; null: there is none
   std::vector<std::string> waiting_;          // to be asked in this round, in random order
   std::vector<Asked> asked_;
-  std::set<std::string> announced_;  // alive, and without a socket yet
+  std::set<std::string> announced_;  // alive, without a socket yet, and perhaps with a descriptor
+  std::set<std::string> idle_;       // alive, and without either: they wait as this one does
   std::set<std::string> silent_;     // alive, and took no question or gave no answer at last
   std::set<std::string> dismissed_;  // have said their last: not asked again
   std::set<std::string> dead_;       // of those

@@ -135,6 +135,10 @@ struct DescriptorRequest {
 Result<Fd> ask_for_descriptor(Os& os, const PeerPlace& place, const DescriptorRequest& request,
                               Deadline deadline);
 
+// Whether a process that lives has the descriptor, or may be about to get it: all but those who
+// only wait for somebody to come who has it.
+Result<bool> may_be_had(Os& os, const PeerPlace& place, const SegmentUuid& uuid);
+
 // Asks the holders to let go of their leases, or all who can to let go of what they keep unused,
 // and returns how many did. Those that are silent are passed over at the deadline. A holder whose
 // segment is not removed within seconds takes its lease again.

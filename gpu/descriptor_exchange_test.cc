@@ -246,6 +246,56 @@ TEST_CASE_METHOD(Exchange, "two_who_only_wait_for_each_other_find_that_nobody_ha
   CHECK(entries().size() == 1);  // the other's
 }
 
+TEST_CASE_METHOD(Exchange, "who_has_nothing_and_asks_nobody_is_no_hope_for_others") {
+  const PeerPlace place{directory};
+  PeerRecord record{};
+  record.uuid = uuid;
+  const auto entry = PeerEntry::announce(os, directory, record).value();
+  const auto peers = PeerDirectory::open(os, place).value();
+  const auto life = [&] { return peers->life_of(entry->name()).value(); };
+  CHECK((life() == PeerLife::alive && may_be_had(os, place, uuid).value()));
+  entry->show_idle();
+  CHECK((life() == PeerLife::idle && !may_be_had(os, place, uuid).value()));
+  CHECK(peers->is_alive(entry->name()).value());
+  DescriptorServer server(os, directory);
+  const auto joined = server.join({.uuid = uuid, .generation = 1}, {}, in_two_minutes());
+  CHECK((!joined && joined.error().code() == Code::not_found));
+  REQUIRE(entry->show_asking());
+  CHECK((life() == PeerLife::alive && may_be_had(os, place, uuid).value()));
+  entry->withdraw();
+  CHECK((life() == PeerLife::dead && !may_be_had(os, place, uuid).value()));
+}
+
+TEST_CASE_METHOD(Exchange, "one_whose_question_is_under_way_may_have_it_in_a_moment") {
+  Peer silent(server_of(directory, uuid, "mine"));
+  silent.stop();
+  const auto peers = PeerDirectory::open(os, {directory}).value();
+  const std::string socket = peers->list().value().back();
+  const pid_t asking = test::start_child([&] {
+    DescriptorServer server(os, directory);
+    const auto joined = server.join({.uuid = uuid, .generation = 1}, {}, in_two_minutes());
+    return !joined && joined.error().code() == Code::not_found ? 0 : 1;
+  });
+  const auto is_asking = [&] {
+    const auto names = peers->list().value();
+    for (const std::string& name : names) {
+      const auto entry = entry_of(name);
+      const bool is_other = entry && !socket.starts_with(*entry);
+      if (is_other && peers->life_of(*entry).value() == PeerLife::alive) return true;
+    }
+    return false;
+  };
+  // Idle at first, and then not for as long as the silent one could answer.
+  while (!is_asking())
+    os.sleep_ns(1'000'000);
+  int looks = 0;
+  for (; looks < 100 && is_asking(); ++looks)
+    os.sleep_ns(1'000'000);
+  CHECK(looks == 100);
+  silent.kill();
+  CHECK(test::wait_for(asking) == 0);
+}
+
 TEST_CASE_METHOD(Exchange, "holders_leave_and_caches_release_when_asked") {
   DescriptorServer server(os, directory);
   int left = 0, released = 0;

@@ -58,7 +58,7 @@ Result<std::unique_ptr<ServedDescriptor>> DescriptorServer::join(ServeRequest re
   STRATA_TRY(loop_->check_process());
   STRATA_ASSIGN(auto entry, PeerEntry::announce(os_, directory_, record_of(os_, request)));
   DescriptorAsking asking(os_, {directory_}, {request.uuid, request.generation, check});
-  asking.pass_over(entry->name());
+  asking.show_in(*entry);
   STRATA_ASSIGN(request.fd, asking.ask(deadline));
   return serve_under(std::move(entry), std::move(request));
 }

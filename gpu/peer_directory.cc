@@ -12,6 +12,7 @@ namespace {
 constexpr int kMaxTries = 1000;
 constexpr int kLookFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 constexpr std::uint64_t kLockByte = 0;
+constexpr std::uint64_t kIdleByte = 1;
 
 bool is_gone(const Status& status) { return status.code() == Code::not_found; }
 
@@ -80,15 +81,28 @@ Result<Fd> PeerDirectory::connect(const std::string& entry) const {
 }
 
 Result<bool> PeerDirectory::is_alive(const std::string& entry) const {
+  STRATA_ASSIGN(const PeerLife life, life_of(entry));
+  return life != PeerLife::dead;
+}
+
+Result<PeerLife> PeerDirectory::life_of(const std::string& entry) const {
   const auto file = os_.open_at(fd_.get(), entry + std::string(kPeerEnding), kLookFlags);
   if (!file) {
     // A symbolic link or a socket in the place of the file is nobody's lock.
     const bool is_no_file = is_gone(file.error()) || file.error().sys_errno() == ELOOP ||
                             file.error().sys_errno() == ENXIO;
-    if (is_no_file) return false;
+    if (is_no_file) return PeerLife::dead;
     return unexpected(file.error());
   }
-  return os_.is_range_locked(file->get(), kLockByte, 1, LockKind::exclusive);
+  const auto is_locked = [&](std::uint64_t byte) {
+    return os_.is_range_locked(file->get(), byte, 1, LockKind::exclusive);
+  };
+  // In this order: who dies between the two looks counts as one who may have it, and is looked at
+  // again.
+  STRATA_ASSIGN(const bool is_idle, is_locked(kIdleByte));
+  STRATA_ASSIGN(const bool is_alive, is_locked(kLockByte));
+  if (!is_alive) return PeerLife::dead;
+  return is_idle ? PeerLife::idle : PeerLife::alive;
 }
 
 Result<PeerRecord> PeerDirectory::read_record(const std::string& entry) const {
@@ -147,6 +161,19 @@ Result<void> PeerEntry::listen() {
   const std::string unfinished = name_ + std::string(kUnfinishedEnding);
   STRATA_ASSIGN(listener_, os_.listen_unix(directory_->path_of(unfinished), 0600));
   return os_.rename_at(directory_->fd(), unfinished, name_ + std::string(kSocketEnding));
+}
+
+void PeerEntry::show_idle() {
+  // Where it cannot be shown, others wait for a while in vain.
+  if (!is_idle_)
+    is_idle_ = os_.try_lock_byte(lock_.get(), kIdleByte, LockKind::exclusive).value_or(false);
+}
+
+Result<void> PeerEntry::show_asking() {
+  if (!is_idle_) return {};
+  STRATA_TRY(os_.unlock_byte(lock_.get(), kIdleByte));
+  is_idle_ = false;
+  return {};
 }
 
 void PeerEntry::withdraw() {

@@ -19,6 +19,12 @@
 
 namespace strata::inline v0_1::cuda {
 
+enum class PeerLife : std::uint8_t {
+  dead,
+  idle,   // it has no descriptor, and no question of its own is under way that could bring one
+  alive,  // all others
+};
+
 class PeerDirectory {
  public:
   // Errors: not_found where there is none.
@@ -34,6 +40,8 @@ class PeerDirectory {
   Result<Fd> connect(const std::string& entry) const;
   // Whether a process holds the lock of that entry. False where there is none.
   Result<bool> is_alive(const std::string& entry) const;
+  // What its locks tell; dead where there is none.
+  Result<PeerLife> life_of(const std::string& entry) const;
   Result<PeerRecord> read_record(const std::string& entry) const;
   // The open file whose lock is the life of the entry. Errors: not_found where the directory is
   // gone.
@@ -71,6 +79,10 @@ class PeerEntry {
 
   // The socket has its name only once it listens.
   Result<void> listen();
+  // Shows to others that this process has nothing and waits for no answer; and, before it asks
+  // anybody, that it may have something from now on.
+  void show_idle();
+  Result<void> show_asking();
   const std::string& name() const { return name_; }
   int listener() const { return listener_.get(); }
   // Takes the names away, where this process gave them.
@@ -90,6 +102,7 @@ class PeerEntry {
   Fd lock_;
   Fd listener_;
   pid_t pid_;
+  bool is_idle_ = false;
   bool is_withdrawn_ = false;
 };
 

@@ -50,6 +50,17 @@ Result<std::shared_ptr<PeerDirectory>> open_if_there(Os& os, const PeerPlace& pl
   return opened;
 }
 
+Result<bool> may_be_had(Os& os, const PeerPlace& place, const SegmentUuid& uuid) {
+  STRATA_ASSIGN(const auto directory, open_if_there(os, place));
+  if (!directory) return false;
+  STRATA_ASSIGN(const auto entries, entries_of(*directory, entry_beginning(uuid)));
+  for (const std::string& entry : entries) {
+    STRATA_ASSIGN(const PeerLife life, directory->life_of(entry));
+    if (life == PeerLife::alive) return true;
+  }
+  return false;
+}
+
 namespace {
 
 Result<std::vector<Consumer>> consumers_with(Os& os, const PeerPlace& place,

@@ -73,6 +73,11 @@ Result<SharedDictionary> SharedDictionary::open(Segment& segment) {
   return found;
 }
 
+bool SharedDictionary::is_of_this_process() const {
+  const SyncContext* const sync = heap_.core().sync();
+  return sync == nullptr || sync->token() != 0;
+}
+
 std::span<const std::byte> SharedDictionary::payload() const {
   return {heap_.base(), payload_bytes_->load(std::memory_order_relaxed)};
 }

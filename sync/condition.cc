@@ -11,13 +11,7 @@ Result<Condition::Outcome> Condition::wait(const SyncContext& context, RobustMut
     // Prepared while the mutex is held: whoever changes something after us sees the sleeper.
     const std::uint32_t ticket = sleepers_.prepare();
     STRATA_TRY(mutex.unlock(context));
-    SlicedWait slices(deadline);
-    bool is_notified = sleepers_.has_woken_since(ticket);
-    while (!is_notified && !slices.expired()) {
-      sleepers_.sleep(ticket, slices);
-      is_notified = sleepers_.has_woken_since(ticket);
-    }
-    if (is_notified) wake = Wake::notified;
+    wake = sleep(ticket, deadline);
   }
   const auto relock = [&] {
     if (deadline.is_now()) return mutex.lock_for_ms(context, kRelockGraceMs);

@@ -68,14 +68,15 @@ def strata_attach(operations):
 
 
 def imports(statement):
-    """A whole interpreter that does it, less one that does nothing, is too noisy: it times itself."""
+    """In a fresh interpreter, which times it: the whole of one is too noisy."""
     program = f"import time; t = time.perf_counter()\n{statement}\nprint(time.perf_counter() - t)"
 
     def run(operations):
         total = 0.0
         for _ in range(operations):
-            done = subprocess.run([sys.executable, "-c", program], check=True, text=True,
-                                  stdout=subprocess.PIPE)
+            done = subprocess.run(
+                [sys.executable, "-c", program], check=True, text=True, stdout=subprocess.PIPE
+            )
             total += float(done.stdout)
         return total
 
@@ -92,8 +93,12 @@ TABLES = [
         rows=[
             Row(STANDARD, of_module(STANDARD), 2_000, (peers.NUMPY,)),
             Row("strata.attach", strata_attach, 2_000, (peers.strata("attach"), peers.NUMPY)),
-            Row("strata.shared_memory", of_module("strata.shared_memory"), 2_000,
-                (peers.strata("shared_memory"), peers.NUMPY)),
+            Row(
+                "strata.shared_memory",
+                of_module("strata.shared_memory"),
+                2_000,
+                (peers.strata("shared_memory"), peers.NUMPY),
+            ),
         ],
         goals=(Goal("strata.attach", STANDARD, 1.1), Goal("strata.shared_memory", STANDARD, 1.1)),
     ),
@@ -104,8 +109,12 @@ TABLES = [
         rows=[
             Row(STANDARD, imports(f"import {STANDARD}"), 8),
             Row("strata", imports("import strata; strata.Segment"), 8, (peers.strata("Segment"),)),
-            Row("strata.shared_memory", imports("import strata.shared_memory"), 8,
-                (peers.strata("shared_memory"),)),
+            Row(
+                "strata.shared_memory",
+                imports("import strata.shared_memory"),
+                8,
+                (peers.strata("shared_memory"),),
+            ),
             Row("numpy", imports("import numpy"), 8, (peers.NUMPY,)),
         ],
         goals=(Goal("strata", STANDARD, 1.0), Goal("strata.shared_memory", STANDARD, 1.0)),

@@ -2,8 +2,8 @@
 
 import contextlib
 import multiprocessing
-import socket
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -12,7 +12,7 @@ from multiprocessing import shared_memory
 
 import harness
 import peers
-from harness import Crew, Goal, Row, Table
+from harness import Crew, Goal, Row, Served, Table, check
 
 WORKERS = 4
 OPERATIONS = 100_000
@@ -29,11 +29,6 @@ def block(size=64):
         made.unlink()
 
 
-def check(what, expected):
-    if what != expected:
-        raise RuntimeError(f"the benchmark is wrong: counted {what}, not {expected}")
-
-
 def crew(target, each, *arguments):
     made = Crew(FORK)
     for index in range(WORKERS):
@@ -41,7 +36,7 @@ def crew(target, each, *arguments):
     return made
 
 
-# --- shared memory of the standard library ---------------------------------------------------------
+# --- shared memory of the standard library -------------------------------------------------------
 
 
 def _slot_by_numpy(begin, each, index, name):
@@ -138,7 +133,7 @@ def array(operations):
     return seconds
 
 
-# --- messages --------------------------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------
 
 
 def _pipe(begin, each, index, ends):
@@ -197,7 +192,7 @@ def manager(operations):
     return seconds
 
 
-# --- threads ---------------------------------------------------------------------------------------
+# --- threads -------------------------------------------------------------------------------------
 
 
 def threads(one_lock):
@@ -230,7 +225,7 @@ def threads(one_lock):
     return run
 
 
-# --- servers ---------------------------------------------------------------------------------------
+# --- servers -------------------------------------------------------------------------------------
 
 _redis_port = None
 
@@ -251,7 +246,8 @@ def redis_server():
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
             [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-            stdout=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL,
+        )
         try:
             deadline = time.monotonic() + harness.WATCHDOG_S
             while True:
@@ -303,47 +299,20 @@ def redis_incr(batch):
     return run
 
 
-class _Apart:
-    """Ray, in a process of its own: it starts threads, and this process forks."""
-
-    def __init__(self):
-        context = multiprocessing.get_context("spawn")
-        self._end, there = context.Pipe()
-        self._process = context.Process(target=_serve_ray, args=(there,))
-        self._process.start()
-        there.close()
-
-    def seconds(self, operations):
-        self._end.send(operations)
-        if not self._end.poll(harness.WATCHDOG_S):
-            raise RuntimeError("Ray does not answer")
-        return self._end.recv()
-
-    def close(self):
-        self._end.close()
-        self._process.join(harness.WATCHDOG_S)
-
-
-_ray = None
-
-
-def ray_actor(operations):
-    global _ray
-    if _ray is None:
-        _ray = _Apart()
-    return _ray.seconds(operations)
-
-
 def _serve_ray(end):
     import ray
 
-    ray.init(num_cpus=WORKERS + 1, include_dashboard=False, logging_level="error",
-             log_to_driver=False)
+    ray.init(
+        num_cpus=WORKERS + 1, include_dashboard=False, logging_level="error", log_to_driver=False
+    )
     try:
         while True:
             end.send(_ray_seconds(ray, end.recv()))
     except EOFError:
         ray.shutdown()
+
+
+RAY = Served(_serve_ray)
 
 
 def _ray_seconds(ray, operations):
@@ -372,7 +341,7 @@ def _ray_seconds(ray, operations):
     return seconds
 
 
-# --- Strata ----------------------------------------------------------------------------------------
+# --- Strata --------------------------------------------------------------------------------------
 
 
 def _strata_add(begin, each, index, counter):
@@ -397,14 +366,11 @@ def strata_counter(kind):
 
 @contextlib.contextmanager
 def around():
-    global _ray
     try:
         with redis_server():
             yield
     finally:
-        if _ray is not None:
-            _ray.close()
-            _ray = None
+        RAY.close()
 
 
 OWN_SLOT = "shared_memory + NumPy, a slot each"
@@ -421,8 +387,12 @@ TABLE = Table(
         Row(OWN_SLOT, own_slot(_slot_by_numpy), OPERATIONS, (peers.NUMPY,)),
         Row("shared_memory + memoryview, a slot each", own_slot(_slot_by_view), OPERATIONS),
         Row("strata.Counter", strata_counter("Counter"), OPERATIONS, (peers.strata("Counter"),)),
-        Row("strata.ShardedCounter", strata_counter("ShardedCounter"), OPERATIONS,
-            (peers.strata("ShardedCounter"),)),
+        Row(
+            "strata.ShardedCounter",
+            strata_counter("ShardedCounter"),
+            OPERATIONS,
+            (peers.strata("ShardedCounter"),),
+        ),
         Row(STRATA_LOCK, locked_by_strata, OPERATIONS, (peers.strata("Lock"), peers.NUMPY)),
         Row("multiprocessing.Lock, NumPy", locked_by_numpy, OPERATIONS, (peers.NUMPY,)),
         Row(VALUE, value, OPERATIONS),
@@ -435,7 +405,7 @@ TABLE = Table(
         Row("Redis INCR", redis_incr(1), 8_000, (peers.REDIS,)),
         Row("Redis INCR, 100 in a pipeline", redis_incr(100), 40_000, (peers.REDIS,)),
         Row("Manager().Value and Lock", manager, 2_000),
-        Row("Ray actor", ray_actor, 800, (peers.RAY,)),
+        Row("Ray actor", RAY.run, 800, (peers.RAY,)),
     ],
     goals=(
         Goal("strata.Counter", OWN_SLOT, 1.0),

@@ -1,8 +1,8 @@
 """How the tables of bench/python are measured: ways that take turns, and their ratios.
 
 A table has rows; a row is one way to do the same thing, and gives seconds for so many operations.
-All rows of a table take turns within one round, and what counts is the median over the rounds of the
-ratio to the first row in the same round: load that comes and goes hits both.
+All rows of a table take turns within one round, and what counts is the median over the rounds of
+the ratio to the first row in the same round: load that comes and goes hits both.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import typing
 
 # Of one row in one round. A watchdog, not a measure.
 WATCHDOG_S = 300
+SPAWN = multiprocessing.get_context("spawn")
 
 
 class Absent(Exception):
@@ -50,6 +51,11 @@ class Table:
     goals: tuple = ()
     # A context manager around all rounds, such as a server.
     around: typing.Callable = contextlib.nullcontext
+
+
+def check(counted, expected):
+    if counted != expected:
+        raise RuntimeError(f"the benchmark is wrong: {counted}, not {expected}")
 
 
 def has(name):
@@ -98,8 +104,11 @@ def measure(table, rounds, scale=1.0, log=lambda text: None):
         "operation": table.operation,
         "rows": [_result(row, seconds, present[0]) for row in present],
         "absent": absent,
-        "goals": [_outcome(goal, seconds) for goal in table.goals
-                  if seconds.get(goal.ours) and seconds.get(goal.peer)],
+        "goals": [
+            _outcome(goal, seconds)
+            for goal in table.goals
+            if seconds.get(goal.ours) and seconds.get(goal.peer)
+        ],
     }
 
 
@@ -121,8 +130,14 @@ def _result(row, seconds, base):
 
 def _outcome(goal, seconds):
     low, median, high = ratio(seconds, goal.ours, goal.peer)
-    return {"ours": goal.ours, "peer": goal.peer, "at_most": goal.at_most, "ratio": median,
-            "quartiles": [low, high], "met": median <= goal.at_most}
+    return {
+        "ours": goal.ours,
+        "peer": goal.peer,
+        "at_most": goal.at_most,
+        "ratio": median,
+        "quartiles": [low, high],
+        "met": median <= goal.at_most,
+    }
 
 
 class Crew:
@@ -140,7 +155,7 @@ class Crew:
 
     def add(self, target, *arguments):
         signals = self._ready, self._go, self._done
-        process = self.context.Process(target=_work, args=(signals, target, arguments))
+        process = self.context.Process(target=_work, args=(signals, target, arguments), daemon=True)
         self.processes.append(process)
 
     def time(self, meanwhile=None):
@@ -177,3 +192,35 @@ def _work(signals, target, arguments):
 
     target(begin, *arguments)
     done.release()
+
+
+def asked(end, message):
+    end.send(message)
+    if not end.poll(WATCHDOG_S):
+        raise RuntimeError("the worker of the benchmark does not answer")
+    return end.recv()
+
+
+class Served:
+    """A library with servers or threads, in a process that is started anew: this one forks.
+
+    serve(end) receives a number of operations and sends the seconds that they took, until EOFError.
+    The process lives from the first use until close().
+    """
+
+    def __init__(self, serve):
+        self.serve, self.end, self.process = serve, None, None
+
+    def run(self, operations):
+        if self.process is None:
+            self.end, there = SPAWN.Pipe()
+            self.process = SPAWN.Process(target=self.serve, args=(there,))
+            self.process.start()
+            there.close()
+        return asked(self.end, operations)
+
+    def close(self):
+        if self.process is not None:
+            self.end.close()
+            self.process.join(WATCHDOG_S)
+            self.process = None

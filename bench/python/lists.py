@@ -1,7 +1,7 @@
 """Three big lists, a bit array and two of integers, that eight workers read: the memory of all.
 
-What is shown is the proportional set size of the workers together (PSS, /proc/PID/smaps_rollup), when
-each has read everything and still has it: a page that n processes map counts an n-th for each.
+What is shown is the proportional set size of the workers together (PSS, /proc/PID/smaps_rollup),
+when each has read everything and still has it: a page that n processes map counts an n-th for each.
 """
 
 import array
@@ -21,8 +21,11 @@ METHODS = ("fork", "forkserver", "spawn")
 def values(elements):
     """The three lists. Their data is a byte, and twice eight bytes, for each element."""
     bits = [number % 3 == 0 for number in range(elements)]
-    return bits, [1_000 + number for number in range(elements)], \
-        [10**9 + 7 * number for number in range(elements)]
+    return (
+        bits,
+        [1_000 + number for number in range(elements)],
+        [10**9 + 7 * number for number in range(elements)],
+    )
 
 
 def expected_sum(elements):
@@ -39,8 +42,8 @@ def pss_bytes():
     raise RuntimeError("/proc/self/smaps_rollup says no Pss")
 
 
-# --- the ways: make(elements) gives a context manager of what is sent; read(sent) gives a sum and what
-# the worker has to keep. All at the top level, for spawn.
+# --- the ways: make(elements) gives a context manager of what is sent; read(sent) gives a sum and
+# what the worker has to keep. All at the top level, for spawn.
 
 
 def nothing(elements):
@@ -67,15 +70,17 @@ def read_plain(sent):
 
 def arrays(elements):
     bits, first, second = values(elements)
-    return contextlib.nullcontext((bytearray(bits), array.array("q", first),
-                                   array.array("q", second)))
+    return contextlib.nullcontext(
+        (bytearray(bits), array.array("q", first), array.array("q", second))
+    )
 
 
 def numpy_arrays(elements):
     import numpy
 
-    return contextlib.nullcontext(tuple(
-        numpy.array(one, dtype) for one, dtype in zip(values(elements), ("?", "i8", "i8"))))
+    return contextlib.nullcontext(
+        tuple(numpy.array(one, dtype) for one, dtype in zip(values(elements), ("?", "i8", "i8")))
+    )
 
 
 def read_numpy(sent):
@@ -84,8 +89,9 @@ def read_numpy(sent):
 
 @contextlib.contextmanager
 def blocks(elements):
-    import numpy
     from multiprocessing import shared_memory
+
+    import numpy
 
     made = []
     try:
@@ -103,12 +109,15 @@ def blocks(elements):
 
 
 def read_blocks(sent):
-    import numpy
     from multiprocessing import shared_memory
 
+    import numpy
+
     kept = [shared_memory.SharedMemory(name) for name, _, _ in sent]
-    views = [numpy.ndarray(shape, dtype, buffer=block.buf)
-             for block, (_, shape, dtype) in zip(kept, sent)]
+    views = [
+        numpy.ndarray(shape, dtype, buffer=block.buf)
+        for block, (_, shape, dtype) in zip(kept, sent)
+    ]
     return sum(int(view.sum()) for view in views), (kept, views)
 
 
@@ -171,8 +180,9 @@ def pss_of_workers(way, method, elements):
 
 def in_a_fresh_process(way, method, elements):
     """The same, from a process that has loaded nothing else: forked workers share what it has."""
-    done = subprocess.run([sys.executable, __file__, way, method, str(elements)], text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, __file__, way, method, str(elements)], text=True, capture_output=True
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{way} by {method}: {done.stderr}")
     return int(done.stdout)
@@ -198,7 +208,7 @@ def measure(method, rounds, scale=1.0, log=lambda text: None):
     return {
         "table": f"lists-{method}",
         "title": f"Three lists of {elements:,} items, {data / 1e6:.1f} MB of data, read by "
-                 f"{WORKERS} workers ({method})",
+        f"{WORKERS} workers ({method})",
         "operation": "memory of all workers, PSS",
         "unit": "bytes",
         "rows": [_result(name, pss, found[base]) for name, pss in found.items()],
@@ -210,8 +220,13 @@ def measure(method, rounds, scale=1.0, log=lambda text: None):
 def _result(name, pss, base):
     low, median, high = harness.quartiles(pss)
     ratios = [one / other for one, other in zip(pss, base)]
-    return {"name": name, "bytes": pss, "median_s": median, "quartiles_s": [low, high],
-            "ratio": harness.quartiles(ratios)[1]}
+    return {
+        "name": name,
+        "bytes": pss,
+        "median_s": median,
+        "quartiles_s": [low, high],
+        "ratio": harness.quartiles(ratios)[1],
+    }
 
 
 def _goals(found, data, at_most):
@@ -221,8 +236,16 @@ def _goals(found, data, at_most):
         return []
     ratios = [(one - own) / data for one, own in zip(ours, found["nothing"])]
     low, median, high = harness.quartiles(ratios)
-    return [{"ours": "strata.freeze beyond nothing", "peer": "the data", "at_most": at_most,
-             "ratio": median, "quartiles": [low, high], "met": median <= at_most}]
+    return [
+        {
+            "ours": "strata.freeze beyond nothing",
+            "peer": "the data",
+            "at_most": at_most,
+            "ratio": median,
+            "quartiles": [low, high],
+            "met": median <= at_most,
+        }
+    ]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ import threading
 import time
 
 import peers
-from counters import check
-from harness import Goal, Row, Table
+from harness import Goal, Row, Table, check
 
 COUNT = 100_000
 

@@ -5,8 +5,7 @@ import multiprocessing
 import uuid
 
 import peers
-from counters import check
-from harness import Crew, Goal, Row, Table
+from harness import Crew, Goal, Row, Table, check
 
 FORK = multiprocessing.get_context("fork")
 MESSAGE = bytes(range(256)) * 4

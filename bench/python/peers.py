@@ -3,6 +3,7 @@
 NUMPY = ("numpy", "apt-get install python3-numpy")
 RAY = ("ray", "pip install ray")
 TORCH = ("torch", "pip install torch")
+VINEYARD = ("vineyard", "pip install vineyard")
 ICEORYX2 = ("iceoryx2", "pip install iceoryx2")
 ULTRADICT = ("UltraDict", "pip install UltraDict")
 REDIS = ("redis", "apt-get install python3-redis redis-server")

@@ -31,8 +31,10 @@ def machine():
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    return (f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, "
-            f"Python {platform.python_version()}")
+    return (
+        f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
 
 
 def clip(text, columns):
@@ -42,17 +44,27 @@ def clip(text, columns):
 def table(result):
     """One table as text, with its goals and with what was absent."""
     base = result["rows"][0]["name"] if result["rows"] else "nothing"
-    lines = [result["title"], "", f"{result['operation']:<46} {'median':>10} {'quartiles':>25} "
-             f"{'ratio':>9}"]
+    lines = [
+        result["title"],
+        "",
+        f"{result['operation']:<46} {'median':>10} {'quartiles':>25} {'ratio':>9}",
+    ]
     for row in result["rows"]:
         low, high = (show(result, value) for value in row["quartiles_s"])
-        lines.append(f"{clip(row['name'], 46):<46} {show(result, row['median_s']):>10} "
-                     f"{low + ' – ' + high:>25} {row['ratio']:>8.3g}×")
+        lines.append(
+            f"{clip(row['name'], 46):<46} {show(result, row['median_s']):>10} "
+            f"{low + ' – ' + high:>25} {row['ratio']:>8.3g}×"
+        )
     lines.append(clip(f"ratio: to {base}, the median over the rounds", COLUMNS))
     for goal in result["goals"]:
         outcome = "met" if goal["met"] else "MISSED"
-        lines.append(clip(f"goal: {goal['ours']} at most {goal['at_most']:.3g}× of {goal['peer']}: "
-                          f"{goal['ratio']:.3g}×, {outcome}", COLUMNS))
+        lines.append(
+            clip(
+                f"goal: {goal['ours']} at most {goal['at_most']:.3g}× of {goal['peer']}: "
+                f"{goal['ratio']:.3g}×, {outcome}",
+                COLUMNS,
+            )
+        )
     for name, why in result["absent"].items():
         lines.append(clip(f"absent: {name}: {why}", COLUMNS))
     return "\n".join(lines)
@@ -60,17 +72,25 @@ def table(result):
 
 def markdown(result):
     """The same for docs/benchmarks.md."""
-    lines = [f"## {result['title']}", "", f"| {result['operation']} | median | quartiles | ratio |",
-             "|---|---|---|---|"]
+    lines = [
+        f"## {result['title']}",
+        "",
+        f"| {result['operation']} | median | quartiles | ratio |",
+        "|---|---|---|---|",
+    ]
     for row in result["rows"]:
         low, high = (show(result, value) for value in row["quartiles_s"])
-        lines.append(f"| {row['name']} | {show(result, row['median_s'])} | {low} – {high} | "
-                     f"{row['ratio']:.3g} |")
+        lines.append(
+            f"| {row['name']} | {show(result, row['median_s'])} | {low} – {high} | "
+            f"{row['ratio']:.3g} |"
+        )
     lines.append("")
     for goal in result["goals"]:
         outcome = "met" if goal["met"] else "**missed**"
-        lines.append(f"* {goal['ours']} at most {goal['at_most']:.3g}× of {goal['peer']}: "
-                     f"{goal['ratio']:.3g}×, {outcome}")
+        lines.append(
+            f"* {goal['ours']} at most {goal['at_most']:.3g}× of {goal['peer']}: "
+            f"{goal['ratio']:.3g}×, {outcome}"
+        )
     lines += [f"* not measured: {name}: {why}" for name, why in result["absent"].items()]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -94,17 +114,27 @@ def chart(results, where):
             kind = "ours" if row["name"].startswith("strata") else "peer"
             label = escape(row["name"])
             parts.append(f'<text x="{BAR_LEFT - 8}" y="{top + 15}" class="name">{label}</text>')
-            parts.append(f'<rect x="{BAR_LEFT}" y="{top + 3}" width="{width:.1f}" '
-                         f'height="{LINE - 6}" class="{kind}"/>')
-            parts.append(f'<text x="{BAR_LEFT + width + 6:.1f}" y="{top + 15}">'
-                         f'{escape(show(result, row["median_s"]))}</text>')
+            parts.append(
+                f'<rect x="{BAR_LEFT}" y="{top + 3}" width="{width:.1f}" '
+                f'height="{LINE - 6}" class="{kind}"/>'
+            )
+            parts.append(
+                f'<text x="{BAR_LEFT + width + 6:.1f}" y="{top + 15}">'
+                f"{escape(show(result, row['median_s']))}</text>"
+            )
             top += LINE
         top += 40
-    parts.append(f'<text x="10" y="{top - 12}" class="foot">{escape(where)}; logarithmic scale, '
-                 'shorter is better</text>')
-    style = (".title{font-weight:bold;font-size:14px}.name{text-anchor:end}.foot{fill:#777}"
-             ".ours{fill:#1f5f99}.peer{fill:#b8c4cf}text{font:12px sans-serif;fill:#222}")
+    parts.append(
+        f'<text x="10" y="{top - 12}" class="foot">{escape(where)}; logarithmic scale, '
+        "shorter is better</text>"
+    )
+    style = (
+        ".title{font-weight:bold;font-size:14px}.name{text-anchor:end}.foot{fill:#777}"
+        ".ours{fill:#1f5f99}.peer{fill:#b8c4cf}text{font:12px sans-serif;fill:#222}"
+    )
     width = BAR_LEFT + BAR_WIDTH + 100
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top}" '
-            f'viewBox="0 0 {width} {top}">\n<style>{style}</style>\n'
-            f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top}" '
+        f'viewBox="0 0 {width} {top}">\n<style>{style}</style>\n'
+        f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )

@@ -179,7 +179,8 @@ void bind_barrier(nb::module_& module) {
       .def_prop_ro("name", [](PyBarrier& self) { return self.state().object().name(); })
       .def("__repr__",
            [](PyBarrier& self) { return "<strata.Barrier " + self.state().object().uri() + ">"; })
-      .def_static("_from_handle", &PyBarrier::from_handle, nb::rv_policy::take_ownership)
+      .def_static("_from_handle", &PyBarrier::from_handle, nb::rv_policy::take_ownership,
+                  "handle"_a, "action"_a.none(), "timeout"_a.none())
       .def("__reduce_ex__", [](nb::object self, int) {
         auto& barrier = nb::cast<PyBarrier&>(self);
         return reopened(self, barrier.state().object().handle(), barrier.action(),

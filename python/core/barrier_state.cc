@@ -77,8 +77,9 @@ std::uint32_t BarrierState::arrived_in(std::uint64_t turn) {
   return count;
 }
 
-// One's own of an earlier turn, else nobody's, else that of one who is dead, else of anybody who
-// has not arrived in this turn: there is one, since the turn is not complete.
+// One's own of an earlier turn; else that of one who is dead, as if to replace it; else nobody's;
+// else that of anybody who has not arrived in this turn. There is one, since the turn is not
+// complete.
 std::uint32_t BarrierState::choose_place(const SyncContext& context, std::uint64_t turn) {
   std::uint32_t best = 0;
   int best_rank = -1;
@@ -86,8 +87,7 @@ std::uint32_t BarrierState::choose_place(const SyncContext& context, std::uint64
     if (place(i).arrived.load(kRelaxed) == turn + 1) continue;
     const std::uint64_t who = place(i).who.load(kRelaxed);
     if (who == word_of(context)) return i;
-    const bool is_live = who != 0 && best_rank < 1 && !context.is_dead(token_in(who));
-    const int rank = who == 0 ? 2 : is_live ? 0 : 1;
+    const int rank = who == 0 ? 1 : context.is_dead(token_in(who)) ? 2 : 0;
     if (rank > best_rank) {
       best = i;
       best_rank = rank;
@@ -224,7 +224,12 @@ void BarrierState::abort() {
 }
 
 void BarrierState::reset() {
-  locked([&](const SyncContext&) { end_turn(turn_of(words_->state.load(kRelaxed)), true); });
+  locked([&](const SyncContext&) {
+    end_turn(turn_of(words_->state.load(kRelaxed)), true);
+    // Nobody is waited for who does not come again.
+    for (std::uint32_t i = 0; i < parties_; ++i)
+      place(i).who.store(0, kOrdered);
+  });
 }
 
 std::uint32_t BarrierState::waiting() {

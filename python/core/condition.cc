@@ -240,7 +240,8 @@ void bind_condition(nb::module_& module) {
       .def_prop_ro("name", [](PyCondition& self) { return self.object().name(); })
       .def("__repr__",
            [](PyCondition& self) { return "<strata.Condition " + self.object().uri() + ">"; })
-      .def_static("_from_handle", &PyCondition::from_handle, nb::rv_policy::take_ownership)
+      .def_static("_from_handle", &PyCondition::from_handle, nb::rv_policy::take_ownership,
+                  "handle"_a, "lock"_a.none())
       .def("__reduce_ex__", [](nb::object self, int) {
         auto& condition = nb::cast<PyCondition&>(self);
         return reopened(self, condition.object().handle(), condition.lock());

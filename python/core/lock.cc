@@ -22,7 +22,9 @@ void bind(nb::module_& module, const char* name, const char* doc) {
           [](T* self, nb::handle where, nb::handle permissions) {
             new (self) T{open_mutex(T::kType, where, permissions)};
           },
-          "where"_a = nb::none(), nb::kw_only(), "permissions"_a = nb::none())
+          "where"_a = nb::none(), nb::kw_only(), "permissions"_a = nb::none(),
+          nb::sig("def __init__(self, where: str | Segment | None = None, *,"
+                  " permissions: int | None = None) -> None"))
       .def("_try_acquire", &T::try_acquire_alone)
       .def(
           "locked", [](T& self) { return self.state->is_locked(); },
@@ -66,8 +68,10 @@ void bind_locks(nb::module_& module) {
       "A lock between threads and processes that survives a killed holder.\n\n"
       "Lock() is one without a name, for processes that get it by fork or pickle; it is gone with\n"
       "the last of them. Lock(\"shm:name\") is the same one for all that name it, until\n"
-      "strata.remove(). It is held by a thread of a process, which alone can release it: a child\n"
-      "that is forked meanwhile does not hold it.");
+      "strata.remove(). Lock(segment) is the one beside an array, in the header of its segment, "
+      "the\n"
+      "same for all that attach it with mode \"r+\". It is held by a thread of a process, which\n"
+      "alone can release it: a child that is forked meanwhile does not hold it.");
   bind<PyRLock>(
       module, "RLock",
       "A Lock that the thread which holds it may take again; it is free once it is released as\n"

@@ -25,6 +25,16 @@ std::shared_ptr<MutexState> first_in(SharedObject opened) {
   return mutex_in(std::make_shared<SharedObject>(std::move(opened)), kLocksOwn);
 }
 
+// The lock in a segment's header. Errors: AccessError where it may only be read.
+std::shared_ptr<MutexState> mutex_of(Segment& segment) {
+  RobustMutex& mutex = *take(segment.mutex());
+  const States::Key key = key_of(segment, kSegmentsOwn);
+  if (auto known = States::find(key)) return known;
+  return States::keep(
+      key, std::make_shared<MutexState>(std::make_shared<SharedObject>(SharedObject::in(segment)),
+                                        mutex, kSegmentsOwn));
+}
+
 }  // namespace
 
 bool MutexState::acquire_slowly(Timeout timeout) {
@@ -54,10 +64,10 @@ void MutexState::mark_repaired() { take(mutex_.mark_repaired(context())); }
 
 nb::object MutexState::holder() {
   const SyncContext& context = this->context();
-  const std::uint32_t token = mutex_.look(context).token;
-  if (token == 0) return nb::none();
-  const std::string text = without_gil([&] { return context.describe(token); });
-  return nb::make_tuple(mutex_.report().holder_pid, text);
+  const std::optional<RobustMutex::HolderNote> note = mutex_.holder(context);
+  if (!note) return nb::none();
+  const std::string text = without_gil([&] { return context.describe(note->token); });
+  return nb::make_tuple(note->pid, text);
 }
 
 void MutexState::not_held(const char* verb) {
@@ -76,15 +86,20 @@ std::string MutexState::describe() const {
 
 std::shared_ptr<MutexState> open_mutex(std::string_view type, nb::handle where,
                                        nb::handle permissions) {
+  if (nb::isinstance<PySegment>(where)) return mutex_of(nb::cast<PySegment&>(where).open());
   const std::string uri = where.is_none() ? "" : uri_of(where, type);
   return first_in(SharedObject::make(type, uri, sizeof(MutexSlot), {}, permissions));
 }
 
 std::shared_ptr<MutexState> mutex_of_handle(std::string_view type, const nb::bytes& handle,
                                             std::int64_t place) {
-  if (place < 0) raise(Code::invalid_argument, "no lock is there");
   const Handle decoded = take(decode(std::as_bytes(std::span(handle.c_str(), handle.size()))));
   if (auto known = States::find({decoded.uuid, place})) return known;
+  if (place == kSegmentsOwn) {
+    Segment segment = attach_by_handle(handle, "r+", 1.0);
+    return mutex_of(segment);
+  }
+  if (place < 0) raise(Code::invalid_argument, "no lock is there");
   const std::string_view holds = place == kLocksOwn ? type : kShardedLockType;
   return mutex_in(std::make_shared<SharedObject>(SharedObject::attach_handle(holds, handle)),
                   place);

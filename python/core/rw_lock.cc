@@ -63,10 +63,10 @@ class RwState {
   bool is_written() { return words_->writer().look(context()).token != 0; }
   nb::object holder() {
     const SyncContext& context = this->context();
-    const std::uint32_t token = words_->writer().look(context).token;
-    if (token == 0) return nb::none();
-    const std::string text = without_gil([&] { return context.describe(token); });
-    return nb::make_tuple(words_->writer().report().holder_pid, text);
+    const std::optional<RobustMutex::HolderNote> note = words_->writer().holder(context);
+    if (!note) return nb::none();
+    const std::string text = without_gil([&] { return context.describe(note->token); });
+    return nb::make_tuple(note->pid, text);
   }
 
  private:

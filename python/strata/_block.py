@@ -30,8 +30,8 @@ def _error(number, why, name):
 class SharedMemory:
     """A named block of memory that several processes share.
 
-    SharedMemory(name=None, create=True, size=N) makes one of N bytes, under a random name if none is
-    given; SharedMemory(name) attaches to one that exists, whatever its size. `track=False`, of a
+    SharedMemory(name=None, create=True, size=N) makes one of N bytes, under a random name if none
+    is given; SharedMemory(name) attaches to one that exists, whatever its size. `track=False`, of a
     creator: nobody but unlink() ever removes the block; of an attacher: no difference, since
     attaching owns nothing.
 
@@ -48,12 +48,15 @@ class SharedMemory:
     _flags = os.O_RDWR
     _mode = 0o600
     _prepend_leading_slash = True
-    _record: tuple[_blocks._Notes, int] | None = None  # of a creator: its notes, and the slot of the block there
+    _record: tuple[_blocks._Notes, int] | None = (
+        None  # of a creator: its notes, and the slot of the block there
+    )
     # Once installed this is the standard module's, for whoever patches that.
     _new_name = staticmethod(_make_filename)
 
-    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *,
-                 track: bool = True) -> None:
+    def __init__(
+        self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True
+    ) -> None:
         if not size >= 0:
             raise ValueError(f"'size' must be a positive integer, not {size}")
         if create:
@@ -84,11 +87,13 @@ class SharedMemory:
         if file_name in ("", ".", "..") or "/" in file_name or "\0" in file_name:
             raise _error(errno.EINVAL, "the name of a block is one file name", self._name)
         if len(os.fsencode(file_name)) > 255:
-            raise _error(errno.ENAMETOOLONG, "the name of a block has at most 255 bytes", self._name)
+            raise _error(
+                errno.ENAMETOOLONG, "the name of a block has at most 255 bytes", self._name
+            )
 
     def _create(self, size, track):
-        # The file gets its size, its mapping and its record first and its name last: nobody attaches
-        # to one that is still empty, and no kill leaves one that is not known.
+        # The file gets its size, its mapping and its record first and its name last: nobody
+        # attaches to one that is still empty, and no kill leaves one that is not known.
         self._fd = _blocks.open_unnamed(self._mode)
         try:
             os.ftruncate(self._fd, size)
@@ -134,8 +139,10 @@ class SharedMemory:
             if not stat.S_ISREG(facts.st_mode):
                 raise _error(errno.EINVAL, "no regular file, so no block", self._name)
             if facts.st_size == 0:
-                raise ValueError(f"cannot attach to {self._name!r}: its file is empty. Either its "
-                                 "creator is about to give it a size, or it is no block")
+                raise ValueError(
+                    f"cannot attach to {self._name!r}: its file is empty. Either its "
+                    "creator is about to give it a size, or it is no block"
+                )
             self._mmap = mmap.mmap(self._fd, facts.st_size)
             self._size = facts.st_size
         except BaseException:
@@ -229,7 +236,9 @@ class SharedMemory:
             os.unlink(self._path())
         except FileNotFoundError:
             self._forget_record()
-            raise _error(errno.ENOENT, "no such block: it is unlinked already", self._name) from None
+            raise _error(
+                errno.ENOENT, "no such block: it is unlinked already", self._name
+            ) from None
         self._forget_record()
 
     def _forget_record(self):

@@ -1,11 +1,11 @@
 """Who made which block of shared memory, and which blocks nobody needs any more.
 
-A block is a plain file in /dev/shm, as `multiprocessing.shared_memory` makes it: there is no room in
-it for a word about its creator. So each process that creates blocks keeps a *note file* beside them,
-`strata-blocks.TREE.RANDOM`, with one record for each block that it made and that still has its name.
-A note file gets its name last and has an open-file lock from before that until its process ends,
-however it ends; a forked child inherits the lock. TREE is the same in all processes that `multiprocessing`
-starts for one program. From this follows when a block may go:
+A block is a plain file in /dev/shm, as `multiprocessing.shared_memory` makes it: there is no room
+in it for a word about its creator. So each process that creates blocks keeps a *note file* beside
+them, `strata-blocks.TREE.RANDOM`, with one record for each block that it made and that has its name
+still. A note file gets its name last and has an open-file lock from before that until its process
+ends, however it ends; a forked child inherits the lock. TREE is the same in all processes that
+`multiprocessing` starts for one program. From this follows when a block may go:
 
 * nobody has it open or mapped, be it by this module, by the standard one or by hand. The kernel
   says so, exactly and for all processes: it grants a write lease (F_SETLEASE) only then;
@@ -117,7 +117,7 @@ def _give_lease_back(fd):
 
 
 def nobody_else_has(fd):
-    """Whether `fd`, and what was forked or duplicated from it, is the only open file of its block."""
+    """Whether `fd`, with all that is forked or duplicated from it, alone has its block open."""
     alone = _lease(fd)
     if alone:
         _give_lease_back(fd)
@@ -280,7 +280,7 @@ def _sweep_note_file(fd, file_name, tree_is_alive):
 
 
 def _note_file_of_the_dead(file_name):
-    """The note file, open, if its process is gone; None if that lives. Raises OSError if neither."""
+    """The note file, open, if its process is gone; None if that lives. OSError if neither."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(f"{DIRECTORY}/{file_name}", flags)
     try:

@@ -69,8 +69,10 @@ def _format_of_plain(value):
     try:
         return _FORMATS[type(value)]
     except KeyError:
-        raise KeyError(f"a ShareableList holds int, float, bool, str, bytes and None, "
-                       f"not {type(value).__name__}") from None
+        raise KeyError(
+            f"a ShareableList holds int, float, bool, str, bytes and None, "
+            f"not {type(value).__name__}"
+        ) from None
 
 
 class ShareableList:
@@ -86,8 +88,7 @@ class ShareableList:
 
     _block_class = SharedMemory
 
-    def __init__(self, sequence: Iterable[Item] | None = None, *,
-                 name: str | None = None) -> None:
+    def __init__(self, sequence: Iterable[Item] | None = None, *, name: str | None = None) -> None:
         if name is None or sequence is not None:
             self._create(list(sequence or ()), name)
         else:
@@ -104,8 +105,10 @@ class ShareableList:
             if isinstance(item, (str, bytes)):
                 value = _encode(item)
                 if len(value) > _MAX_TEXT_BYTES:
-                    raise ValueError(f"an item of {len(value)} bytes: the format of a ShareableList "
-                                     f"has room for {_MAX_TEXT_BYTES}")
+                    raise ValueError(
+                        f"an item of {len(value)} bytes: the format of a ShareableList "
+                        f"has room for {_MAX_TEXT_BYTES}"
+                    )
                 slot_bytes = _slot_bytes(item, value)
                 formats.append(_format_of(value, slot_bytes))
             else:
@@ -131,14 +134,18 @@ class ShareableList:
         size = self.shm.size
         count = struct.unpack_from("q", self.shm.buf)[0] if size >= 16 else -1
         if not 0 <= count <= (size - 16) // 25:
-            raise ValueError(f"block {self.shm.name!r} of {size} bytes holds no ShareableList: it "
-                             f"would have {count} items")
+            raise ValueError(
+                f"block {self.shm.name!r} of {size} bytes holds no ShareableList: it "
+                f"would have {count} items"
+            )
         self._list_len = count
         self._allocated_offsets = slots = list(struct.unpack_from(f"{count + 1}q", self.shm.buf, 8))
         good = slots[0] == 0 and all(low < high for low, high in zip(slots, slots[1:]))
         if not good or self._offset_back_transform_codes + count > size:
-            raise ValueError(f"block {self.shm.name!r} of {size} bytes holds no ShareableList: its "
-                             "items do not lie one behind the other")
+            raise ValueError(
+                f"block {self.shm.name!r} of {size} bytes holds no ShareableList: its "
+                "items do not lie one behind the other"
+            )
 
     def _position(self, position, what="index"):
         if position < 0:
@@ -158,8 +165,10 @@ class ShareableList:
         match = _TEXT_FORMAT.match(text)
         if (match and int(match[1]) <= size) or (text in _FORMATS.values() and size >= 8):
             return text, match
-        raise ValueError(f"item {position} of the ShareableList {self.shm.name!r} has the format "
-                         f"{text!r}: it is damaged")
+        raise ValueError(
+            f"item {position} of the ShareableList {self.shm.name!r} has the format "
+            f"{text!r}: it is damaged"
+        )
 
     def _get_packing_format(self, position):
         position = self._position(position, "Requested position")
@@ -177,8 +186,10 @@ class ShareableList:
         if code == 0 and not match:
             return value
         if code not in (1, 2) or not match:
-            raise ValueError(f"item {position} of the ShareableList {self.shm.name!r} has the type "
-                             f"{code} and the format {text!r}: it is damaged")
+            raise ValueError(
+                f"item {position} of the ShareableList {self.shm.name!r} has the type "
+                f"{code} and the format {text!r}: it is damaged"
+            )
         if not match[2] and len(value) == self._slot(position):
             value = value.rstrip(b"\0")
         return value.decode() if code == 1 else value
@@ -189,12 +200,16 @@ class ShareableList:
         if isinstance(value, (str, bytes)):
             stored = _encode(value)
             if len(stored) > slot_bytes:
-                raise ValueError(f"bytes/str item exceeds available storage: {len(stored)} bytes "
-                                 f"into a slot of {slot_bytes}")
+                raise ValueError(
+                    f"bytes/str item exceeds available storage: {len(stored)} bytes "
+                    f"into a slot of {slot_bytes}"
+                )
             text = _format_of(stored, slot_bytes)
             if text is None:
-                raise ValueError(f"bytes/str item exceeds available storage: {len(stored)} bytes "
-                                 f"that end with a zero need a slot of {len(stored) + 1}")
+                raise ValueError(
+                    f"bytes/str item exceeds available storage: {len(stored)} bytes "
+                    f"that end with a zero need a slot of {len(stored) + 1}"
+                )
         else:
             text = _format_of_plain(value)
         # Packed before anything is written: a value that cannot be packed changes nothing.
@@ -219,7 +234,7 @@ class ShareableList:
 
     @property
     def format(self) -> str:
-        """The `struct` formats of all items, one behind the other, those of text with their slots."""
+        """The `struct` formats of all items, in a row; those of text with their slots."""
         return "".join(self._get_packing_format(position) for position in range(self._list_len))
 
     @property

@@ -1,7 +1,6 @@
 """What strata.shared_memory.install() does: the classes of the drop-in in the standard module."""
 
 import os
-import sys
 from multiprocessing import managers, shared_memory, spawn
 
 from strata._block import SharedMemory
@@ -57,6 +56,10 @@ def install():
     block = shared_memory.SharedMemory
     _take_over(block, SharedMemory, _new_name=staticmethod(_make_filename))
     _take_over(shared_memory.ShareableList, ShareableList, _block_class=block)
-    _take_over(managers.SharedMemoryManager, SharedMemoryManager, _block_class=block,
-               _list_class=shared_memory.ShareableList)
+    _take_over(
+        managers.SharedMemoryManager,
+        SharedMemoryManager,
+        _block_class=block,
+        _list_class=shared_memory.ShareableList,
+    )
     _hand_over_to_children()

@@ -16,7 +16,7 @@ from strata._block import SharedMemory as Block
 from strata._shareable_list import ShareableList as List
 
 
-class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined]  # not in its stub  # type: ignore[name-defined]
+class _Tracker(managers._SharedMemoryTracker):  # type: ignore[name-defined]
     def __init__(self, name, segment_names=()):
         super().__init__(name, list(segment_names))
         self._blocks = {}

@@ -61,8 +61,10 @@ def _main(arguments: list[str]) -> None:
         sweep()
         return
     if not arguments or arguments[0].startswith("-"):
-        sys.exit("usage: python3 -m strata.shared_memory PROGRAM [ARGUMENT...]   run it with install()\n"
-                 "       python3 -m strata.shared_memory --sweep                 remove what was left")
+        sys.exit(
+            "usage: python3 -m strata.shared_memory PROGRAM [ARGUMENT...]   run it with install()\n"
+            "       python3 -m strata.shared_memory --sweep                 remove what was left"
+        )
     install()
     sys.argv[:] = arguments
     # As python3 PROGRAM does it: the program's folder, instead of that of -m.

@@ -3,21 +3,26 @@
 import multiprocessing
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from processes import (
+    LONG_S,
+    START_METHODS,
+    in_child,
+    in_thread,
+    interrupted,
+    killed_child,
+    run_python,
+    wait_until,
+)
 
 import strata
 
-START_METHODS = ["fork", "forkserver", "spawn"]
 LOCKS = [strata.Lock, strata.RLock]
-LONG_S = 60  # a watchdog, never waited for
 
 
 @pytest.fixture(name="uri")
@@ -28,61 +33,6 @@ def uri_fixture():
         strata.remove(uri, force=True)
     except strata.NotFoundError:
         pass
-
-
-def in_thread(function):
-    """What a function returns, or raises, in another thread."""
-    outcome = []
-
-    def run():
-        try:
-            outcome.append((function(), None))
-        except Exception as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(LONG_S)
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return value
-
-
-def in_child(function):
-    """What a function returns in a forked child: a text."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            text = str(function())
-        except BaseException as error:
-            text = "%s: %s" % (type(error).__name__, error)
-        os.write(writer, text.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return text
-
-
-def killed_child(function):
-    """A forked child kills itself after the function."""
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        finally:
-            os.kill(os.getpid(), signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
-def wait_until(condition):
-    end = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("kind", LOCKS)
@@ -146,14 +96,6 @@ def test_the_same_name_is_the_same_lock(kind, uri):
     one.acquire()
     two.release()
     assert not one.locked()
-
-
-def run_python(code, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("kind", LOCKS)
@@ -252,38 +194,13 @@ def test_a_waiter_is_woken(kind):
     assert got == [True]
 
 
-CTRL_C = """
-import os, signal, strata, sys, threading
-thing = strata.%(thing)s
-%(before)s
-def interrupt():
-    sys.stdin.readline()
-    os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=interrupt, daemon=True).start()
-print("waiting", flush=True)
-try:
-    %(wait)s
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-def interrupted(thing, before, wait):
-    """Whether Ctrl-C ends a wait."""
-    code = CTRL_C % {"thing": thing, "before": before, "wait": wait}
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout.readline() == "waiting\n"
-        out, _ = child.communicate("now\n", timeout=LONG_S)
-    return out == "interrupted\n"
-
-
 def test_ctrl_c_ends_a_wait_and_the_lock_is_not_held():
-    assert interrupted("Lock()", "thing.acquire()", "thing.acquire()")
-    assert interrupted("Lock()", "thing.acquire()", "thing.acquire(timeout=600)")
-    taken = "threading.Thread(target=thing.acquire).start()"
-    assert interrupted("RLock()", taken, "thing.acquire()")
+    before = "lock = strata.Lock(); lock.acquire()"
+    after = "lock.release(); print(lock.locked())"
+    assert interrupted(before, "lock.acquire()", after) == "False\n"
+    assert interrupted(before, "lock.acquire(timeout=600)", after) == "False\n"
+    before = "lock = strata.RLock(); threading.Thread(target=lock.acquire).start()"
+    interrupted(before, "lock.acquire()")
 
 
 def test_other_threads_run_while_one_waits():
@@ -362,3 +279,57 @@ def test_threads_exclude_each_other():
     for thread in threads:
         thread.join(LONG_S)
     assert counts == [8000]
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_the_lock_beside_an_array_is_the_same_for_all_that_attach(kind, uri):
+    mesh = strata.create(uri, (4,), "float64")
+    lock = kind(mesh)
+    other = kind(strata.attach(uri))
+    assert lock.uri == uri
+    with lock:
+        assert other.locked()
+        code = (
+            "import strata, sys; s = strata.attach(sys.argv[1]);"
+            "print(strata.%s(s).acquire(False))" % kind.__name__
+        )
+        assert run_python(code, uri) == "False\n"
+        same = pickle.loads(pickle.dumps(lock))
+        assert same.locked()
+        assert in_child(lambda: same.acquire(False)) == "False"
+    killed_child(other.acquire)
+    assert lock.acquire(timeout=LONG_S) and lock.recovered
+    assert not any(memoryview(mesh).cast("B"))
+    lock.repaired()
+    mesh.close()
+    lock.release()
+
+
+
+@pytest.mark.parametrize("mode", ["r", "c"])
+def test_what_may_only_be_read_cannot_be_locked(mode, uri):
+    mesh = strata.create(uri, (4,), "float64")
+    with pytest.raises(PermissionError, match="attach it for writing"):
+        strata.Lock(strata.attach(uri, mode))
+    strata.Lock(mesh).acquire()
+    mesh.close()
+    with pytest.raises(ValueError):
+        strata.Lock(mesh)
+
+
+def test_a_failed_poll_is_cheap():
+    lock, other = strata.Lock(), multiprocessing.Lock()
+    lock.acquire()
+    other.acquire()
+
+    def cost(poll):
+        best = float("inf")
+        for _ in range(20):
+            begin = time.perf_counter()
+            for _ in range(1000):
+                poll(False)
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    # No system call: 10 times what multiprocessing takes would not be enough for one a poll.
+    assert cost(lock.acquire) < 10 * cost(other.acquire)

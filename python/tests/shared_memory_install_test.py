@@ -13,12 +13,14 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import shared_memory  # noqa: E402
+from strata import shared_memory
 
 SHM = pathlib.Path("/dev/shm")
 METHODS = ["fork", "spawn", "forkserver"]
-INSTALL = f"import sys; sys.path.insert(0, {PACKAGE!r})\n" \
+INSTALL = (
+    f"import sys; sys.path.insert(0, {PACKAGE!r})\n"
     "import strata.shared_memory; strata.shared_memory.install()\n"
+)
 
 
 @pytest.fixture
@@ -78,7 +80,8 @@ def test_an_unchanged_program_runs_by_the_command(name, method, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_program_that_installs_it_after_its_imports_has_it_in_all_its_children(
-        name, method, tmp_path):
+    name, method, tmp_path
+):
     program = tmp_path / "program.py"
     start = 'if __name__ == "__main__":\n'
     install = "".join(f"    {line}\n" for line in INSTALL.splitlines())
@@ -88,16 +91,22 @@ def test_a_program_that_installs_it_after_its_imports_has_it_in_all_its_children
 
 def test_the_command_says_how_it_is_called():
     environment = {**os.environ, "PYTHONPATH": PACKAGE}
-    done = subprocess.run([sys.executable, "-m", "strata.shared_memory"], env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "strata.shared_memory"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("usage: python3 -m strata.shared_memory PROGRAM")
 
 
 def test_the_command_sweeps(name):
     environment = {**os.environ, "PYTHONPATH": PACKAGE}
-    program = "import os, signal; from strata.shared_memory import SharedMemory\n" \
+    program = (
+        "import os, signal; from strata.shared_memory import SharedMemory\n"
         f"block = SharedMemory({name!r}, create=True, size=9); os.kill(os.getpid(), signal.SIGKILL)"
+    )
     done = subprocess.run([sys.executable, "-c", program], env=environment)
     assert done.returncode == -signal.SIGKILL
     run("-m", "strata.shared_memory", "--sweep", env=environment)
@@ -106,10 +115,13 @@ def test_the_command_sweeps(name):
 
 # --- managers -------------------------------------------------------------------------------------
 
-MANAGER = INSTALL + """
+MANAGER = (
+    INSTALL
+    + """
 import os, signal
 from multiprocessing.managers import SharedMemoryManager
 """
+)
 
 
 def test_a_manager_unlinks_its_blocks_and_starts_no_tracker():
@@ -123,9 +135,11 @@ def test_a_manager_unlinks_its_blocks_and_starts_no_tracker():
     assert not any((SHM / name).exists() for name in names)
     with pytest.raises(ValueError):
         shared_memory.SharedMemoryManager().SharedMemory(9)
-    program = MANAGER + "from multiprocessing import resource_tracker\n" \
-        "with SharedMemoryManager() as manager: manager.SharedMemory(9)\n" \
+    program = (
+        MANAGER + "from multiprocessing import resource_tracker\n"
+        "with SharedMemoryManager() as manager: manager.SharedMemory(9)\n"
         "assert resource_tracker._resource_tracker._fd is None\n"
+    )
     assert run("-c", program) == ""
 
 
@@ -138,7 +152,9 @@ def test_a_block_that_was_unlinked_by_its_user_does_not_disturb_the_manager():
 
 def test_the_block_of_a_manager_outlives_the_process_that_asked_for_it(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text(MANAGER + """
+    program.write_text(
+        MANAGER
+        + """
 def ask(manager, here):
     block = manager.SharedMemory(100)
     block.buf[0] = 7
@@ -158,14 +174,17 @@ if __name__ == "__main__":
         assert strata.shared_memory.SharedMemory(name).buf[0] == 7
     assert not os.path.exists("/dev/shm/" + name)
     print("done")
-""")
+"""
+    )
     assert run(str(program)) == "done\n"
 
 
 def test_the_blocks_of_a_killed_manager_go():
-    program = MANAGER + "manager = SharedMemoryManager(); manager.start()\n" \
-        "print(manager.SharedMemory(9).name, flush=True)\n" \
+    program = (
+        MANAGER + "manager = SharedMemoryManager(); manager.start()\n"
+        "print(manager.SharedMemory(9).name, flush=True)\n"
         "os.kill(manager._process.pid, signal.SIGKILL); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     name = done.stdout.strip()
     assert name.startswith("psm_"), done.stderr
@@ -177,15 +196,16 @@ def test_the_blocks_of_a_killed_manager_go():
 
 # Those that fail, and on what. Why is in docs/guides/coming-from-shared-memory.md.
 DEVIATIONS = {
-    "test_shared_memory_cleaned_after_process_termination":
+    "test_shared_memory_cleaned_after_process_termination": (
         "'resource_tracker: There appear to be 1 leaked shared_memory objects to clean up at "
-        "shutdown' not found in ''",
+        "shutdown' not found in ''"
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory):
-    """An interpreter in which each process has the drop-in installed, also those started with -I."""
+    """An interpreter in which each process has it installed, also those started with -I."""
     if not list(pathlib.Path(os.__file__).parent.glob("test/_test_multiprocessing.py")):
         pytest.skip("the interpreter's tests are missing: apt-get install libpython3.11-testsuite")
     root = tmp_path_factory.mktemp("interpreter")
@@ -196,18 +216,29 @@ def interpreter(tmp_path_factory):
     (root / "bin/python3").symlink_to(sys.executable)
     (root / "pyvenv.cfg").write_text(f"home = {os.path.dirname(sys.executable)}\n")
     (site / "installs_strata.pth").write_text(
-        f"{PACKAGE}\nimport strata.shared_memory; strata.shared_memory.install()\n")
+        f"{PACKAGE}\nimport strata.shared_memory; strata.shared_memory.install()\n"
+    )
     return root / "bin/python3"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_interpreters_own_tests_pass_but_for_the_listed_deviations(interpreter, method, tmp_path):
+def test_the_interpreters_own_tests_pass_but_for_the_listed_deviations(
+    interpreter, method, tmp_path
+):
     done = subprocess.run(
-        [interpreter, "-m", "unittest", "-v",
-         f"test.test_multiprocessing_{method}.WithProcessesTestSharedMemory"],
-        cwd=tmp_path, capture_output=True, text=True,
+        [
+            interpreter,
+            "-m",
+            "unittest",
+            "-v",
+            f"test.test_multiprocessing_{method}.WithProcessesTestSharedMemory",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         # One of them sends itself a SIGINT, which whoever started this may have ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     ran = int(re.search(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[1])
     failed = set(re.findall(r"^(?:FAIL|ERROR): (\w+)", done.stderr, re.MULTILINE))
     assert failed == set(DEVIATIONS), done.stderr

@@ -16,8 +16,8 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import _blocks  # noqa: E402
-from strata.shared_memory import SharedMemory, sweep  # noqa: E402
+from strata import _blocks
+from strata.shared_memory import SharedMemory, sweep
 
 SHM = pathlib.Path("/dev/shm")
 HEAD = f"""
@@ -52,9 +52,13 @@ def name():
 @contextlib.contextmanager
 def running(program, *arguments, head=HEAD):
     """A process that has said "ready"; its input is closed, and it is waited for, in the end."""
-    process = subprocess.Popen([sys.executable, "-c", head + program, *arguments], text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", head + program, *arguments],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         said = process.stdout.readline()
         assert said == "ready\n", said + process.stderr.read()
@@ -109,11 +113,13 @@ def test_a_mapping_without_a_descriptor_keeps_a_block(name):
     with running(CREATE + WAIT, name) as creator:
         fd = os.open(SHM / name, os.O_RDWR)
         # Not Python's mmap, which keeps a descriptor of its own.
-        program = "import ctypes\n" \
-            "fd = os.open('/dev/shm/' + name, os.O_RDWR)\n" \
-            "libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n" \
-            "assert libc.mmap(None, ctypes.c_size_t(100), 3, 1, fd, ctypes.c_long(0)) + 1\n" \
+        program = (
+            "import ctypes\n"
+            "fd = os.open('/dev/shm/' + name, os.O_RDWR)\n"
+            "libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
+            "assert libc.mmap(None, ctypes.c_size_t(100), 3, 1, fd, ctypes.c_long(0)) + 1\n"
             "os.close(fd); say('ready')\n" + WAIT
+        )
         with running(program, name) as user:
             os.close(fd)
             kill(creator)
@@ -150,8 +156,12 @@ def test_what_a_killed_creator_left_is_not_there_for_who_attaches(name):
 
 def test_a_regular_end_without_unlink_leaves_nothing(name):
     say_tree = "from strata import _blocks; say(_blocks.tree())\n"
-    for program in (CREATE, CREATE + "view = block.buf[1:]", CREATE + "block.close()",
-                    CREATE + "again = SharedMemory(name)"):
+    for program in (
+        CREATE,
+        CREATE + "view = block.buf[1:]",
+        CREATE + "block.close()",
+        CREATE + "again = SharedMemory(name)",
+    ):
         with running(program.replace("\n", "\n" + say_tree), name) as process:
             tree = process.stdout.readline().strip()
         if "again" not in program:  # of which only the next to look can tell that nobody has it
@@ -161,7 +171,9 @@ def test_a_regular_end_without_unlink_leaves_nothing(name):
 
 
 def test_untracked_blocks_stay_until_they_are_unlinked(name):
-    with running("block = SharedMemory(name, create=True, size=9, track=False); say('ready')", name):
+    with running(
+        "block = SharedMemory(name, create=True, size=9, track=False); say('ready')", name
+    ):
         pass
     assert is_there(name)
     SharedMemory(name, track=False).unlink()
@@ -169,8 +181,9 @@ def test_untracked_blocks_stay_until_they_are_unlinked(name):
 
 
 def test_blocks_of_the_standard_module_are_never_swept(name):
-    with running("block = SharedMemory(name, create=True, size=9); say('ready')", name,
-                 head=STANDARD):
+    with running(
+        "block = SharedMemory(name, create=True, size=9); say('ready')", name, head=STANDARD
+    ):
         pass
     assert is_there(name)
     SharedMemory(name).close()
@@ -224,8 +237,9 @@ def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, meth
     seed = random.randrange(2**32)
     print("seed", seed)
     program = os.path.join(PACKAGE, "tests", "shared_memory_kills.py")
-    done = subprocess.run([sys.executable, program, method, str(seed), "6", name],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, program, method, str(seed), "6", name], capture_output=True, text=True
+    )
     print(done.stdout)
     assert done.stdout.startswith("verified: "), done.stderr
     assert done.stderr == ""
@@ -239,8 +253,12 @@ def test_random_kills_lose_nothing_that_is_attached_and_leave_nothing(name, meth
 
 
 def test_a_note_file_has_the_bytes_of_its_format_page(name):
-    program = CREATE + "from strata import _blocks; say(_blocks.tree())\n" + WAIT \
+    program = (
+        CREATE
+        + "from strata import _blocks; say(_blocks.tree())\n"
+        + WAIT
         + "block.close(); say('closed'); signal.pause()"
+    )
     with running(program, name) as creator:
         (notes,) = note_files(creator.stdout.readline().strip())
         facts = (SHM / name).stat()
@@ -287,15 +305,18 @@ def aside_of(notes):
 
 def test_a_sweeper_that_was_killed_between_its_steps_is_finished(name, dead_notes):
     (SHM / name).write_bytes(b"x")
-    notes = dead_notes(record(1, (SHM / name).stat(), name),
-                       lambda notes: (SHM / name).rename(aside_of(notes)))
+    notes = dead_notes(
+        record(1, (SHM / name).stat(), name), lambda notes: (SHM / name).rename(aside_of(notes))
+    )
     sweep()
     assert not aside_of(notes).exists() and not notes.exists()
 
 
 def test_a_block_that_was_moved_aside_by_mistake_comes_back(name, dead_notes):
-    notes = dead_notes(record(1, os.stat("/etc/passwd"), name),
-                       lambda notes: aside_of(notes).write_bytes(b"another's"))
+    notes = dead_notes(
+        record(1, os.stat("/etc/passwd"), name),
+        lambda notes: aside_of(notes).write_bytes(b"another's"),
+    )
     sweep()
     assert (SHM / name).read_bytes() == b"another's"
     assert not aside_of(notes).exists() and not notes.exists()
@@ -304,15 +325,20 @@ def test_a_block_that_was_moved_aside_by_mistake_comes_back(name, dead_notes):
 def test_a_block_that_comes_back_twice_has_one_name_in_the_end(name, dead_notes):
     (SHM / name).write_bytes(b"another's")
     # Killed between giving the name back and the end.
-    notes = dead_notes(record(1, os.stat("/etc/passwd"), name),
-                       lambda notes: aside_of(notes).hardlink_to(SHM / name))
+    notes = dead_notes(
+        record(1, os.stat("/etc/passwd"), name),
+        lambda notes: aside_of(notes).hardlink_to(SHM / name),
+    )
     sweep()
     assert (SHM / name).stat().st_nlink == 1
     assert not aside_of(notes).exists() and not notes.exists()
 
 
-@pytest.mark.parametrize("record_name", [b"../../tmp/x", b"/etc/passwd", b"..", b"", b"\xff" * 256],
-                         ids=lambda name: repr(name[:9]))
+@pytest.mark.parametrize(
+    "record_name",
+    [b"../../tmp/x", b"/etc/passwd", b"..", b"", b"\xff" * 256],
+    ids=lambda name: repr(name[:9]),
+)
 def test_records_that_lead_out_of_the_folder_are_ignored(record_name, dead_notes):
     notes = dead_notes(record(1, os.stat("/etc/passwd"), record_name))
     sweep()
@@ -362,22 +388,25 @@ def test_blocks_and_notes_of_other_users_are_left_alone(name, dead_notes):
     os.chown(SHM / name, 12345, 12345)
     notes = dead_notes(
         record(1, (SHM / name).stat(), name),
-        lambda notes: os.chown(notes.with_name("strata-test-" + notes.name), 12345, 12345))
+        lambda notes: os.chown(notes.with_name("strata-test-" + notes.name), 12345, 12345),
+    )
     assert is_there(name)
     assert notes.exists()
 
 
 def test_descriptors_and_records_do_not_grow_where_others_unlink(name):
-    program = "from strata import _blocks\n" \
-        "for number in range(3):\n" \
-        "    for index in range(50):\n" \
-        "        block = SharedMemory(f'{name}.{index}', create=True, size=10)\n" \
-        "        block.close()\n" \
-        "        os.unlink(f'/dev/shm/{name}.{index}')\n" \
-        "    _blocks._next_sweep = 0\n" \
-        "    SharedMemory(create=True, size=1).unlink()\n" \
-        "assert len(_blocks.join().records) == 0, _blocks.join().records\n" \
-        "assert os.fstat(_blocks.join().fd).st_size <= 60 * 280\n" \
+    program = (
+        "from strata import _blocks\n"
+        "for number in range(3):\n"
+        "    for index in range(50):\n"
+        "        block = SharedMemory(f'{name}.{index}', create=True, size=10)\n"
+        "        block.close()\n"
+        "        os.unlink(f'/dev/shm/{name}.{index}')\n"
+        "    _blocks._next_sweep = 0\n"
+        "    SharedMemory(create=True, size=1).unlink()\n"
+        "assert len(_blocks.join().records) == 0, _blocks.join().records\n"
+        "assert os.fstat(_blocks.join().fd).st_size <= 60 * 280\n"
         "say('ready')"
+    )
     with running(program, name):
         pass

@@ -19,8 +19,8 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import shared_memory  # noqa: E402
-from strata.shared_memory import ShareableList, SharedMemory  # noqa: E402
+from strata import shared_memory
+from strata.shared_memory import ShareableList, SharedMemory
 
 SHM = pathlib.Path("/dev/shm")
 # What the programs of the tests begin with.
@@ -31,8 +31,9 @@ UNTRACKED = "resource_tracker.unregister(block._name, 'shared_memory')\n"
 
 
 def python(program, *arguments):
-    return subprocess.run([sys.executable, "-c", program, *arguments], check=True, text=True,
-                          capture_output=True)
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], check=True, text=True, capture_output=True
+    )
 
 
 @pytest.fixture
@@ -64,13 +65,17 @@ def test_a_block_is_a_plain_file_of_the_size_asked_for(name):
 def test_a_standard_process_attaches_our_block_and_we_see_what_it_writes():
     block = SharedMemory(create=True, size=100)
     program = STANDARD + "import sys; block = shared_memory.SharedMemory(sys.argv[1])\n" + UNTRACKED
-    python(program + "assert block.size == 100; block.buf[:5] = b'howdy'; block.close()", block.name)
+    python(
+        program + "assert block.size == 100; block.buf[:5] = b'howdy'; block.close()", block.name
+    )
     assert bytes(block.buf[:5]) == b"howdy"
     block.close()
     block.unlink()
 
 
-def test_we_attach_a_block_of_a_standard_process_and_it_sees_what_we_write(name, standard_untracked):
+def test_we_attach_a_block_of_a_standard_process_and_it_sees_what_we_write(
+    name, standard_untracked
+):
     theirs = standard_untracked.SharedMemory(name, create=True, size=100)
     python(OURS + "block = shared_memory.SharedMemory(sys.argv[1]); block.buf[:5] = b'howdy'", name)
     assert bytes(theirs.buf[:5]) == b"howdy"
@@ -80,9 +85,11 @@ def test_we_attach_a_block_of_a_standard_process_and_it_sees_what_we_write(name,
 
 
 def test_no_resource_tracker_is_started():
-    program = OURS + "from multiprocessing import resource_tracker\n" \
-        "block = shared_memory.SharedMemory(create=True, size=9); block.unlink()\n" \
+    program = (
+        OURS + "from multiprocessing import resource_tracker\n"
+        "block = shared_memory.SharedMemory(create=True, size=9); block.unlink()\n"
         "assert resource_tracker._resource_tracker._fd is None"
+    )
     assert python(program).stderr == ""
 
 
@@ -98,20 +105,33 @@ def outcome(make):
 
 
 @pytest.mark.parametrize("create", [False, True])
-@pytest.mark.parametrize("bad", ["", "/", "../x", "a/b", "/a/b", "x" * 256, 5, b"x", "\udcff\ud800"],
-                         ids=repr)
+@pytest.mark.parametrize(
+    "bad", ["", "/", "../x", "a/b", "/a/b", "x" * 256, 5, b"x", "\udcff\ud800"], ids=repr
+)
 def test_what_cannot_be_a_name_gets_the_error_of_the_standard_module(
-        bad, create, standard_untracked):
+    bad, create, standard_untracked
+):
     expected = outcome(lambda: standard_untracked.SharedMemory(bad, create=create, size=10))
     assert expected is not None
     assert outcome(lambda: SharedMemory(bad, create=create, size=10)) == expected
 
 
-@pytest.mark.parametrize("arguments", [
-    {}, {"create": True}, {"create": True, "size": 0}, {"create": True, "size": -1},
-    {"name": "x", "size": -1}, {"create": True, "size": 1 << 62}, {"create": True, "size": 1 << 70},
-    {"create": True, "size": 1.5}, {"create": True, "size": "a"}, {"name": "strata-test-missing"},
-], ids=repr)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"create": True},
+        {"create": True, "size": 0},
+        {"create": True, "size": -1},
+        {"name": "x", "size": -1},
+        {"create": True, "size": 1 << 62},
+        {"create": True, "size": 1 << 70},
+        {"create": True, "size": 1.5},
+        {"create": True, "size": "a"},
+        {"name": "strata-test-missing"},
+    ],
+    ids=repr,
+)
 def test_bad_arguments_get_the_error_of_the_standard_module(arguments, name, standard_untracked):
     if arguments.get("create"):
         arguments = {"name": name, **arguments}  # the standard module leaves some of them behind
@@ -141,8 +161,11 @@ def test_errors_say_which_block_and_what_to_do(name):
 
 def test_what_is_no_block_is_refused_and_left_alone(name):
     path = SHM / name
-    for make, error in [(path.touch, ValueError), (lambda: os.mkfifo(path), OSError),
-                        (lambda: path.symlink_to("/etc/passwd"), OSError)]:
+    for make, error in [
+        (path.touch, ValueError),
+        (lambda: os.mkfifo(path), OSError),
+        (lambda: path.symlink_to("/etc/passwd"), OSError),
+    ]:
         make()
         with pytest.raises(error):
             SharedMemory(name)
@@ -190,9 +213,11 @@ def test_views_outlive_close_and_the_memory_goes_with_the_last_of_them(name):
 
 
 def test_the_interpreter_ends_silently_with_live_views():
-    program = OURS + "block = shared_memory.SharedMemory(create=True, size=9)\n" \
-        "view = memoryview(block.buf)[1:]; del block; view[0] = 1\n" \
+    program = (
+        OURS + "block = shared_memory.SharedMemory(create=True, size=9)\n"
+        "view = memoryview(block.buf)[1:]; del block; view[0] = 1\n"
         "other = shared_memory.SharedMemory(create=True, size=9); more = other.buf[2:]"
+    )
     done = python(program)
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -234,9 +259,21 @@ def test_a_subclass_may_ask_for_create_or_attach(name):
 
 # --- lists ----------------------------------------------------------------------------------------
 
-EXACT = ["", b"", "\0", b"\0", b"a\0", "é\0\0", b"1234567\0", b"12345678", b"12345678\0", "ünï" * 9,
-         b"x" * 99_999 + b"\0", b"x" * 1_000_000 + b"\0\0"]
-PLAIN = [0, -1, 2**63 - 1, -2**63, 0.5, float("inf"), True, False, None, "howdy", b"HoWdY"]
+EXACT = [
+    "",
+    b"",
+    "\0",
+    b"\0",
+    b"a\0",
+    "é\0\0",
+    b"1234567\0",
+    b"12345678",
+    b"12345678\0",
+    "ünï" * 9,
+    b"x" * 99_999 + b"\0",
+    b"x" * 1_000_000 + b"\0\0",
+]
+PLAIN = [0, -1, 2**63 - 1, -(2**63), 0.5, float("inf"), True, False, None, "howdy", b"HoWdY"]
 
 
 def test_a_list_gives_back_what_it_was_given():
@@ -284,8 +321,14 @@ def test_lists_without_zeros_at_an_end_are_the_standard_bytes(standard_untracked
 
 def test_text_that_ends_with_a_zero_has_the_bytes_of_the_format_page():
     made = ShareableList([b"ab\0", "howdy"])
-    expected = struct.pack("<q3q", 2, 0, 8, 16) + b"ab".ljust(8, b"\0") + b"howdy".ljust(8, b"\0") \
-        + b"3s0x".ljust(8, b"\0") + b"8s".ljust(8, b"\0") + b"\2\1"
+    expected = (
+        struct.pack("<q3q", 2, 0, 8, 16)
+        + b"ab".ljust(8, b"\0")
+        + b"howdy".ljust(8, b"\0")
+        + b"3s0x".ljust(8, b"\0")
+        + b"8s".ljust(8, b"\0")
+        + b"\2\1"
+    )
     assert bytes(made.shm.buf) == expected
     made.shm.unlink()
 
@@ -357,8 +400,17 @@ def test_a_damaged_list_gives_an_error_or_a_value_and_never_another_block():
     made.shm.unlink()
 
 
-@pytest.mark.parametrize("content", [b"x", bytes(15), b"\xff" * 100, struct.pack("<q", 2**62) * 4,
-                                     struct.pack("<qqq", 1, 0, -8) + bytes(64)], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x",
+        bytes(15),
+        b"\xff" * 100,
+        struct.pack("<q", 2**62) * 4,
+        struct.pack("<qqq", 1, 0, -8) + bytes(64),
+    ],
+    ids=repr,
+)
 def test_a_block_that_holds_no_list_is_refused(content, name):
     block = SharedMemory(name, create=True, size=len(content))
     block.buf[:] = content

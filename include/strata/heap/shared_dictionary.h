@@ -107,6 +107,8 @@ class SharedDictionary {
   // Looks at every node. Errors: timed_out where others change it all the time.
   Result<DictionaryReport> check(const TransactOptions& options = {}) const;
 
+  // False in a forked child, which opens anew before it changes anything.
+  bool is_of_this_process() const;
   Dictionary& map() { return root_->map; }
   const Dictionary& map() const { return root_->map; }
   RobustMutex& lock() { return root_->lock; }
