@@ -6,6 +6,8 @@
 // vfork(), posix_spawn() and a clone() by hand pass it by; what they start is another program.
 #pragma once
 
+#include "strata/os/fd.h"
+
 namespace strata::inline v0_1 {
 
 class ForkGate {
@@ -14,6 +16,28 @@ class ForkGate {
   ~ForkGate();
   ForkGate(const ForkGate&) = delete;
   ForkGate& operator=(const ForkGate&) = delete;
+};
+
+// A descriptor that forked children do not inherit: fork() closes it in them, so that what belongs
+// to its open file, as locks do, ends with this process.
+//   Threads:  made and ended by any.
+class UnsharedFd {
+ public:
+  // The gate is held, by the one who makes it.
+  UnsharedFd(Fd fd, const ForkGate& gate);
+  ~UnsharedFd();
+  UnsharedFd(const UnsharedFd&) = delete;
+  UnsharedFd& operator=(const UnsharedFd&) = delete;
+
+  // -1 in a forked child.
+  int get() const { return fd_.get(); }
+
+ private:
+  friend struct UnsharedFds;
+
+  Fd fd_;
+  UnsharedFd* before_ = nullptr;
+  UnsharedFd* next_;
 };
 
 }  // namespace strata::inline v0_1

@@ -6,6 +6,7 @@
 
 #include "segment/fake_backend.h"
 #include "strata/segment/segment.h"
+#include "strata/sync/mpmc_ring.h"
 #include "strata/sync/robust_mutex.h"
 #include "sync/sync_testing.h"
 #include "tests/catch.h"
@@ -168,6 +169,47 @@ TEST_CASE_METHOD(Forks, "who_attaches_and_locks_nothing_does_not_join") {
   CHECK(tokens_given(segment) == before);
   REQUIRE(attach().sync_context());
   CHECK(tokens_given(segment) == before + 1);
+}
+
+TEST_CASE_METHOD(Forks, "a_killed_parent_leaves_its_lock_though_a_child_that_never_locked_lives") {
+  Segment segment = create();
+  Content& content = in(segment);
+  const pid_t parent = start_child([&] {
+    const auto mine = segment.sync_context();
+    if (!mine || !content.mutex.lock(*mine, soon())) return 1;
+    // It uses the segment, which it inherits, and joins nothing.
+    const pid_t idle = start_child([&] {
+      content.count = static_cast<std::uint32_t>(getpid());
+      for (;;)
+        pause();
+    });
+    wait_for(idle);
+    return 2;
+  });
+  wait_until([&] { return content.count != 0; });
+  kill_child(parent);
+  const SyncContext me = segment.sync_context().value();
+  CHECK(content.mutex.lock(me, soon()).value() == Acquired::owner_died);
+  const auto idle = static_cast<pid_t>(content.count);
+  CHECK(kill(idle, 0) == 0);
+  kill(idle, SIGKILL);
+}
+
+TEST_CASE_METHOD(Forks, "a_child_gets_no_slot_of_a_ring_that_its_parent_opened") {
+  Segment segment = create();
+  const std::span<std::byte> bytes = segment.writable_bytes().value();
+  REQUIRE(format_mpmc_ring(bytes, {.slots = 8, .message_bytes = 16}));
+  MpmcRing ring = MpmcRing::open(bytes, segment.sync_context().value()).value();
+  REQUIRE(ring.send({}, soon()));
+  const int status = in_child([&] {
+    if (ring.loan(soon()).error().code() != Code::failed_precondition) return 1;
+    if (ring.receive(soon()).error().code() != Code::failed_precondition) return 2;
+    auto mine = MpmcRing::open(bytes, segment.sync_context().value());
+    return mine && mine->receive(soon()) && mine->send({}, soon()) ? 0 : 3;
+  });
+  CHECK(status == 0);
+  CHECK(ring.receive(Deadline::now()));
+  CHECK(ring.check());
 }
 
 TEST_CASE_METHOD(Forks, "a_child_that_is_killed_with_a_lock_leaves_it_to_its_parent") {

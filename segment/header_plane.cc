@@ -170,32 +170,27 @@ Result<void> HeaderPlane::own_file_after_fork() {
   STRATA_TRY(take_lease(os_, {own.get(), place_.lock_base_bytes}, access_,
                         Deadline::after_ms(kForkLeaseMs)));
   STRATA_TRY(os_.replace_fd(fd(), own.get()));
-  if (token_file_) {
-    STRATA_ASSIGN(const Fd own_tokens, os_.reopen(fd(), O_RDWR));
-    STRATA_TRY(os_.replace_fd(token_file_.get(), own_tokens.get()));
-  }
   pid_ = os_.process_id();
   return {};
 }
 
-Result<std::unique_ptr<Participant>> HeaderPlane::join() {
-  if (access_ == Access::read_write) {
-    return Participant::join(os_, lock_range(), page_->live.next_participant.value);
-  }
-  if (state() == SegmentState::sealed) {
+Result<std::unique_ptr<Participant>> HeaderPlane::join(const ForkGate& gate) {
+  if (access_ != Access::read_write && state() == SegmentState::sealed) {
     return fail(Code::failed_precondition, "it is sealed: nothing in it can be locked any more");
+  }
+  STRATA_ASSIGN(Fd tokens, os_.reopen(fd(), O_RDWR));
+  if (access_ == Access::read_write) {
+    return Participant::join(os_, std::move(tokens), place_.lock_base_bytes,
+                             page_->live.next_participant.value, gate);
   }
   // A reader's own page and file give no right to write. The mapping is for the count alone and
   // ends at once: a memfd could not be sealed while it is there.
-  if (!token_file_) {
-    STRATA_ASSIGN(token_file_, os_.reopen(fd(), O_RDWR));
-  }
   STRATA_ASSIGN(std::byte* const writable, os_.mmap({.bytes = kHeaderBytes,
-                                                     .fd = token_file_.get(),
+                                                     .fd = tokens.get(),
                                                      .offset_bytes = place_.page_offset_bytes}));
   auto joined =
-      Participant::join(os_, {token_file_.get(), place_.lock_base_bytes},
-                        reinterpret_cast<HeaderPage*>(writable)->live.next_participant.value);
+      Participant::join(os_, std::move(tokens), place_.lock_base_bytes,
+                        reinterpret_cast<HeaderPage*>(writable)->live.next_participant.value, gate);
   (void)os_.munmap(writable, kHeaderBytes);
   return joined;
 }
@@ -209,7 +204,7 @@ Result<const Participant*> HeaderPlane::participant() {
   const ForkGate gate;
   if (const Participant* const meanwhile = present()) return meanwhile;
   STRATA_TRY(own_file_after_fork());
-  STRATA_ASSIGN(auto joined, join());
+  STRATA_ASSIGN(auto joined, join(gate));
   // The one from before a fork stays: what was made of it says that it is nobody any more.
   participants_.push_back(std::move(joined));
   joined_.store(participants_.back().get(), std::memory_order_release);

@@ -87,7 +87,7 @@ class HeaderPlane {
  private:
   Result<void> own_file_after_fork();
   // The word that participants count in, writable; a mapping of its own where the page is not.
-  Result<std::unique_ptr<Participant>> join();
+  Result<std::unique_ptr<Participant>> join(const ForkGate& gate);
 
   Os& os_;
   Fd file_;
@@ -98,8 +98,7 @@ class HeaderPlane {
   std::atomic<const Participant*> joined_{nullptr};
   // What follows changes behind the ForkGate alone: so one thread at a time does it, and a forked
   // child finds it whole.
-  pid_t pid_;      // whose the lease is
-  Fd token_file_;  // only where `file_` is open for reading alone
+  pid_t pid_;  // whose the lease is
   std::vector<std::unique_ptr<Participant>> participants_;
 };
 

@@ -6,7 +6,8 @@
 // inside the segment also holds an exclusive lock on the byte of its token.
 //   Threads:  any.
 //   Lifetime: a lease ends with its Fd. A forked child shares its parent's leases: the segment
-//             counts as attached until both are gone, and the child has no token of its own.
+//             counts as attached until both are gone. It does not share the token, which is locked
+//             through a descriptor that fork() closes in the child.
 #pragma once
 
 #include <sys/types.h>
@@ -19,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/fork_gate.h"
 #include "os/os.h"
 #include "strata/base/result.h"
 #include "strata/os/deadline.h"
@@ -94,10 +96,12 @@ class ExclusiveLease {
 class Participant final : public Owner {
  public:
   // Takes the next free token of the segment. `next` is LiveBlock::next_participant.
-  // Errors: exhausted after too many tokens were found taken; permission_denied on a file
-  // that is open for reading only.
-  static Result<std::unique_ptr<Participant>> join(Os& os, LockRange range,
-                                                   std::atomic<std::uint32_t>& next);
+  // `file` is an open file of its own, for writing, and `base_bytes` where the segment's lock range
+  // begins in it. Errors: exhausted after too many tokens were found taken; permission_denied on a
+  // file that is open for reading only.
+  static Result<std::unique_ptr<Participant>> join(Os& os, Fd file, std::uint64_t base_bytes,
+                                                   std::atomic<std::uint32_t>& next,
+                                                   const ForkGate& gate);
   ~Participant() override;
 
   Result<bool> is_alive(std::uint32_t token) const override;
@@ -105,10 +109,12 @@ class Participant final : public Owner {
 
  private:
   // `page` holds the token alone, and the kernel wipes it in forked children.
-  Participant(Os& os, LockRange range, std::uint32_t* page, std::uint32_t token);
+  Participant(Os& os, Fd file, std::uint64_t base_bytes, std::uint32_t* page, const ForkGate& gate);
+  LockRange range() const { return {file_.get(), base_bytes_}; }
 
   Os& os_;
-  LockRange range_;
+  UnsharedFd file_;
+  std::uint64_t base_bytes_;
 };
 
 }  // namespace strata::inline v0_1

@@ -176,8 +176,11 @@ TEST_CASE("a_participants_token_is_its_own_and_dies_with_its_process") {
   const Fd file = os.memfd_create("locks", 0).value();
   const auto open_again = [&] { return os.reopen(file.get(), O_RDWR).value(); };
   std::atomic<std::uint32_t> next{kMaxToken};  // wraps, and 0 is skipped
-  const Fd mine = open_again();
-  const auto me = Participant::join(os, {mine.get(), kLockBaseBytes}, next).value();
+  const auto join = [&](RealOs& with, std::atomic<std::uint32_t>& hint) {
+    const ForkGate gate;
+    return Participant::join(with, open_again(), kLockBaseBytes, hint, gate);
+  };
+  const auto me = join(os, next).value();
   CHECK(me->token() == kMaxToken);
   CHECK(me->is_alive(me->token()).value());
   int ready[2];
@@ -185,9 +188,8 @@ TEST_CASE("a_participants_token_is_its_own_and_dies_with_its_process") {
   const pid_t child = fork();
   if (child == 0) {
     RealOs child_os;
-    const Fd theirs = child_os.reopen(file.get(), O_RDWR).value();
     std::atomic<std::uint32_t> their_next{kMaxToken};  // a hint that lies: the lock decides
-    const auto they = Participant::join(child_os, {theirs.get(), kLockBaseBytes}, their_next);
+    const auto they = join(child_os, their_next);
     // What was inherited from the parent is no token any more.
     const std::uint32_t answer[2] = {they ? (*they)->token() : 0, me->token()};
     (void)!write(ready[1], answer, sizeof answer);

@@ -21,6 +21,11 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr auto kAcquire = std::memory_order_acquire;
 constexpr auto kOrdered = std::memory_order_seq_cst;
 
+Unexpected nobody() {
+  return fail(Code::failed_precondition,
+              "ring: a forked child needs a context of its own: ask its Segment for one");
+}
+
 }  // namespace
 
 Result<std::uint64_t> mpmc_ring_bytes(const RingOptions& options) {
@@ -43,10 +48,7 @@ MpmcRing::MpmcRing(std::span<std::byte> bytes, const RingGeometry& geometry,
 
 Result<MpmcRing> MpmcRing::open(std::span<std::byte> bytes, const SyncContext& context) {
   STRATA_ASSIGN(const RingGeometry geometry, read_ring(bytes, RingKind::mpmc));
-  if (context.token() == 0) {
-    return fail(Code::failed_precondition,
-                "ring: a forked child needs a context of its own: ask its Segment for one");
-  }
+  if (context.token() == 0) return nobody();
   return MpmcRing(bytes, geometry, context);
 }
 
@@ -101,6 +103,7 @@ Result<MpmcRing::Loan> MpmcRing::poll_loan() {
 }
 
 Result<MpmcRing::Loan> MpmcRing::loan(Deadline deadline) {
+  if (context_.token() == 0) return nobody();
   if (deadline.is_now()) return poll_loan();
   Loan loan{};
   for (std::uint32_t spin = 0; spin <= context_.spins(); ++spin) {
@@ -209,6 +212,8 @@ MpmcRing::Step MpmcRing::take(std::uint64_t head, std::uint64_t seen, Message& m
 }
 
 Result<MpmcRing::Message> MpmcRing::receive(Deadline deadline) {
+  // Who has no token would take slots that nobody could take back.
+  if (context_.token() == 0) return nobody();
   Message message{};
   SlicedWait slices(deadline);
   std::uint32_t spins = context_.spins();
