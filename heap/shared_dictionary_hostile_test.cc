@@ -26,7 +26,8 @@ std::vector<std::uint64_t> words_of(SharedDictionary& dictionary) {
   for (std::uint64_t at = 0; at < sizeof(Dictionary); at += 8)
     words.push_back(root + at);
   // All blocks but the log, which has a test of its own.
-  for (const BlockInfo& block : dictionary.heap().blocks().value()) {
+  const std::vector<BlockInfo> blocks = dictionary.heap().blocks().value();
+  for (const BlockInfo& block : blocks) {
     if (block.bytes > KiB(16)) continue;
     for (std::uint64_t at = 0; at < block.bytes && at < 128; at += 8)
       words.push_back(block.offset_bytes + at);
