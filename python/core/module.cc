@@ -8,6 +8,7 @@
 #include "core/pool.h"
 #include "core/queue.h"
 #include "core/segment.h"
+#include "core/shared_object.h"
 #include "strata/version.h"
 
 NB_MODULE(_core, module) {
@@ -18,6 +19,7 @@ NB_MODULE(_core, module) {
   strata::python::bind_list(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
+  strata::python::rejoin_after_fork(module);
   strata::python::bind_locks(module);
   strata::python::bind_sharded_lock(module);
   strata::python::bind_rw_lock(module);
