@@ -1,4 +1,4 @@
-#include "core/shared_object.h"
+#include "python/core/shared_object.h"
 
 #include <nanobind/stl/string.h>
 
@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/wait.h"
+#include "python/core/wait.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/content.h"
 
