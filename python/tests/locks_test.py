@@ -175,6 +175,28 @@ def test_a_killed_holder_is_survived_and_told_of(kind):
 
 
 @pytest.mark.parametrize("kind", LOCKS)
+def test_a_killed_holder_is_survived_while_its_own_children_live(kind):
+    lock = kind()
+    reader, writer = os.pipe()
+
+    def hold_with_an_idle_child():
+        lock.acquire()
+        lock.release()
+        child = os.fork()
+        if child == 0:  # has all that its parent had open, and uses nothing of it
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        lock.acquire()
+
+    killed_child(hold_with_an_idle_child)
+    assert lock.acquire(timeout=LONG_S)
+    assert lock.recovered
+    os.close(writer)  # the idle child ends
+    os.close(reader)
+
+
+@pytest.mark.parametrize("kind", LOCKS)
 def test_a_poll_survives_a_killed_holder_too(kind):
     lock = kind()
     killed_child(lock.acquire)

@@ -64,7 +64,7 @@ def run_python(code, *arguments):
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout
 
 
