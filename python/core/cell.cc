@@ -3,11 +3,11 @@
 
 #include <optional>
 
-#include "core/async.h"
-#include "core/counters.h"
-#include "core/held_buffer.h"
-#include "core/shared_object.h"
-#include "core/wait.h"
+#include "python/core/async.h"
+#include "python/core/counters.h"
+#include "python/core/held_buffer.h"
+#include "python/core/shared_object.h"
+#include "python/core/wait.h"
 #include "strata/sync/latest_value.h"
 
 namespace strata::python {

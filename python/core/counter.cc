@@ -1,8 +1,8 @@
 // strata.Counter and strata.ShardedCounter.
 #include <nanobind/stl/string.h>
 
-#include "core/counters.h"
-#include "core/shared_object.h"
+#include "python/core/counters.h"
+#include "python/core/shared_object.h"
 #include "strata/sync/sharded.h"
 
 namespace strata::python {

@@ -1,7 +1,7 @@
 // Values that processes change without a lock of their own: counters, and cells.
 #pragma once
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 
 namespace strata::python {
 

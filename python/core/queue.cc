@@ -1,4 +1,4 @@
-#include "core/queue.h"
+#include "python/core/queue.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstring>
 
-#include "core/held_buffer.h"
+#include "python/core/held_buffer.h"
 
 namespace strata::python {
 

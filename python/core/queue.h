@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/shared_object.h"
-#include "core/wait.h"
+#include "python/core/shared_object.h"
+#include "python/core/wait.h"
 #include "strata/sync/mpmc_ring.h"
 
 namespace strata::python {
