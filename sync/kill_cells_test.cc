@@ -1,4 +1,9 @@
-// Kills at every step of cells: SeqLock, sharded counters, VersionedCell, Published.
+// Kills at every step of cells: SeqLock, LatestValue, sharded counters, VersionedCell, Published.
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "strata/sync/latest_value.h"
 #include "strata/sync/published.h"
 #include "strata/sync/seq_lock.h"
 #include "strata/sync/sharded.h"
@@ -95,4 +100,40 @@ TEST_CASE("a_process_killed_at_any_step_of_a_cell_leaves_old_or_new") {
              CHECK((state.counter.total() == 1 || state.published.consume() == 0));
              if (state.published.consume() == 1) CHECK(state.data == 42);
            }});
+}
+
+TEST_CASE("a_writer_killed_at_any_step_leaves_the_latest_value_or_its_own") {
+  struct alignas(64) Words {
+    std::byte bytes[1024] = {};
+  };
+  const auto write = [](Words& state, const Party& who, std::string_view value) {
+    auto latest = LatestValue::open(state.bytes);
+    return latest && latest->write(who.context, std::as_bytes(std::span(value)), soon());
+  };
+  const auto read = [](Words& state) {
+    std::array<std::byte, 64> into{};
+    const auto got = LatestValue::open(state.bytes)->read(into, now());
+    if (!got) return std::string("none");
+    return std::to_string(got->version) + " " +
+           std::string(reinterpret_cast<const char*>(into.data()), got->bytes);
+  };
+  const std::string old(30, 'o'), its(40, 'i'), next(20, 'n');
+  kill_at_every_step<Words>("latest value: write",
+                            {.prepare =
+                                 [&](Words& state, const Party& us) {
+                                   REQUIRE(format_latest_value(state.bytes, 64));
+                                   REQUIRE(write(state, us, old));
+                                 },
+                             .operate =
+                                 [&](Words& state, const Party& me, const auto& arm) {
+                                   arm();
+                                   need(write(state, me, its), 10);
+                                 },
+                             .check =
+                                 [&](Words& state, const Party& us) {
+                                   const std::string got = read(state);
+                                   CHECK((got == "1 " + old || got == "2 " + its));
+                                   REQUIRE(write(state, us, next));
+                                   CHECK(read(state) == (got[0] == '1' ? "2 " : "3 ") + next);
+                                 }});
 }

@@ -117,7 +117,7 @@ std::string uri_or_none(nb::handle uri, std::string_view type) {
 void bind_counter(nb::module_& module) {
   static Adding<PyCounter> adding(
       "add($self, n=1, /)\n--\n\nAdds n and returns the new value, in one step. It wraps around at "
-      "the ends of 64 bits;\nRaises OverflowError for an n that is beyond them.");
+      "the ends of 64 bits.\nRaises OverflowError for an n that is beyond them.");
   bind_shared<PyCounter>(
       module, "Counter", nb::type_slots(adding.slots()),
       "Counter(uri=None, *, value=0, permissions=None)\n\n"

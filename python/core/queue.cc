@@ -157,6 +157,22 @@ std::optional<MpmcRing::Message> Queue::receive(Timeout timeout) {
 }
 
 // A forked child's ring says that the slot is not the child's, and leaves it alone.
+namespace {
+
+// A call during which another thread may close the queue.
+class Using {
+ public:
+  explicit Using(Queue& queue) : queue_(queue) { queue.hold(); }
+  Using(const Using&) = delete;
+  Using& operator=(const Using&) = delete;
+  ~Using() { queue_.let_go(); }
+
+ private:
+  Queue& queue_;
+};
+
+}  // namespace
+
 Result<void> Queue::publish(MpmcRing::Loan& loan, std::size_t bytes) {
   return ring_->publish(loan, bytes);
 }
@@ -181,6 +197,7 @@ nb::object Queue::put(nb::handle object, Timeout timeout) {
   const HeldBuffer message(object);
   const std::size_t bytes = message.bytes().size();
   const std::size_t most = ring().max_message_bytes();
+  const Using use(*this);
   if (bytes > most) {
     raise(Code::invalid_argument,
           "put: a message of " + std::to_string(bytes) + " bytes, and a slot of " +
@@ -196,6 +213,7 @@ nb::object Queue::put(nb::handle object, Timeout timeout) {
 }
 
 nb::object Queue::get(Timeout timeout) {
+  const Using use(*this);
   std::optional<MpmcRing::Message> received = receive(timeout);
   if (!received) return {};
   MpmcRing::Message& message = *received;
@@ -534,6 +552,7 @@ void bind_queue(nb::module_& module) {
           [](nb::object self, nb::handle timeout) {
             auto& queue = nb::cast<Queue&>(self);
             check_bytes(queue);
+            const Using use(queue);
             const auto loan = queue.loan(timeout_of(true, timeout));
             if (!loan) return nb::object();
             return nb::cast(new Slot(std::move(self), *loan), nb::rv_policy::take_ownership);
@@ -548,6 +567,7 @@ void bind_queue(nb::module_& module) {
           [](nb::object self, nb::handle timeout) {
             auto& queue = nb::cast<Queue&>(self);
             check_bytes(queue);
+            const Using use(queue);
             const auto message = queue.receive(timeout_of(true, timeout));
             if (!message) return nb::object();
             return nb::cast(new Message(std::move(self), *message), nb::rv_policy::take_ownership);

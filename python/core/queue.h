@@ -36,7 +36,8 @@ class Queue {
   Result<void> publish(MpmcRing::Loan& loan, std::size_t bytes);
   void abandon(MpmcRing::Loan& loan);
   void release(MpmcRing::Message& message);
-  // Around what is held for longer than a call: the ring stays for it.
+  // Around what is held for longer than a moment: the ring stays for it, also where another thread
+  // closes the queue.
   void hold() { ++held_; }
   void let_go();
 

@@ -32,7 +32,8 @@ def uri_fixture():
 def test_the_newest_value_is_read_and_versions_count():
     cell = strata.Cell(max_bytes=100)
     assert (cell.get(), cell.version, cell.read()) == (None, 0, (None, 0))
-    for version, value in enumerate([b"a", b"", bytes(100), bytearray(b"abc"), memoryview(b"x")], 1):
+    values = [b"a", b"", bytes(100), bytearray(b"abc"), memoryview(b"x")]
+    for version, value in enumerate(values, 1):
         assert cell.set(value) == version
         assert cell.get() == bytes(value)
         assert cell.read() == (bytes(value), version)

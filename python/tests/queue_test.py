@@ -295,6 +295,27 @@ def test_views_outlive_close():
     message.release()
 
 
+@pytest.mark.parametrize("wait", ["get", "receive"])
+def test_a_queue_may_be_closed_while_another_thread_waits_for_a_message(wait):
+    q = strata.Queue("shm:py-closed-%d" % os.getpid())
+    try:
+        other = strata.Queue(q.uri)
+        got = []
+
+        def take():
+            message = getattr(q, wait)()
+            got.append(bytes(message))
+
+        waiter = threading.Thread(target=take)
+        waiter.start()
+        q.close()
+        other.put(b"message")
+        waiter.join()
+        assert got == [b"message"] or other.qsize() == 1  # closed before it waited
+    finally:
+        strata.remove(other.uri, force=True)
+
+
 # Between threads and processes.
 
 
