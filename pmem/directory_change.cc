@@ -67,7 +67,7 @@ Result<std::unique_ptr<DirectoryChange>> DirectoryChange::lock(Os& os, const std
     // Once there are no holes: tmpfs gives a block to one of which a private copy is made, and
     // where it has none the child would die as of damage.
     STRATA_TRY(rehearse_first_change(os, path, kPoolLayoutName, deadline));
-    STRATA_ASSIGN(ObjectPool pool, ObjectPool::open(os, path, kPoolLayoutName, deadline));
+    STRATA_ASSIGN(ObjectPool pool, ObjectPool::open_to_change(os, path, kPoolLayoutName, deadline));
     STRATA_ASSIGN(PoolFile after, PoolFile::open(os, path, Access::read_write));
     STRATA_ASSIGN(const auto first, os.fstat(before.fd.get()));
     STRATA_ASSIGN(const auto second, os.fstat(after.fd.get()));

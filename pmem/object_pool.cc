@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "os/file_size_limit.h"
 #include "os/run_apart.h"
+#include "pmem/lane_logs.h"
 #include "strata/base/bytes.h"
 #include "strata/os/process_identity.h"
 
@@ -21,6 +22,7 @@ namespace strata::inline v0_1 {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 500'000;
+constexpr int kMostReopens = 100;  // one, but for others that are killed meanwhile
 constexpr std::uint64_t kUnitBytes = 4096;
 constexpr unsigned kUnitsInRun = 60;  // what fits into a chunk beside its header
 constexpr std::uint64_t kCompactHeaderBytes = 16;
@@ -80,18 +82,41 @@ void use_copy_on_write() {
   STRATA_CHECK(pmemobj_ctl_set(nullptr, "copy_on_write.at_open", &yes) == 0);
 }
 
+// Nothing where another process holds it, and some time of the deadline was slept away.
+Result<std::optional<ObjectPool>> ObjectPool::try_open(Os& os, const std::string& path,
+                                                       const char* layout, Deadline deadline) {
+  if (PMEMobjpool* pool = open_alone(path, layout)) return ObjectPool(pool);
+  const int error = errno;
+  if (error != EAGAIN) return obj_failure(error, "open " + path);
+  if (deadline.expired()) {
+    return fail(Code::timed_out, fmt::format("open {}: the pool is held by {}", path,
+                                             describe_pool_holder(os, path)));
+  }
+  os.sleep_ns(kRetryNs);
+  return std::nullopt;
+}
+
 Result<ObjectPool> ObjectPool::open(Os& os, const std::string& path, const char* layout,
                                     Deadline deadline) {
   while (true) {
-    if (PMEMobjpool* pool = open_alone(path, layout)) return ObjectPool(pool);
-    const int error = errno;
-    if (error != EAGAIN) return obj_failure(error, "open " + path);
-    if (deadline.expired()) {
-      return fail(Code::timed_out, fmt::format("open {}: the pool is held by {}", path,
-                                               describe_pool_holder(os, path)));
-    }
-    os.sleep_ns(kRetryNs);
+    STRATA_ASSIGN(std::optional<ObjectPool> pool, try_open(os, path, layout, deadline));
+    if (pool) return std::move(*pool);
   }
+}
+
+Result<ObjectPool> ObjectPool::open_to_change(Os& os, const std::string& path, const char* layout,
+                                              Deadline deadline) {
+  for (int opened = 0; opened < kMostReopens;) {
+    STRATA_ASSIGN(const std::vector<UndoLog> before, undo_logs_in_file(os, path));
+    STRATA_ASSIGN(std::optional<ObjectPool> pool, try_open(os, path, layout, deadline));
+    if (!pool) continue;
+    // Where others, who may be dead now, came between the two looks, nobody knows what was found.
+    if (!is_any_extended(before) && undo_logs_of(*pool) == before) return std::move(*pool);
+    ++opened;
+  }
+  return fail(Code::corrupt, fmt::format("open {}: its undo logs are other ones after each of {} "
+                                         "openings; see `strata pool repair`",
+                                         path, kMostReopens));
 }
 
 Result<ObjectPool> ObjectPool::create(Os& os, const std::string& path, const char* layout,

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,12 @@ class ObjectPool {
  public:
   static Result<ObjectPool> open(Os& os, const std::string& path, const char* layout,
                                  Deadline deadline);
+  // The same, to begin transactions: once more where a killed process had left an extended undo
+  // log. Where it was killed while it gave the extension back, libpmemobj 1.12 completes that, but
+  // takes the lane's log for as long as it was: the first transaction that needs more than is left
+  // crashes. Not for copy-on-write, whose recovery stays in the mapping.
+  static Result<ObjectPool> open_to_change(Os& os, const std::string& path, const char* layout,
+                                           Deadline deadline);
   // A new file; libpmemobj refuses sizes under 8 MiB. Errors: already_exists, exhausted,
   // invalid_argument. On failure the file is removed.
   static Result<ObjectPool> create(Os& os, const std::string& path, const char* layout,
@@ -69,6 +76,8 @@ class ObjectPool {
 
  private:
   explicit ObjectPool(pmemobjpool* pool) : pool_(pool) {}
+  static Result<std::optional<ObjectPool>> try_open(Os& os, const std::string& path,
+                                                    const char* layout, Deadline deadline);
   Result<unsigned> define_class(std::uint64_t unit_bytes, unsigned units) const;
   Result<unsigned> class_for(std::uint64_t bytes);
 

@@ -87,7 +87,7 @@ Result<std::shared_ptr<ObjectPool>> open_pool(Os& os, const std::string& path,
     STRATA_TRY(unshare_blocks(os, fd.get(), all, {}, path));
   }
   STRATA_TRY(rehearse_first_change(os, path, layout, deadline));
-  STRATA_ASSIGN(ObjectPool opened, ObjectPool::open(os, path, layout.c_str(), deadline));
+  STRATA_ASSIGN(ObjectPool opened, ObjectPool::open_to_change(os, path, layout.c_str(), deadline));
   return std::make_shared<ObjectPool>(std::move(opened));
 }
 

@@ -1,7 +1,8 @@
 // libpmemobj trusts its own heap and logs, and aborts, crashes or spins where they are damaged. So
 // a process lets it rehearse before the first change to each pool: in a child, on a private copy of
 // the bytes (copy-on-write), all that changes do: recover, allocate from each kind of room, write,
-// commit, free, abort, close. Nothing of it reaches the file.
+// commit, free, abort, close. Nothing of it reaches the file. Where a killed process had left an
+// extended undo log, the recovery is rehearsed and then done, and the change rehearsed after it.
 //   Threads:  any.
 //   Errors:   no rehearsal, no change. corrupt where libpmemobj refused the pool, or the child died
 //             of it; failed_precondition where it computed without end; timed_out where another

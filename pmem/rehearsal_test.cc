@@ -9,10 +9,12 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <span>
 #include <sstream>
 #include <thread>
 
 #include "os/fault_os.h"
+#include "pmem/lane_logs.h"
 #include "pmem/object_pool.h"
 #include "pmem/pmem_backend.h"
 #include "pmem/pool_format.h"
@@ -33,7 +35,6 @@ namespace {
 
 // Where libpmemobj 1.12 has the logs of its first lane, the only one that a change uses.
 constexpr std::uint64_t kFirstLane = 8192;
-constexpr std::uint64_t kLaneBytes = 3072;
 // In the link to the next log for commits: SIGSEGV in the first commit of more than one word.
 constexpr std::uint64_t kKillsAtCommit = 0x2108;
 // In a lane's log, of a pool of 8 MiB: a circle of logs, along which libpmemobj's open goes on and
@@ -288,6 +289,74 @@ TEST_CASE("a_pool_that_was_overwritten_in_place_is_rehearsed_again") {
   const auto again = rehearse_first_change(os, path, kPoolLayoutName, in_a_minute());
   REQUIRE(!again);
   CHECK(again.error().code() == Code::corrupt);
+}
+
+// Of 32-bit words, as libpmemobj's redo logs have it.
+std::uint64_t fletcher64(std::span<const std::uint64_t> log) {
+  std::uint32_t low = 0, high = 0;
+  for (const std::uint64_t word : log) {
+    high += low += static_cast<std::uint32_t>(word);
+    high += low += static_cast<std::uint32_t>(word >> 32);
+  }
+  return std::uint64_t{high} << 32 | low;
+}
+
+// As a process leaves it that is killed while it gives back the log by which it had extended its
+// undo log: the redo log that takes away the link is written, and not yet carried out.
+void leave_a_log_half_given_back(const std::string& path) {
+  const int status = in_child([&] {
+    RealOs os;
+    auto pool = ObjectPool::open(os, path, kPoolLayoutName, in_a_minute());
+    if (!pool || !pool->begin()) return 1;
+    auto root = pool->root(pool->root_bytes());
+    if (!root || !pool->snapshot(*root, KiB(32))) return 1;
+    pool->commit();
+    _exit(kDone);  // not closed, which would give it back
+  });
+  REQUIRE(WEXITSTATUS(status) == kDone);
+  RealOs os;
+  REQUIRE(is_any_extended(undo_logs_in_file(os, path).value()));
+  const std::uint64_t link = kFirstLane + kUndoLogAt + offsetof(LogHead, next);
+  std::array<std::uint64_t, 12> redo{0, 0, 64, 0, 0, 0, 0, 0, link, 0, link, 0};
+  redo[0] = fletcher64(redo);
+  overwrite(path, kFirstLane + kInternalLogAt,
+            {reinterpret_cast<const char*>(redo.data()), sizeof redo});
+}
+
+TEST_CASE("a_pool_whose_changer_was_killed_at_the_end_of_a_change_is_changed_by_the_next") {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  const std::string path = sample_pool(os, dir);
+  for (const auto& change : changes()) {
+    leave_a_log_half_given_back(path);
+    const int status = in_child([&] { return change(path); });
+    INFO("wait status " << status);
+    CHECK(WEXITSTATUS(status) == kDone);
+    CHECK(!is_any_extended(undo_logs_in_file(os, path).value()));
+  }
+}
+
+TEST_CASE("a_process_that_trusts_a_pool_changes_it_after_another_was_killed_in_a_change") {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  const std::string path = sample_pool(os, dir);
+  REQUIRE(checkpoint(some_bytes(), Pool::at(os, path), "mine"));  // trusted from here on
+  leave_a_log_half_given_back(path);
+  auto pool = ObjectPool::open_to_change(os, path, kPoolLayoutName, in_a_minute());
+  REQUIRE(pool);
+  REQUIRE(pool->begin());
+  CHECK(pool->snapshot(pool->root(pool->root_bytes()).value(), KiB(16)));
+  pool->commit();
+}
+
+TEST_CASE("a_log_that_is_half_given_back_is_no_damage") {
+  RealOs os;
+  const TempDir dir("/dev/shm");
+  const std::string path = sample_pool(os, dir);
+  leave_a_log_half_given_back(path);
+  const std::string before = content_of(path);
+  CHECK(rehearse_change(os, path, kPoolLayoutName));
+  CHECK((content_of(path) == before));
 }
 
 TEST_CASE("nothing_of_a_rehearsal_reaches_the_file") {

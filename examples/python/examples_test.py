@@ -22,6 +22,12 @@ EXPECTED = {
         r"a worker opened it: 1000000 rows, the prices add up to 499999500000",
         r"its column lies in the segment: True",
     ],
+    "big_lists": [
+        r"plain lists, fork: 8 workers read 3000000 items, -?\d+\.\d MB for 16\.1 MB of data",
+        r"frozen lists, fork: 8 workers read 3000000 items, -?\d+\.\d MB for 16\.1 MB of data",
+        r"frozen lists, forkserver: 8 workers read 3000000 items, -?\d+\.\d MB for 16\.1 .*",
+        r"frozen lists, spawn: 8 workers read 3000000 items, -?\d+\.\d MB for 16\.1 MB of data",
+    ],
     "counter_one_lock": [
         r"4 threads counted 40000 of 40000," + FIGURE,
         r"4 processes counted 40000 of 40000," + FIGURE,
@@ -46,8 +52,9 @@ EXPECTED = {
         r"shared memory, own slots: +20000 counted," + FIGURE,
     ],
     "publish_flag": [
-        r"the reader waited for publish\(\) and read 1000000 numbers, their sum 499999500000",
-        r"the second writer was killed: NotReadyError",
+        r"event: the reader saw 1000000 numbers, their sum 499999500000",
+        r"publish: the reader saw 1000000 numbers, their sum 499999500000",
+        r"publish: the writer was killed, NotReadyError",
     ],
     "shared_array": [
         r"a quarter of 2000000 bytes is sent in \d{3} bytes",
@@ -78,7 +85,8 @@ def environment(name):
 def test_example_does_what_it_says(name):
     run = subprocess.run(
         [sys.executable, f"examples/python/{name}.py"],
-        env=environment(name), capture_output=True, text=True, timeout=250, check=False)  # fmt: skip
+        env=environment(name), capture_output=True, text=True, timeout=250,
+        check=False)  # fmt: skip
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert len(lines) == len(EXPECTED[name]), run.stdout

@@ -485,17 +485,18 @@ std::string unique_uri() {
 
 Segment make_segment(nb::handle uri, nb::handle size, nb::handle max_size,
                      nb::handle transaction_size, nb::handle permissions) {
+  const std::string name = uri.is_none() ? unique_uri() : nb::cast<std::string>(uri);
   CreateOptions create{.payload_bytes = size_of(size)};
-  if (!max_size.is_none()) create.max_bytes = size_of(max_size);
-  if (create.max_bytes != 0 && create.max_bytes < create.payload_bytes) {
-    create.max_bytes = create.payload_bytes;
-  }
+  // A pool sets aside what a segment may grow to; shared memory does not.
+  const std::uint64_t most = !max_size.is_none()         ? size_of(max_size)
+                             : name.starts_with("pmem:") ? create.payload_bytes
+                                                         : GiB(1);
+  create.max_bytes = std::max(most, create.payload_bytes);
   create.content.type = PyDict::kType;
   if (!permissions.is_none()) create.mode = nb::cast<std::uint32_t>(permissions);
   if (uri.is_none()) create.lifetime = Lifetime::last_detach;
   SharedDictionaryOptions options;
   options.transaction_bytes = transaction_size.is_none() ? 0 : size_of(transaction_size);
-  const std::string name = uri.is_none() ? unique_uri() : nb::cast<std::string>(uri);
   Catalog& catalog = catalog_for(name);
   const Catalog::Fill fill = [&](Segment& segment) -> Result<void> {
     STRATA_TRY(SharedDictionary::create(segment, options));

@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "core/catalog.h"
+#include "core/counters.h"
 #include "core/dict.h"
 #include "core/gpu.h"
 #include "core/list.h"
@@ -12,6 +13,8 @@
 
 NB_MODULE(_core, module) {
   module.doc() = "The compiled part of strata; import strata.";
+  // Views that live to the interpreter's end (a worker of PyTorch has some) are no fault of anybody.
+  nanobind::set_leak_warnings(false);
   module.attr("__version__") = STRATA_VERSION_STRING;
   strata::python::bind_segment(module);
   strata::python::bind_catalog(module);
@@ -26,5 +29,7 @@ NB_MODULE(_core, module) {
   strata::python::bind_condition(module);
   strata::python::bind_barrier(module);
   strata::python::bind_queue(module);
+  strata::python::bind_counters(module);
+  strata::python::bind_cell(module);
   strata::python::bind_dict(module);
 }

@@ -9,7 +9,8 @@
 static void add_number(double* numbers) {
   double sum = 0;
   int i;
-  for (i = 0; i < 4; ++i) sum += numbers[i];
+  for (i = 0; i < 4; ++i)
+    sum += numbers[i];
   numbers[1] = sum + 1;
   printf("C reads the sum %g and writes %g\n", sum, numbers[1]);
 }

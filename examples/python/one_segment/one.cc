@@ -15,7 +15,8 @@ strata::Result<void> run(const char* uri) {
   STRATA_ASSIGN(const std::span<std::byte> bytes, opened.segment.writable_bytes());
   auto* const numbers = reinterpret_cast<double*>(bytes.data());
   double sum = 0;
-  for (int i = 0; i < 4; ++i) sum += numbers[i];
+  for (int i = 0; i < 4; ++i)
+    sum += numbers[i];
   numbers[0] = sum + 1;
   std::printf("C++ reads the sum %g and writes %g\n", sum, numbers[0]);
   return {};
