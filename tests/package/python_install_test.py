@@ -160,8 +160,13 @@ def checker(installed, module, *arguments):
     return installed.failing(installed.python, "-m", module, *arguments, trees=trees)
 
 
-def test_mypy_finds_nothing_in_the_package(installed, tmp_path):
-    failed, said = checker(installed, "mypy", "--cache-dir", str(tmp_path), "-p", "strata")
+@pytest.fixture(name="mypy_cache", scope="session")
+def mypy_cache_fixture(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
+def test_mypy_finds_nothing_in_the_package(installed, mypy_cache):
+    failed, said = checker(installed, "mypy", "--cache-dir", mypy_cache, "-p", "strata")
     assert not failed, said
 
 
@@ -174,7 +179,7 @@ def test_the_stubs_are_what_the_modules_have(installed):
     assert not failed, said
 
 
-def test_type_checkers_know_what_users_write(installed, tmp_path):
+def test_type_checkers_know_what_users_write(installed, mypy_cache, tmp_path):
     (tmp_path / "user.py").write_text(
         "import strata\n"
         "segment = strata.create('shm:x', (3, 4), 'float64')\n"
@@ -188,7 +193,7 @@ def test_type_checkers_know_what_users_write(installed, tmp_path):
         "strata.attach('shm:x', mode=3)\n"
     )
     failed, said = checker(
-        installed, "mypy", "--strict", "--cache-dir", str(tmp_path), f"{tmp_path}/user.py"
+        installed, "mypy", "--strict", "--cache-dir", mypy_cache, f"{tmp_path}/user.py"
     )
     revealed = re.findall('Revealed type is "(.*)"', said)
     assert [name.replace("builtins.", "") for name in revealed] == [
