@@ -51,6 +51,10 @@ EXPECTED = {
         r"shared memory, one lock: +20000 counted," + FIGURE,
         r"shared memory, own slots: +20000 counted," + FIGURE,
     ],
+    "pool_survives": [
+        r"killed 5 times, and the pool was whole each time",
+        r"the last step is (\d+), and the mesh is that of step \1",
+    ],
     "publish_flag": [
         r"event: the reader saw 1000000 numbers, their sum 499999500000",
         r"publish: the reader saw 1000000 numbers, their sum 499999500000",
