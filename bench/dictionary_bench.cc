@@ -13,7 +13,8 @@
 
 #include "bench/paired.h"
 #include "os/os.h"
-#include "strata/strata.h"
+#include "shm/shm_backend.h"
+#include "strata/heap/shared_dictionary.h"
 
 using namespace strata;
 
@@ -63,12 +64,13 @@ class Keys {
   std::vector<const std::string*> picked_;
 };
 
-void compare(PairedBench& bench, Catalog& catalog, std::uint64_t count) {
+void compare(PairedBench& bench, ShmBackend& backend, std::uint64_t count) {
   CreateOptions options;
   options.payload_bytes = MiB(64) + count * 320;
   options.lifetime = Lifetime::process;
   options.commit = Commit::sparse;
-  Segment segment = must(catalog.create(fmt::format("shm:dictionary-bench-{}", getpid()), options));
+  Segment segment =
+      must(backend.create({"shm", {}, fmt::format("dictionary-bench-{}", getpid())}, options));
   SharedDictionary ours = must(SharedDictionary::create(segment));
   Peer peer;
   const Keys keys(count);
@@ -134,8 +136,8 @@ void compare(PairedBench& bench, Catalog& catalog, std::uint64_t count) {
 int main(int argc, char** argv) {
   PairedBench bench(argc, argv);
   RealOs os;
-  Catalog catalog = make_catalog(os);
+  ShmBackend backend(os);
   for (const std::uint64_t count : {1'000, 100'000, 1'000'000})
-    compare(bench, catalog, count);
+    compare(bench, backend, count);
   return bench.finish();
 }

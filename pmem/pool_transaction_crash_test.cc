@@ -10,6 +10,7 @@
 
 #include "pmem/shadow_testing.h"
 #include "strata/heap/heap.h"
+#include "strata/transaction/dictionary.h"
 #include "strata/transaction/transaction_map.h"
 #include "tests/catch.h"
 #include "tests/verified.h"
@@ -49,6 +50,7 @@ struct Bank {
   std::uint64_t done = 0;
   Offset<Note> newest;
   TransactionMap visits;
+  Dictionary book;
   std::array<Account, kAccounts> accounts{};
 };
 
@@ -69,6 +71,17 @@ struct Transfer {
 Transfer transfer_of(std::uint64_t number) {
   return {number * 7 % kAccounts, (number * 7 + 1 + number % 5) % kAccounts,
           static_cast<std::int64_t>(number % 9 + 1)};
+}
+
+// Each transfer by its number, but for those of long ago; and the last one of each visitor.
+constexpr std::uint64_t kEntries = 25;
+std::string entry_of(std::uint64_t number) {
+  return std::string(number % 7 == 3 ? 1500 : number % 30, static_cast<char>('a' + number % 26));
+}
+Result<void> enter(Transaction& tx, Dictionary& book, std::uint64_t number) {
+  STRATA_TRY(book.set(tx, number, entry_of(number)));
+  if (number > kEntries) STRATA_TRY(book.erase(tx, number - kEntries));
+  return book.set(tx, transfer_of(number).visitor(), number);
 }
 
 Result<void> add_note(Transaction& tx, Bank& bank, std::uint64_t number) {
@@ -100,6 +113,7 @@ Result<void> transfer(Transaction& tx, Durability& durability, Bank& bank, std::
   STRATA_TRY(tx.write(from, tx.read(from) - what.amount));
   STRATA_TRY(add_note(tx, bank, number));
   STRATA_TRY(bank.visits.add(tx, what.visitor(), 1));
+  STRATA_TRY(enter(tx, bank.book, number));
   return tx.write(bank.done, number);
 }
 
@@ -146,6 +160,28 @@ std::string wrong_visits(Heap& heap, Bank& bank) {
   return found == expected ? "" : "the map is wrong";
 }
 
+// As a reader without the lock sees it, once the transactions were recovered.
+std::string wrong_book(Heap& heap, const Bank& bank, std::span<const std::byte> payload) {
+  if (const auto log = heap.transactions(); !log) return log.error().to_string();
+  std::map<std::string, std::string> expected, found;
+  for (std::uint64_t number = 1; number <= bank.done; ++number) {
+    expected[transfer_of(number).visitor()] = std::to_string(number);
+    if (number + kEntries > bank.done) expected[std::to_string(number)] = entry_of(number);
+  }
+  const auto read = bank.book.peek_each(
+      payload, [&](const DictionaryKey& key, const DictionaryValue& value) -> Result<void> {
+        found.emplace(key.bytes.empty() ? std::to_string(key.integer) : std::string(key.bytes),
+                      value.has_bytes() ? std::string(value.bytes) : std::to_string(value.word));
+        return {};
+      });
+  if (!read) return read.error().to_string();
+  if (*read != Dictionary::Peek::found) return "the dictionary cannot be read";
+  DictionaryReport report;
+  if (bank.book.check(payload, report) != Dictionary::Peek::found) return "it cannot be checked";
+  if (!report.findings.empty()) return report.findings.front();
+  return found == expected ? "" : "the dictionary is wrong";
+}
+
 // Opens the segment as the next start would. What is wrong, or nothing.
 std::string verdict(Os& os, const SegmentUri& uri, std::uint64_t acknowledged) {
   PmemBackend backend(os);
@@ -159,7 +195,8 @@ std::string verdict(Os& os, const SegmentUri& uri, std::uint64_t acknowledged) {
   if ((*bank)->done < acknowledged) return "an acknowledged transfer is lost";
   if ((*bank)->done > acknowledged + 1) return "a transfer is done that never was begun";
   for (std::string wrong :
-       {wrong_accounts(**bank), wrong_notes(*heap, **bank), wrong_visits(*heap, **bank)}) {
+       {wrong_accounts(**bank), wrong_notes(*heap, **bank), wrong_visits(*heap, **bank),
+        wrong_book(*heap, **bank, segment->host_bytes().value())}) {
     if (!wrong.empty()) return wrong;
   }
   // The next start can go on working.

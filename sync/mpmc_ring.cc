@@ -104,7 +104,8 @@ Result<MpmcRing::Loan> MpmcRing::loan(Deadline deadline) {
   if (deadline.is_now()) return poll_loan();
   Loan loan{};
   for (std::uint32_t spin = 0; spin <= context_.spins(); ++spin) {
-    if (try_loan(loan)) return loan;
+    // Full, it is not searched: that would call each slot's line back from whoever reads it.
+    if (!is_full() && try_loan(loan)) return loan;
     relax_cpu();
   }
   SlicedWait slices(deadline);

@@ -185,11 +185,11 @@ Peek Dictionary::check(std::span<const std::byte> payload, DictionaryReport& rep
     }
   };
   report.buckets = RacingReader::load(table_.buckets);
-  walk(table_, 0, report.keys, "dictionary");
-  walk(discarded_, RacingReader::load(swept_), report.discarded_nodes, "what was cleared");
+  walk(table_, 0, report.keys, "table");
+  walk(discarded_, RacingReader::load(swept_), report.discarded_nodes, "discarded table");
   const std::uint64_t count = RacingReader::load(count_);
   if (report.keys != count && report.findings.empty()) {
-    finding(fmt::format("dictionary: it counts {} keys and holds {}", count, report.keys));
+    finding(fmt::format("it counts {} keys and holds {}", count, report.keys));
   }
   return look.was() ? Peek::found : Peek::changed;
 }

@@ -2,8 +2,8 @@
 
 import contextlib
 import multiprocessing
-import socket
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading

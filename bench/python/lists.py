@@ -89,8 +89,9 @@ def read_numpy(sent):
 
 @contextlib.contextmanager
 def blocks(elements):
-    import numpy
     from multiprocessing import shared_memory
+
+    import numpy
 
     made = []
     try:
@@ -108,8 +109,9 @@ def blocks(elements):
 
 
 def read_blocks(sent):
-    import numpy
     from multiprocessing import shared_memory
+
+    import numpy
 
     kept = [shared_memory.SharedMemory(name) for name, _, _ in sent]
     views = [

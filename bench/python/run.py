@@ -2,15 +2,17 @@
 """Measures Strata beside what Python offers for sharing memory, on this machine, in one run.
 
 usage: bench/python/run.py [TABLE...] [--rounds N] [--quick] [--json FILE] [--svg FILE]
-                           [--markdown FILE] [--list]
+                           [--markdown FILE] [--docs] [--list]
 
-Without a TABLE all are measured, in about ten minutes. A way whose library is not installed is
-named, with the line that installs it; nothing is installed from here.
+Without a TABLE all are measured, which takes a quarter of an hour on two idle processors. A way
+whose library is not installed is named, with the line that installs it; nothing is installed from
+here. --docs writes docs/benchmarks-python.md with its chart.
 """
 
 import argparse
 import functools
 import json
+import pathlib
 import sys
 
 import attaching
@@ -35,6 +37,15 @@ MEASURES = {table.key: functools.partial(harness.measure, table) for table in TI
 MEASURES |= {
     f"lists-{method}": functools.partial(lists.measure, method) for method in lists.METHODS
 }
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
+HEAD = """# Benchmarks of Python
+
+Written by `bench/python/run.py --docs`. All rows of a table take turns within one run; what counts
+is the ratio to the first row, the median over the rounds. A goal that was missed is shown as missed.
+
+![The same as a chart](benchmarks-python.svg)
+
+"""
 # Of memory, which varies less than time, and costs seconds.
 LIST_ROUNDS = 3
 
@@ -56,6 +67,7 @@ def parse(arguments):
     parser.add_argument("--json", metavar="FILE", help="all times, for programs")
     parser.add_argument("--svg", metavar="FILE", help="a chart")
     parser.add_argument("--markdown", metavar="FILE", help="the tables for docs/benchmarks.md")
+    parser.add_argument("--docs", action="store_true", help="writes docs/benchmarks-python.md")
     parser.add_argument("--list", action="store_true", help="the tables there are")
     options = parser.parse_args(arguments)
     unknown = set(options.tables) - set(MEASURES)
@@ -69,6 +81,20 @@ def parse(arguments):
 def write(path, text):
     with open(path, "w") as file:
         file.write(text)
+
+
+def write_files(options, results):
+    where = report.machine()
+    tables = f"{where}\n\n" + "\n".join(map(report.markdown, results))
+    if options.json:
+        write(options.json, json.dumps({"machine": where, "tables": results}, indent=1))
+    if options.svg:
+        write(options.svg, report.chart(results, where))
+    if options.markdown:
+        write(options.markdown, tables)
+    if options.docs:
+        write(DOCS / "benchmarks-python.svg", report.chart(results, where))
+        write(DOCS / "benchmarks-python.md", HEAD + tables)
 
 
 def main(arguments):
@@ -86,14 +112,7 @@ def main(arguments):
         log("")
         results.append(result)
         print("\n" + report.table(result), flush=True)
-    if options.json:
-        write(options.json, json.dumps({"machine": report.machine(), "tables": results}, indent=1))
-    if options.svg:
-        write(options.svg, report.chart(results, report.machine()))
-    if options.markdown:
-        write(
-            options.markdown, f"{report.machine()}\n\n" + "\n".join(map(report.markdown, results))
-        )
+    write_files(options, results)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import pytest
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
-import harness  # noqa: E402
-import lists  # noqa: E402
-import report  # noqa: E402
+import harness
+import lists
+import report
 
 TABLES = [
     "counters",

@@ -468,9 +468,8 @@ STRATA_C_API int strata_segment_persist(strata_segment* segment, uint64_t offset
  * event that is not set; semaphores and barriers are initialised once. They are never copied.
  *   Threads:  any, of any attached process, each process with a context of its own.
  *   Errors:   invalid_argument where the struct does not lie in the payload of the context's
- *             segment, aligned to 8 bytes; timed_out, with the holder's token; corrupt for bytes that
- *             no operation makes; failed_precondition in a forked child, which opens a context
- *             anew.
+ *             segment, aligned to 8 bytes; timed_out, with the holder's token; corrupt for bytes
+ * that no operation makes; failed_precondition in a forked child, which opens a context anew.
  *   Death:    who dies with a lock leaves what it guards half changed. The next one gets the
  *             lock and STRATA_OWNER_DIED, repairs, and calls mark_repaired; where it unlocks
  *             without, the one after is told again. */

@@ -50,6 +50,7 @@
 #include "strata/sync/condition.h"
 #include "strata/sync/counting_semaphore.h"
 #include "strata/sync/event.h"
+#include "strata/sync/latest_value.h"
 #include "strata/sync/mpmc_ring.h"
 #include "strata/sync/published.h"
 #include "strata/sync/robust_mutex.h"

@@ -1,7 +1,7 @@
 // What asyncio waits with: strata._asyncio looks again and again, with pauses that grow.
 #pragma once
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 
 namespace strata::python {
 

@@ -3,10 +3,10 @@
 
 #include <new>
 
-#include "core/async.h"
-#include "core/barrier_state.h"
-#include "core/locks.h"
-#include "core/shared_state.h"
+#include "python/core/async.h"
+#include "python/core/barrier_state.h"
+#include "python/core/locks.h"
+#include "python/core/shared_state.h"
 
 namespace strata::python {
 

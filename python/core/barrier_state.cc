@@ -1,4 +1,4 @@
-#include "core/barrier_state.h"
+#include "python/core/barrier_state.h"
 
 #include <algorithm>
 

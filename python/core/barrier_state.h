@@ -11,8 +11,8 @@
 #include <memory>
 #include <stdexcept>
 
-#include "core/shared_object.h"
-#include "core/wait.h"
+#include "python/core/shared_object.h"
+#include "python/core/wait.h"
 #include "strata/base/bytes.h"
 #include "strata/sync/condition.h"
 #include "strata/sync/robust_mutex.h"

@@ -1,13 +1,13 @@
-#include "core/catalog.h"
+#include "python/core/catalog.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include "core/pmdk.h"
-#include "core/segment.h"
-#include "core/shared_object.h"
+#include "python/core/pmdk.h"
+#include "python/core/segment.h"
+#include "python/core/shared_object.h"
 #include "strata/base/bytes.h"
 #include "strata/numa/placement_text.h"
 #include "strata/segment/content.h"

@@ -1,7 +1,7 @@
 // The one catalog of this process, which all functions of the package use.
 #pragma once
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 #include "strata/segment/catalog.h"
 
 namespace strata::python {

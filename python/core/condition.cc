@@ -3,11 +3,11 @@
 
 #include <nanobind/stl/string.h>
 
-#include "core/async.h"
-#include "core/hot_methods.h"
-#include "core/lock.h"
-#include "core/locks.h"
-#include "core/shared_state.h"
+#include "python/core/async.h"
+#include "python/core/hot_methods.h"
+#include "python/core/lock.h"
+#include "python/core/locks.h"
+#include "python/core/shared_state.h"
 
 namespace strata::python {
 

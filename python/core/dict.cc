@@ -1,12 +1,12 @@
-#include "core/dict.h"
+#include "python/core/dict.h"
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 
 #include <algorithm>
 
-#include "core/catalog.h"
-#include "core/shared_object.h"
+#include "python/core/catalog.h"
+#include "python/core/shared_object.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/content.h"
 
@@ -40,7 +40,7 @@ TransactOptions until(Deadline deadline) {
 
 // What is not of the type that it is asked for.
 [[noreturn]] void raise_type(const char* format, nb::handle object) {
-  PyErr_Format(PyExc_TypeError, format, Py_TYPE(object.ptr())->tp_name);
+  PyErr_Format(PyExc_TypeError, format, nb::inst_name(object).c_str());
   throw nb::python_error();
 }
 
@@ -51,8 +51,7 @@ std::string_view text_of(nb::handle object) {
   return {text, static_cast<std::size_t>(bytes)};
 }
 std::string_view bytes_of_object(nb::handle object) {
-  return {PyBytes_AS_STRING(object.ptr()),
-          static_cast<std::size_t>(PyBytes_GET_SIZE(object.ptr()))};
+  return {PyBytes_AsString(object.ptr()), static_cast<std::size_t>(PyBytes_Size(object.ptr()))};
 }
 
 // The bytes are those of the object, which the caller holds.
@@ -92,7 +91,7 @@ HeldValue value_of(nb::handle object, bool may_pickle) {
                     "an int of more than 64 bits: strata.Dict(..., pickle=True) takes it");
     throw nb::python_error();
   }
-  if (PyFloat_CheckExact(value)) return {PyFloat_AS_DOUBLE(value), {}};
+  if (PyFloat_CheckExact(value)) return {PyFloat_AsDouble(value), {}};
   if (PyUnicode_CheckExact(value)) return {text_of(object), {}};
   if (PyBytes_CheckExact(value)) return {DictionaryValue::of_bytes(bytes_of_object(object)), {}};
   if (may_pickle) return pickled(object);
@@ -486,17 +485,18 @@ std::string unique_uri() {
 
 Segment make_segment(nb::handle uri, nb::handle size, nb::handle max_size,
                      nb::handle transaction_size, nb::handle permissions) {
+  const std::string name = uri.is_none() ? unique_uri() : nb::cast<std::string>(uri);
   CreateOptions create{.payload_bytes = size_of(size)};
-  if (!max_size.is_none()) create.max_bytes = size_of(max_size);
-  if (create.max_bytes != 0 && create.max_bytes < create.payload_bytes) {
-    create.max_bytes = create.payload_bytes;
-  }
+  // A pool sets aside what a segment may grow to; shared memory does not.
+  const std::uint64_t most = !max_size.is_none()         ? size_of(max_size)
+                             : name.starts_with("pmem:") ? create.payload_bytes
+                                                         : GiB(1);
+  create.max_bytes = std::max(most, create.payload_bytes);
   create.content.type = PyDict::kType;
   if (!permissions.is_none()) create.mode = nb::cast<std::uint32_t>(permissions);
   if (uri.is_none()) create.lifetime = Lifetime::last_detach;
   SharedDictionaryOptions options;
   options.transaction_bytes = transaction_size.is_none() ? 0 : size_of(transaction_size);
-  const std::string name = uri.is_none() ? unique_uri() : nb::cast<std::string>(uri);
   Catalog& catalog = catalog_for(name);
   const Catalog::Fill fill = [&](Segment& segment) -> Result<void> {
     STRATA_TRY(SharedDictionary::create(segment, options));

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/wait.h"
+#include "python/core/errors.h"
+#include "python/core/wait.h"
 #include "strata/heap/shared_dictionary.h"
 #include "strata/segment/segment.h"
 

@@ -1,4 +1,4 @@
-#include "core/element.h"
+#include "python/core/element.h"
 
 #include "strata/segment/content.h"
 

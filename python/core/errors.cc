@@ -1,4 +1,4 @@
-#include "core/errors.h"
+#include "python/core/errors.h"
 
 namespace strata::python {
 

@@ -3,10 +3,10 @@
 
 #include <nanobind/stl/string.h>
 
-#include "core/async.h"
-#include "core/locks.h"
-#include "core/shared_state.h"
-#include "core/wait.h"
+#include "python/core/async.h"
+#include "python/core/locks.h"
+#include "python/core/shared_state.h"
+#include "python/core/wait.h"
 
 namespace strata::python {
 

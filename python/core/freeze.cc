@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "core/catalog.h"
-#include "core/held_buffer.h"
-#include "core/list.h"
-#include "core/shared_object.h"
+#include "python/core/catalog.h"
+#include "python/core/held_buffer.h"
+#include "python/core/list.h"
+#include "python/core/shared_object.h"
 
 namespace strata::python {
 namespace {

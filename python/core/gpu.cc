@@ -1,10 +1,10 @@
 // strata.gpu's compiled part: the devices, and the timeline of a cuda: segment.
-#include "core/gpu.h"
+#include "python/core/gpu.h"
 
 #include <nanobind/stl/string.h>
 
-#include "core/segment.h"
-#include "core/wait.h"
+#include "python/core/segment.h"
+#include "python/core/wait.h"
 #include "strata/gpu/device.h"
 #include "strata/gpu/near_node.h"
 #include "strata/gpu/timeline.h"

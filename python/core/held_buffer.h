@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <span>
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 
 namespace strata::python {
 

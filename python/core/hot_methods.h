@@ -9,8 +9,8 @@
 #include <limits>
 #include <string>
 
-#include "core/errors.h"
-#include "core/wait.h"
+#include "python/core/errors.h"
+#include "python/core/wait.h"
 
 namespace strata::python {
 

@@ -1,4 +1,4 @@
-#include "core/list.h"
+#include "python/core/list.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -8,10 +8,10 @@
 #include <bit>
 #include <cstring>
 
-#include "core/catalog.h"
-#include "core/held_buffer.h"
-#include "core/process_wide.h"
-#include "core/shared_object.h"
+#include "python/core/catalog.h"
+#include "python/core/held_buffer.h"
+#include "python/core/process_wide.h"
+#include "python/core/shared_object.h"
 
 namespace strata::python {
 

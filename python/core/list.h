@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 #include "strata/heap/list.h"
 #include "strata/segment/segment.h"
 

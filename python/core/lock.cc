@@ -1,11 +1,11 @@
 // strata.Lock and strata.RLock.
-#include "core/lock.h"
+#include "python/core/lock.h"
 
 #include <nanobind/stl/string.h>
 
-#include "core/async.h"
-#include "core/hot_methods.h"
-#include "core/locks.h"
+#include "python/core/async.h"
+#include "python/core/hot_methods.h"
+#include "python/core/locks.h"
 
 namespace strata::python {
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "core/mutex_state.h"
+#include "python/core/mutex_state.h"
 
 namespace strata::python {
 

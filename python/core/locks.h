@@ -1,7 +1,7 @@
 // What Python waits with: locks, semaphores, events, conditions, barriers.
 #pragma once
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 
 namespace strata::python {
 

@@ -1,8 +1,8 @@
-#include "core/mutex_state.h"
+#include "python/core/mutex_state.h"
 
 #include <nanobind/stl/string.h>
 
-#include "core/segment.h"
+#include "python/core/segment.h"
 #include "strata/segment/handle.h"
 
 namespace strata::python {

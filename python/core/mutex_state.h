@@ -10,9 +10,9 @@
 #include <string>
 #include <string_view>
 
-#include "core/process_wide.h"
-#include "core/shared_object.h"
-#include "core/wait.h"
+#include "python/core/process_wide.h"
+#include "python/core/shared_object.h"
+#include "python/core/wait.h"
 #include "strata/base/bytes.h"
 #include "strata/sync/robust_mutex.h"
 

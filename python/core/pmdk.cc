@@ -1,11 +1,11 @@
-#include "core/pmdk.h"
+#include "python/core/pmdk.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
-#include "core/errors.h"
-#include "pmdk/functions.h"
+#include "python/core/errors.h"
+#include "python/pmdk/functions.h"
 
 // The library calls these instead of PMDK's: each jumps to where strata._pmdk says that PMDK's is.
 // A jump passes on any arguments, also variable ones, and setjmp() sees the caller's frame.

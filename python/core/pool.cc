@@ -1,15 +1,15 @@
 // strata.Pool's compiled part: what strata/_pool.py is written with.
-#include "core/pool.h"
+#include "python/core/pool.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include "core/catalog.h"
-#include "core/held_buffer.h"
-#include "core/pmdk.h"
-#include "core/segment.h"
+#include "python/core/catalog.h"
+#include "python/core/held_buffer.h"
+#include "python/core/pmdk.h"
+#include "python/core/segment.h"
 #include "strata/copy.h"
 #include "strata/copy_sources.h"
 #include "strata/numa/placement_text.h"

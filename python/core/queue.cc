@@ -1,4 +1,4 @@
-#include "core/queue.h"
+#include "python/core/queue.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstring>
 
-#include "core/held_buffer.h"
+#include "python/core/held_buffer.h"
 
 namespace strata::python {
 
@@ -47,9 +47,11 @@ Imported empty("queue", "Empty");
 Imported dumps("pickle", "dumps");
 Imported loads("pickle", "loads");
 
-[[noreturn]] void raise_nothing_more(Imported& kind) {
+// Set, and left to the interpreter: an exception of C++ on the way takes microseconds, and full and
+// empty are no accidents.
+std::nullopt_t nothing(Imported& kind) {
   PyErr_SetNone(kind.get().ptr());
-  throw nb::python_error();
+  return std::nullopt;
 }
 
 [[noreturn]] void raise_type_error(const char* format, nb::handle object) {
@@ -140,17 +142,17 @@ void Queue::let_go() {
   if (--held_ == 0 && !object_) ring_.reset();
 }
 
-MpmcRing::Loan Queue::loan(Timeout timeout) {
+std::optional<MpmcRing::Loan> Queue::loan(Timeout timeout) {
   auto loan = look_then_wait(ring(), timeout,
                              [](MpmcRing& ring, Deadline deadline) { return ring.loan(deadline); });
-  if (!loan && loan.error().code() == Code::timed_out) raise_nothing_more(full);
+  if (!loan && loan.error().code() == Code::timed_out) return nothing(full);
   return take(std::move(loan));
 }
 
-MpmcRing::Message Queue::receive(Timeout timeout) {
+std::optional<MpmcRing::Message> Queue::receive(Timeout timeout) {
   auto message = look_then_wait(
       ring(), timeout, [](MpmcRing& ring, Deadline deadline) { return ring.receive(deadline); });
-  if (!message && message.error().code() == Code::timed_out) raise_nothing_more(empty);
+  if (!message && message.error().code() == Code::timed_out) return nothing(empty);
   return take(std::move(message));
 }
 
@@ -165,7 +167,7 @@ void Queue::release(MpmcRing::Message& message) {
   if (ring_) (void)ring_->release(message);
 }
 
-void Queue::put(nb::handle object, Timeout timeout) {
+nb::object Queue::put(nb::handle object, Timeout timeout) {
   nb::object pickled;
   if (has_pickles_) {
     pickled = dumps.get()(object, -1);
@@ -186,13 +188,17 @@ void Queue::put(nb::handle object, Timeout timeout) {
               ": make the queue with slot_bytes=" + std::to_string(std::bit_ceil(bytes)) +
               ", or put the name of a segment that holds it");
   }
-  MpmcRing::Loan slot = loan(timeout);
-  copy(slot.bytes.data(), message.bytes().data(), bytes);
-  take(ring().publish(slot, bytes));
+  std::optional<MpmcRing::Loan> slot = loan(timeout);
+  if (!slot) return {};
+  copy(slot->bytes.data(), message.bytes().data(), bytes);
+  take(ring_->publish(*slot, bytes));
+  return nb::none();
 }
 
 nb::object Queue::get(Timeout timeout) {
-  MpmcRing::Message message = receive(timeout);
+  std::optional<MpmcRing::Message> received = receive(timeout);
+  if (!received) return {};
+  MpmcRing::Message& message = *received;
   const auto bytes = static_cast<Py_ssize_t>(message.bytes.size());
   const auto* const from = reinterpret_cast<const char*>(message.bytes.data());
   if (has_pickles_) {
@@ -359,7 +365,10 @@ class Message final : public HeldSlot {
 template <typename T>
 struct BufferSlots {
   static int get(PyObject* self, Py_buffer* view, int flags) noexcept {
-    return nb::inst_ptr<T>(self)->lend(self, view, flags);
+    if (nb::inst_ready(self)) return nb::inst_ptr<T>(self)->lend(self, view, flags);
+    view->obj = nullptr;
+    PyErr_SetString(PyExc_BufferError, "slots are made by a queue alone");
+    return -1;
   }
   static void release(PyObject* self, Py_buffer*) noexcept { nb::inst_ptr<T>(self)->take_back(); }
   static inline PyType_Slot slots[] = {
@@ -480,41 +489,56 @@ void bind_queue(nb::module_& module) {
   bind_slots(module);
   bind_shared<Queue>(module, "Queue", kDoc)
       .def("__init__", &construct, "uri"_a = nb::none(), nb::kw_only(), "slots"_a = nb::none(),
-           "slot_bytes"_a = nb::none(), "pickle"_a = false, "permissions"_a = nb::none())
+           "slot_bytes"_a = nb::none(), "pickle"_a = false, "permissions"_a = nb::none(),
+           nb::sig("def __init__(self, uri: str | None = None, *, slots: int | None = None,"
+                   " slot_bytes: int | None = None, pickle: bool = False,"
+                   " permissions: int | None = None) -> None"))
       // Alone first: without keywords to look for, it is called faster.
-      .def("put", [](Queue& self, nb::handle message) { self.put(message, Timeout::for_ever()); })
+      .def(
+          "put",
+          [](Queue& self, nb::handle message) { return self.put(message, Timeout::for_ever()); },
+          nb::sig("def put(self, message: object, /) -> None"))
       .def(
           "put",
           [](Queue& self, nb::handle message, bool block, nb::handle timeout) {
-            self.put(message, timeout_of(block, timeout));
+            return self.put(message, timeout_of(block, timeout));
           },
           "message"_a.none(), "block"_a = true, "timeout"_a = nb::none(),
+          nb::sig("def put(self, message: object, block: bool = True,"
+                  " timeout: float | None = None) -> None"),
           "Copies bytes (or what has the buffer protocol) into a slot and publishes it.\n\n"
           "timeout: seconds to wait for a free slot; None is for ever, 0 looks once.\n"
           "Raises queue.Full; ValueError for what is longer than slot_bytes; TypeError.")
       .def(
-          "put_nowait", [](Queue& self, nb::handle message) { self.put(message, Timeout::now()); },
-          nb::arg().none(), "put(message, block=False).")
-      .def("get", [](Queue& self) { return self.get(Timeout::for_ever()); })
+          "put_nowait",
+          [](Queue& self, nb::handle message) { return self.put(message, Timeout::now()); },
+          "message"_a.none(), nb::sig("def put_nowait(self, message: object) -> None"),
+          "put(message, block=False).")
+      .def(
+          "get", [](Queue& self) { return self.get(Timeout::for_ever()); },
+          nb::sig("def get(self) -> typing.Any"))
       .def(
           "get",
           [](Queue& self, bool block, nb::handle timeout) {
             return self.get(timeout_of(block, timeout));
           },
           "block"_a = true, "timeout"_a = nb::none(),
+          nb::sig("def get(self, block: bool = True, timeout: float | None = None) -> typing.Any"),
           "Takes the oldest message: a copy as bytes, or the object where pickle is on.\n\n"
           "timeout: seconds to wait for one; None is for ever, 0 looks once. Raises queue.Empty.")
       .def(
-          "get_nowait", [](Queue& self) { return self.get(Timeout::now()); }, "get(block=False).")
+          "get_nowait", [](Queue& self) { return self.get(Timeout::now()); },
+          nb::sig("def get_nowait(self) -> typing.Any"), "get(block=False).")
       .def(
           "loan",
           [](nb::object self, nb::handle timeout) {
             auto& queue = nb::cast<Queue&>(self);
             check_bytes(queue);
-            const MpmcRing::Loan loan = queue.loan(timeout_of(true, timeout));
-            return nb::cast(new Slot(std::move(self), loan), nb::rv_policy::take_ownership);
+            const auto loan = queue.loan(timeout_of(true, timeout));
+            if (!loan) return nb::object();
+            return nb::cast(new Slot(std::move(self), *loan), nb::rv_policy::take_ownership);
           },
-          "timeout"_a = nb::none(),
+          "timeout"_a = nb::none(), nb::sig("def loan(self, timeout: float | None = None) -> Slot"),
           "A slot to write a message into, with no copy:\n\n"
           "    with queue.loan() as slot:\n"
           "        slot.nbytes = file.readinto(slot.view)\n\n"
@@ -524,10 +548,12 @@ void bind_queue(nb::module_& module) {
           [](nb::object self, nb::handle timeout) {
             auto& queue = nb::cast<Queue&>(self);
             check_bytes(queue);
-            const MpmcRing::Message message = queue.receive(timeout_of(true, timeout));
-            return nb::cast(new Message(std::move(self), message), nb::rv_policy::take_ownership);
+            const auto message = queue.receive(timeout_of(true, timeout));
+            if (!message) return nb::object();
+            return nb::cast(new Message(std::move(self), *message), nb::rv_policy::take_ownership);
           },
           "timeout"_a = nb::none(),
+          nb::sig("def receive(self, timeout: float | None = None) -> Message"),
           "The oldest message where it lies, with no copy:\n\n"
           "    with queue.receive() as message:\n"
           "        total = sum(message.view)\n\n"
@@ -538,6 +564,8 @@ void bind_queue(nb::module_& module) {
             return nb::module_::import_("strata._async_queue").attr("put")(self, message, timeout);
           },
           "message"_a.none(), "timeout"_a = nb::none(),
+          nb::sig("def put_async(self, message: object, timeout: float | None = None)"
+                  " -> collections.abc.Awaitable[None]"),
           "put() to await. Where that is cancelled, nothing was put. Raises queue.Full.")
       .def(
           "get_async",
@@ -545,6 +573,8 @@ void bind_queue(nb::module_& module) {
             return nb::module_::import_("strata._async_queue").attr("get")(self, timeout);
           },
           "timeout"_a = nb::none(),
+          nb::sig("def get_async(self, timeout: float | None = None)"
+                  " -> collections.abc.Awaitable[typing.Any]"),
           "get() to await. Where that is cancelled, no message was taken. Raises queue.Empty.")
       .def(
           "qsize", [](Queue& self) { return self.ring().size(); },

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/shared_object.h"
-#include "core/wait.h"
+#include "python/core/shared_object.h"
+#include "python/core/wait.h"
 #include "strata/sync/mpmc_ring.h"
 
 namespace strata::python {
@@ -28,9 +28,10 @@ class Queue {
   MpmcRing& ring();
   bool has_pickles() const { return has_pickles_; }
 
-  // Errors: queue.Full, queue.Empty; what a handler of a signal raised.
-  MpmcRing::Loan loan(Timeout timeout);
-  MpmcRing::Message receive(Timeout timeout);
+  // Nothing, with queue.Full or queue.Empty set, where the time ran out. Throws what a handler of a
+  // signal raised.
+  std::optional<MpmcRing::Loan> loan(Timeout timeout);
+  std::optional<MpmcRing::Message> receive(Timeout timeout);
   // Of what this process holds, also after close(). A forked child holds nothing of its parent.
   Result<void> publish(MpmcRing::Loan& loan, std::size_t bytes);
   void abandon(MpmcRing::Loan& loan);
@@ -39,7 +40,8 @@ class Queue {
   void hold() { ++held_; }
   void let_go();
 
-  void put(nb::handle object, Timeout timeout);
+  // A null object, with queue.Full or queue.Empty set, likewise.
+  nb::object put(nb::handle object, Timeout timeout);
   nb::object get(Timeout timeout);
   void close();
 

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/async.h"
-#include "core/hot_methods.h"
-#include "core/locks.h"
-#include "core/shared_state.h"
+#include "python/core/async.h"
+#include "python/core/hot_methods.h"
+#include "python/core/locks.h"
+#include "python/core/shared_state.h"
 
 namespace strata::python {
 

@@ -1,4 +1,4 @@
-#include "core/segment.h"
+#include "python/core/segment.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -8,8 +8,8 @@
 #include <cstring>
 #include <memory>
 
-#include "core/catalog.h"
-#include "core/held_buffer.h"
+#include "python/core/catalog.h"
+#include "python/core/held_buffer.h"
 #include "strata/base/bytes.h"
 #include "strata/gpu/interop/cuda_array_interface.h"
 #include "strata/gpu/interop/dlpack.h"

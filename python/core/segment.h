@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "core/element.h"
-#include "core/errors.h"
+#include "python/core/element.h"
+#include "python/core/errors.h"
 #include "strata/segment/content.h"
 #include "strata/segment/segment.h"
 

@@ -4,10 +4,10 @@
 #include <optional>
 #include <vector>
 
-#include "core/async.h"
-#include "core/hot_methods.h"
-#include "core/lock.h"
-#include "core/locks.h"
+#include "python/core/async.h"
+#include "python/core/hot_methods.h"
+#include "python/core/lock.h"
+#include "python/core/locks.h"
 
 namespace strata::python {
 

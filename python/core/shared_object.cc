@@ -1,10 +1,10 @@
-#include "core/shared_object.h"
+#include "python/core/shared_object.h"
 
 #include <nanobind/stl/string.h>
 
 #include <array>
 
-#include "core/wait.h"
+#include "python/core/wait.h"
 #include "strata/base/bytes.h"
 #include "strata/segment/content.h"
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/catalog.h"
-#include "core/errors.h"
+#include "python/core/catalog.h"
+#include "python/core/errors.h"
 #include "strata/segment/segment.h"
 #include "strata/sync/sync_context.h"
 

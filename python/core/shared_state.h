@@ -4,8 +4,8 @@
 #include <memory>
 #include <string_view>
 
-#include "core/process_wide.h"
-#include "core/shared_object.h"
+#include "python/core/process_wide.h"
+#include "python/core/shared_object.h"
 #include "strata/segment/handle.h"
 
 namespace strata::python {

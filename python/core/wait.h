@@ -6,7 +6,7 @@
 #include <cmath>
 #include <optional>
 
-#include "core/errors.h"
+#include "python/core/errors.h"
 #include "strata/os/deadline.h"
 
 namespace strata::python {

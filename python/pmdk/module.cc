@@ -11,7 +11,7 @@
 #include <libpmemobj.h>
 #include <libpmempool.h>
 
-#include "pmdk/functions.h"
+#include "python/pmdk/functions.h"
 
 namespace {
 

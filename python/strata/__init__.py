@@ -13,8 +13,9 @@ Nothing is loaded before it is used: neither NumPy nor the libraries of PMDK.
 # What each name is in; __getattr__ loads it when it is first asked for.
 _WHERE = {
     "strata._core": (
-        "Barrier", "BoundedSemaphore", "Condition", "Event", "List", "Lock", "Queue", "RLock",
-        "RWLock", "Segment", "Semaphore", "ShardedLock", "__version__", "freeze",
+        "Barrier", "BoundedSemaphore", "Cell", "Condition", "Counter", "Event", "List", "Lock",
+        "Queue", "RLock", "RWLock", "Segment", "Semaphore", "ShardedCounter", "ShardedLock",
+        "__version__", "freeze",
     ),
     "strata._dict": ("Dict",),
     "strata._errors": (

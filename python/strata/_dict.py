@@ -74,7 +74,8 @@ class Dict(_core.Dict):
     uri: "shm:NAME" is made, or attached to where it exists; "pmem:..." survives the machine;
         None: without a name, for processes that get it by fork or pickle, and gone with the last.
     size, max_size: of the memory in bytes or as "64M": what it begins with, and what it may grow
-        to. One value takes 60M at most where both differ.
+        to: by default 1G, and in a pool no more than it begins with. One value takes 60M at most
+        where both differ.
     transaction_size: what one transaction may write to its log: some 100 bytes for each key.
     pickle: values may be pickles. To read one runs what its writer says: for those alone who trust
         everybody who may write.
@@ -93,7 +94,7 @@ class Dict(_core.Dict):
         uri: str | None = None,
         *,
         size: int | str = "4M",
-        max_size: int | str | None = "1G",
+        max_size: int | str | None = None,
         transaction_size: int | str | None = "256K",
         pickle: bool = False,
         timeout: float | None = None,

@@ -1,7 +1,6 @@
 """What strata.shared_memory.install() does: the classes of the drop-in in the standard module."""
 
 import os
-import sys
 from multiprocessing import managers, shared_memory, spawn
 
 from strata._block import SharedMemory

@@ -185,7 +185,7 @@ def test_who_may_only_read_reads_and_gets_a_permission_error_for_more(uri):
 
 
 def test_a_full_dict_is_a_memory_error_with_nothing_changed():
-    shared = strata.Dict(size="1M", max_size=None, transaction_size="16K")
+    shared = strata.Dict(size="1M", max_size="1M", transaction_size="16K")
     with pytest.raises(MemoryError):
         shared["large"] = b"x" * 4_000_000
     count = 0
@@ -413,6 +413,30 @@ def test_workers_that_are_killed_at_random_leave_whole_transactions(method, uri)
         [sys.executable, "-m", "strata", "check", uri], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "dictionary dictionary: %d keys" % len(shared) in checked.stdout
+
+
+def test_one_in_a_pool_is_there_again_with_whole_transactions(tmp_path):
+    pool = str(tmp_path / "words.pool")
+    strata.Pool(pool, size="32M")
+    uri = "pmem:%s#words" % pool
+    shared = strata.Dict(uri)
+    shared["kept"] = "text"
+    child = os.fork()
+    if child == 0:
+        try:
+            shared["count"] = 1
+            with shared.transaction():
+                shared["never"] = shared["kept"] = 2
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    del shared
+    again = strata.Dict(uri)
+    assert again.copy() == {"kept": "text", "count": 1}
+    assert again.add("count") == 2
 
 
 def test_an_interpreter_that_never_called_init_is_refused():

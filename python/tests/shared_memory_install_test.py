@@ -13,7 +13,7 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import shared_memory  # noqa: E402
+from strata import shared_memory
 
 SHM = pathlib.Path("/dev/shm")
 METHODS = ["fork", "spawn", "forkserver"]

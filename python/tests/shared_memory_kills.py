@@ -14,8 +14,8 @@ import sys
 from multiprocessing import connection, get_context
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from strata import _blocks  # noqa: E402
-from strata.shared_memory import ShareableList, SharedMemory, sweep  # noqa: E402
+from strata import _blocks
+from strata.shared_memory import ShareableList, SharedMemory, sweep
 
 SIZE = 4096
 

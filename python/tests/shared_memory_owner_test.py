@@ -16,8 +16,8 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import _blocks  # noqa: E402
-from strata.shared_memory import SharedMemory, sweep  # noqa: E402
+from strata import _blocks
+from strata.shared_memory import SharedMemory, sweep
 
 SHM = pathlib.Path("/dev/shm")
 HEAD = f"""

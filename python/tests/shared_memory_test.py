@@ -19,8 +19,8 @@ import pytest
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PACKAGE)
 
-from strata import shared_memory  # noqa: E402
-from strata.shared_memory import ShareableList, SharedMemory  # noqa: E402
+from strata import shared_memory
+from strata.shared_memory import ShareableList, SharedMemory
 
 SHM = pathlib.Path("/dev/shm")
 # What the programs of the tests begin with.

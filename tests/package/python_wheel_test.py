@@ -227,12 +227,12 @@ def test_pip_installs_all_of_it_in_a_new_debian(distributions, tmp_path_factory)
     with tarfile.open(distributions[0]) as archive:
         archive.extractall(debian.root)
     os.rename(glob.glob(f"{debian.root}/strata-*")[0], f"{debian.root}/strata")
+    debian.run(f"apt-get install -q -y {apt_line()}")
     # How this machine reaches PyPI.
     for settings in ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"):
         if os.path.exists(settings):
             os.makedirs(os.path.dirname(debian.root + settings), exist_ok=True)
             shutil.copy(settings, debian.root + settings)
-    debian.run(f"apt-get install -q -y {apt_line()}")
     debian.run("python3 -m venv /venv && cd /strata && /venv/bin/pip install .[numpy]")
     with open(f"{debian.root}/lines.py", "w") as lines:
         lines.write(readme_lines())

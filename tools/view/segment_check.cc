@@ -6,6 +6,7 @@
 
 #include "strata/base/bytes.h"
 #include "strata/heap/heap.h"
+#include "strata/heap/shared_dictionary.h"
 #include "tools/view/heap_view.h"
 
 namespace strata::inline v0_1::tools {
@@ -103,6 +104,40 @@ void add_heap(const HeapLook& look, SegmentCheck& check) {
   check.verdict = worse_of(check.verdict, look.outcome);
 }
 
+void check_dictionary(Os& os, const Dictionary& dictionary, const std::string& name,
+                      std::span<const std::byte> payload, SegmentCheck& check) {
+  DictionaryReport report;
+  auto seen = Dictionary::Peek::changed;
+  for (int i = 0; i < kLooks && seen == Dictionary::Peek::changed; ++i) {
+    if (i > 0) os.sleep_ns(kBetweenLooksNs);
+    report = {};
+    seen = dictionary.check(payload, report);
+  }
+  if (seen == Dictionary::Peek::changed) {
+    return check.add({"dictionary",
+                      name +
+                          " is changed all the time, or whoever changed it died: the next change "
+                          "completes what it was doing",
+                      CheckOutcome::busy});
+  }
+  for (const std::string& finding : report.findings)
+    check.add({"dictionary", name + ": " + finding});
+  check.verified.push_back(fmt::format("dictionary {}: {} keys, {} buckets, longest chain {}", name,
+                                       report.keys, report.buckets, report.longest_chain));
+}
+
+void check_dictionaries(Os& os, const Heap& heap, const Segment& segment, SegmentCheck& check) {
+  const auto objects = heap.objects();
+  const auto payload = segment.host_bytes();
+  if (!objects || !payload) return;
+  for (const ObjectInfo& object : *objects) {
+    if (object.type != type_tag<SharedDictionaryRoot>().name) continue;
+    // find() checks the layout too: one of another version is left out.
+    const auto root = heap.find<SharedDictionaryRoot>(object.name);
+    if (root) check_dictionary(os, (*root)->map, object.name, *payload, check);
+  }
+}
+
 void check_heap(Os& os, Segment& segment, SegmentCheck& check) {
   if (!has_heap(segment)) {
     check.verified.push_back("no heap to check");
@@ -118,6 +153,7 @@ void check_heap(Os& os, Segment& segment, SegmentCheck& check) {
   for (const NamedLock& lock : *locks)
     if (!lock.is_intact) check.add({"lock", lock.name + " holds no state of a lock"});
   check.verified.push_back(fmt::format("{} named locks", locks->size()));
+  check_dictionaries(os, *heap, segment, check);
 }
 
 }  // namespace
