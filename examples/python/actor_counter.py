@@ -1,15 +1,14 @@
 """A counter as an actor of Ray, and a counter in shared memory beside it.
 
-An actor is a process that others send calls to: each increment is a message and its answer. Shared
-memory lets the workers of one machine count themselves, under a lock. Without Ray, that half says
-so; an actor also serves other machines, which shared memory does not. To expect:
+An actor is a process that others send calls to: each increment is a message and its answer. A
+strata.Counter lets the workers of one machine count themselves. Without Ray, that half says so; an
+actor also serves other machines, which shared memory does not. To expect:
 
-    Ray's actor:     2000 counted, 838.34 us an increment
-    shared memory:   2000 counted, 0.79 us an increment
+    Ray's actor:     2000 counted, 503.32 us an increment
+    shared memory:   2000 counted, 0.40 us an increment
 """
 
 import multiprocessing
-import os
 import time
 
 import strata
@@ -53,22 +52,19 @@ def by_actor():
     ray.shutdown()
 
 
-def count(total, lock):
+def count(counter):
     for _ in range(INCREMENTS):
-        with lock:
-            total[0] += 1
+        counter.add(1)
 
 
 def by_shared_memory():
-    uri = f"shm:example-actor-{os.getpid()}"
-    total = strata.create(uri, (1,), "int64", lifetime="last_detach").array()
-    lock = strata.Lock()
+    counter = strata.Counter()
     with multiprocessing.Pool(WORKERS) as pool:
-        pool.starmap(count, [(total, lock)] * WORKERS)  # the workers have started by now
-        total[0] = 0
+        pool.map(count, [counter] * WORKERS)  # the workers have started by now
+        counter.set(0)
         began = time.perf_counter()
-        pool.starmap(count, [(total, lock)] * WORKERS)
-        report("shared memory: ", int(total[0]), began)
+        pool.map(count, [counter] * WORKERS)
+        report("shared memory: ", counter.value, began)
 
 
 def main():

@@ -13,6 +13,10 @@ from tests import wheels
 FIGURE = r" *\d+\.\d+ us an increment"
 # What each line of an example's output is, as regular expressions.
 EXPECTED = {
+    "aba": [
+        r"without versions: the slots 1 2 2 are in use, one of them twice",
+        r"with versions: the slots 1 2 3 are in use",
+    ],
     "actor_counter": [
         r"Ray's actor: +(2000 counted,%s|not measured, Ray is not installed)" % FIGURE,
         r"shared memory: +2000 counted," + FIGURE,
@@ -33,8 +37,9 @@ EXPECTED = {
         r"4 processes counted 40000 of 40000," + FIGURE,
     ],
     "counter_sharded": [
-        r"own rows:  counted 40000 of 40000," + FIGURE,
-        r"one lock:  counted 40000 of 40000," + FIGURE,
+        r"sharded: +counted 80000 of 80000," + FIGURE,
+        r"one number: +counted 80000 of 80000," + FIGURE,
+        r"one lock: +counted 80000 of 80000," + FIGURE,
     ],
     "counter_unsynchronised": [
         r"4 threads counted \d+ instead of 80000: [1-9]\d* increments are lost",
@@ -50,6 +55,10 @@ EXPECTED = {
         r"Redis: +(20000 counted,%s|not measured, it takes redis-server and .*)" % FIGURE,
         r"shared memory, one lock: +20000 counted," + FIGURE,
         r"shared memory, own slots: +20000 counted," + FIGURE,
+    ],
+    "pool_survives": [
+        r"killed 5 times, and the pool was whole each time",
+        r"the last step is (\d+), and the mesh is that of step \1",
     ],
     "publish_flag": [
         r"event: the reader saw 1000000 numbers, their sum 499999500000",
