@@ -90,7 +90,9 @@ def kill_at_random(target, lock, log, still_works):
 
 @pytest.mark.parametrize("kind", [strata.Lock, strata.RLock, strata.Condition])
 def test_nobody_hangs_when_holders_of_a_lock_are_killed(kind):
-    lock, log = kind(), strata.create("shm:py-kills-%d" % os.getpid(), size=4096, lifetime="process")
+    lock, log = kind(), strata.create(
+        "shm:py-kills-%d" % os.getpid(), size=4096, lifetime="process"
+    )
 
     def still_works():
         assert lock.acquire(timeout=LONG_S)

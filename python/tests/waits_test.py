@@ -499,7 +499,10 @@ def test_a_key_has_one_lock_in_every_process(uri):
     assert len(locks) == 64
     keys = ["mesh", "météo", b"\x00\xff", 0, -1, 1 << 70]
     here = [repr(locks.of(key)) for key in keys]
-    code = "import strata, sys; l = strata.ShardedLock(64, sys.argv[1]); print([repr(l.of(k)) for k in %r])"
+    code = (
+        "import strata, sys; locks = strata.ShardedLock(64, sys.argv[1]);"
+        "print([repr(locks.of(key)) for key in %r])"
+    )
     assert run_python(code % (keys,), uri).strip() == repr(here)
     assert len({repr(locks.of(key)) for key in range(1000)}) == 64
     with pytest.raises(TypeError):
