@@ -9,7 +9,6 @@
 #include "python/core/pool.h"
 #include "python/core/queue.h"
 #include "python/core/segment.h"
-#include "python/core/shared_object.h"
 #include "strata/version.h"
 
 NB_MODULE(_core, module) {
@@ -23,7 +22,6 @@ NB_MODULE(_core, module) {
   strata::python::bind_list(module);
   strata::python::bind_pool(module);
   strata::python::bind_gpu(module);
-  strata::python::rejoin_after_fork(module);
   strata::python::bind_locks(module);
   strata::python::bind_sharded_lock(module);
   strata::python::bind_rw_lock(module);

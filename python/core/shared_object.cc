@@ -3,7 +3,6 @@
 #include <nanobind/stl/string.h>
 
 #include <array>
-#include <memory>
 #include <vector>
 
 #include "python/core/wait.h"
@@ -11,17 +10,7 @@
 #include "strata/segment/content.h"
 
 namespace strata::python {
-
-using namespace nb::literals;  // NOLINT(google-build-using-namespace): nanobind's own way
 namespace {
-
-// Of the objects that have joined and are there still.
-std::vector<std::weak_ptr<Segment>>& joined_segments() {
-  static auto* const all = new std::vector<std::weak_ptr<Segment>>();
-  if (all->size() == all->capacity())
-    std::erase_if(*all, [](const auto& one) { return one.expired(); });
-  return *all;
-}
 
 void check_type(const Segment& segment, std::string_view type) {
   const Content content = take(segment.content());
@@ -96,22 +85,7 @@ std::span<std::byte> SharedObject::payload(std::uint64_t bytes) {
 const SyncContext& SharedObject::join() {
   context_.reset();
   context_.emplace(take(segment_.sync_context()));
-  if (!known_) {
-    known_ = std::make_shared<Segment>(segment_.share());
-    joined_segments().push_back(known_);
-  }
   return *context_;
-}
-
-void rejoin_after_fork(nb::module_& module) {
-  module.def("_after_fork", [] {
-    // Where it fails, the first use fails too, and says why.
-    for (const std::weak_ptr<Segment>& joined : joined_segments()) {
-      if (const auto segment = joined.lock()) (void)segment->participant();
-    }
-  });
-  nb::module_::import_("os").attr("register_at_fork")("after_in_child"_a =
-                                                          module.attr("_after_fork"));
 }
 
 nb::bytes SharedObject::handle() const {

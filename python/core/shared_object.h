@@ -62,13 +62,7 @@ class SharedObject {
 
   Segment segment_;
   std::optional<SyncContext> context_;
-  std::shared_ptr<Segment> known_;  // to rejoin_after_fork(), as long as this is there
 };
-
-// In a forked child, at once: joins all anew that its parent has joined. A child inherits the open
-// files whose locks say that its parent lives, and until it lets go of them the parent's death goes
-// unnoticed: whoever waits for a lock of it would wait for the child.
-void rejoin_after_fork(nb::module_& module);
 
 // The URI in what people give as `where`. Errors: TypeError, naming the class `type`.
 std::string uri_of(nb::handle where, std::string_view type);
