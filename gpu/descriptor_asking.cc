@@ -25,8 +25,12 @@ Result<Fd> DescriptorAsking::ask(Deadline deadline) {
   while (true) {
     // First: of two who look at each other while they have nothing, one sees the other so.
     if (own_ != nullptr && asked_.empty()) own_->show_idle();
+    const std::size_t known = dismissed_.size();
     STRATA_TRY(look_around());
     if (!is_there_hope()) {
+      // Who died between the listing and the look may have handed it on, to one who came too late
+      // to be listed. Where nobody did, whoever had it at the listing would have been seen.
+      if (dismissed_.size() != known && !deadline.expired()) continue;
       bury_the_dead();
       return unexpected(why_nobody_can());
     }
