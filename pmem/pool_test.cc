@@ -106,7 +106,8 @@ TEST_CASE("what_is_published_as_one_has_one_version_number") {
   twice.push_back(stage_text(pool, "c", "y", 2));
   CHECK(pool.publish_as_one(twice).error().code() == Code::invalid_argument);
   std::vector<std::string> there;
-  for (const PoolVersion& each : pool.versions().value())
+  const std::vector<PoolVersion> versions = pool.versions().value();
+  for (const PoolVersion& each : versions)
     there.push_back(each.name + std::to_string(each.version));
   CHECK(there == std::vector<std::string>{"a3", "a2", "a1", "b4", "b3", "c4"});
 }
