@@ -90,6 +90,9 @@ TEST_CASE_METHOD(Crowd, "while_one_lives_nobody_asks_in_vain_however_the_others_
     return !member.is_stopped && standing(member) == Standing::serves;
   };
   add(true);
+  // Who asked before there was one would be told, rightly, that nobody has it.
+  while (!is_up(members.front()))
+    os.sleep_ns(200'000);
   int kills = 0, stops = 0, asked = 0, failed = 0;
   while (kills < kKills) {
     while (members.size() < 8)
