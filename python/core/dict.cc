@@ -465,27 +465,14 @@ nb::dict PyDict::check() {
 
 namespace {
 
-void check_type(const Segment& segment) {
-  const Content content = take(segment.content());
-  if (content.type == PyDict::kType) return;
-  raise(Code::invalid_argument, segment.uri().to_string() + " is no " + std::string(PyDict::kType) +
-                                    ": it is " + content.to_string());
-}
-
 std::uint64_t size_of(nb::handle size) {
   return nb::isinstance<nb::str>(size) ? take(parse_bytes(nb::cast<std::string>(size)))
                                        : nb::cast<std::uint64_t>(size);
 }
 
-std::string unique_uri() {
-  const auto text =
-      nb::cast<std::string>(nb::module_::import_("os").attr("urandom")(12).attr("hex")());
-  return "shm:" + std::string(PyDict::kType) + "." + text;
-}
-
 Segment make_segment(nb::handle uri, nb::handle size, nb::handle max_size,
                      nb::handle transaction_size, nb::handle permissions) {
-  const std::string name = uri.is_none() ? unique_uri() : nb::cast<std::string>(uri);
+  const std::string name = uri.is_none() ? unique_uri(PyDict::kType) : nb::cast<std::string>(uri);
   CreateOptions create{.payload_bytes = size_of(size)};
   // A pool sets aside what a segment may grow to; shared memory does not.
   const std::uint64_t most = !max_size.is_none()         ? size_of(max_size)
@@ -505,7 +492,7 @@ Segment make_segment(nb::handle uri, nb::handle size, nb::handle max_size,
   CreatedOrAttached made = take_without_gil([&] {
     return catalog.create_or_attach(name, create, fill, {.timeout_ms = kCreateTimeoutMs});
   });
-  check_type(made.segment);
+  check_type(made.segment, PyDict::kType);
   return std::move(made.segment);
 }
 
@@ -638,7 +625,7 @@ void bind_dict(nb::module_& module) {
           [](nb::handle self, const std::string& uri, std::string_view mode, double wait,
              bool pickle, nb::handle timeout) {
             Segment segment = attach_by_uri(uri, {.access = parse_mode(mode)}, wait);
-            check_type(segment);
+            check_type(segment, PyDict::kType);
             new (nb::inst_ptr<PyDict>(self))
                 PyDict(std::move(segment), pickle, Timeout::from(timeout));
             nb::inst_mark_ready(self);
@@ -649,17 +636,13 @@ void bind_dict(nb::module_& module) {
           [](nb::handle self, const nb::bytes& handle, std::string_view mode, bool pickle,
              nb::handle timeout) {
             Segment segment = attach_by_handle(handle, mode, 1.0);
-            check_type(segment);
+            check_type(segment, PyDict::kType);
             new (nb::inst_ptr<PyDict>(self))
                 PyDict(std::move(segment), pickle, Timeout::from(timeout));
             nb::inst_mark_ready(self);
           },
           "handle"_a, "mode"_a, "pickle"_a, "timeout"_a.none())
-      .def("_handle",
-           [](PyDict& self) {
-             const std::vector<std::byte> bytes = take(encode(take(self.segment().handle())));
-             return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-           })
+      .def("_handle", [](PyDict& self) { return handle_of(self.segment()); })
       .def_prop_ro(
           "uri", [](PyDict& self) { return self.segment().uri().to_string(); },
           "The URI of its segment: whoever gives it to Dict gets the same one.")

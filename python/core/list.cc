@@ -50,11 +50,7 @@ std::string_view kind_name(ListKind kind) {
 }
 
 Frozen::Frozen(Segment from) : segment(std::move(from)) {
-  const Content content = take(segment.content());
-  if (content.type != kListType) {
-    raise(Code::invalid_argument,
-          segment.uri().to_string() + " is no strata.List: it is " + content.to_string());
-  }
+  check_type(segment, kListType);
   if (segment.state() != SegmentState::sealed) {
     raise(Code::failed_precondition,
           segment.uri().to_string() + " is a list that is not sealed: whoever made it was stopped");
@@ -495,11 +491,6 @@ std::string representation(const PyList& self) {
          self.frozen().segment.uri().to_string() + ">";
 }
 
-nb::bytes handle_of(const PyList& self) {
-  const std::vector<std::byte> bytes = take(encode(take(self.frozen().segment.handle())));
-  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
-
 }  // namespace
 
 void bind_list(nb::module_& module) {
@@ -556,7 +547,8 @@ void bind_list(nb::module_& module) {
       .def_static("_from_handle", &from_handle)
       .def("__reduce_ex__", [](nb::object self, int) {
         const auto& list = nb::cast<const PyList&>(self);
-        return reopened(self, handle_of(list), list.start(), list.step(), list.size());
+        return reopened(self, handle_of(list.frozen().segment), list.start(), list.step(),
+                        list.size());
       });
   // Not collections.abc: this one is there from the interpreter's start.
   nb::module_::import_("_collections_abc").attr("Sequence").attr("register")(list);

@@ -10,6 +10,7 @@
 #include "python/core/held_buffer.h"
 #include "python/core/pmdk.h"
 #include "python/core/segment.h"
+#include "python/core/shared_object.h"
 #include "strata/copy.h"
 #include "strata/copy_sources.h"
 #include "strata/numa/placement_text.h"
@@ -111,7 +112,8 @@ nb::list versions(const std::string& path, const std::string& name) {
 // A version, each block compared with its checksum, in memory of its own that is gone with its last
 // user.
 nb::object load(const std::string& path, const std::string& name, std::uint64_t version,
-                const std::string& to, std::optional<std::string> placement) {
+                std::optional<std::string> placement) {
+  const std::string to = unique_uri("strata.loaded");
   CreateOptions options{.publish = Publish::by_creator, .lifetime = Lifetime::last_detach};
   if (placement) options.placement = take(parse_placement(*placement));
   Catalog& catalog = catalog_for(to);

@@ -112,7 +112,7 @@ Queue::Queue(SharedObject object) : object_(std::move(object)) {
 Queue* Queue::from_handle(const nb::bytes& handle) {
   Segment segment = attach_by_handle(handle, "r+", 1.0);
   const std::string type = take(segment.content()).type;
-  if (type != kPickleType) return new Queue(SharedObject::attach_handle(kType, handle));
+  if (type != kPickleType) check_type(segment, kType);
   return new Queue(SharedObject::in(segment));
 }
 

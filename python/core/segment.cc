@@ -10,6 +10,7 @@
 
 #include "python/core/catalog.h"
 #include "python/core/held_buffer.h"
+#include "python/core/shared_object.h"
 #include "strata/base/bytes.h"
 #include "strata/gpu/interop/cuda_array_interface.h"
 #include "strata/gpu/interop/dlpack.h"
@@ -296,11 +297,10 @@ nb::tuple reduce(nb::object self) {
       nb::module_::import_("strata._handles").attr("reduce_segment")(self));
 }
 
-nb::bytes handle_of(const PySegment& self) {
+nb::bytes handle_of_mapped(const PySegment& self) {
   const Segment* const segment = self.mapped();
   if (segment == nullptr) raise(Code::invalid_argument, self.uri() + " is closed in this process");
-  const std::vector<std::byte> bytes = take(encode(take(segment->handle())));
-  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return handle_of(*segment);
 }
 
 }  // namespace
@@ -437,7 +437,7 @@ void bind_segment(nb::module_& module) {
       .def(
           "close", &PySegment::close,
           "Detaches, once the last view is gone. That removes nothing unless its lifetime says so.")
-      .def("_handle", &handle_of, "The bytes that let another process attach.")
+      .def("_handle", &handle_of_mapped, "The bytes that let another process attach.")
       .def(
           "__enter__", [](nb::object self) { return self; },
           nb::sig("def __enter__(self) -> typing.Self"))

@@ -10,7 +10,6 @@
 #include "strata/segment/content.h"
 
 namespace strata::python {
-namespace {
 
 void check_type(const Segment& segment, std::string_view type) {
   const Content content = take(segment.content());
@@ -19,7 +18,10 @@ void check_type(const Segment& segment, std::string_view type) {
                                     ": it is " + content.to_string());
 }
 
-}  // namespace
+nb::bytes handle_of(const Segment& segment) {
+  const std::vector<std::byte> bytes = take(encode(take(segment.handle())));
+  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
 
 std::string unique_uri(std::string_view type) {
   // Of /dev/urandom, as Python's uuid.uuid4() is.
@@ -59,12 +61,6 @@ SharedObject SharedObject::make(std::string_view type, const std::string& uri, s
   return SharedObject(std::move(made.segment));
 }
 
-SharedObject SharedObject::attach(std::string_view type, const std::string& uri, double timeout) {
-  Segment segment = attach_by_uri(uri, {}, timeout);
-  check_type(segment, type);
-  return SharedObject(std::move(segment));
-}
-
 SharedObject SharedObject::attach_handle(std::string_view type, const nb::bytes& handle) {
   Segment segment = attach_by_handle(handle, "r+", 1.0);
   check_type(segment, type);
@@ -88,9 +84,6 @@ const SyncContext& SharedObject::join() {
   return *context_;
 }
 
-nb::bytes SharedObject::handle() const {
-  const std::vector<std::byte> bytes = take(encode(take(segment_.handle())));
-  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
+nb::bytes SharedObject::handle() const { return handle_of(segment_); }
 
 }  // namespace strata::python

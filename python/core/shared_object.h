@@ -28,9 +28,7 @@ class SharedObject {
   // Errors: ValueError where the name is of something else, with what it is.
   static SharedObject make(std::string_view type, const std::string& uri, std::uint64_t bytes,
                            const Format& format = {}, nb::handle permissions = nb::none());
-  // One that exists. Errors: as make(); NotFoundError.
-  static SharedObject attach(std::string_view type, const std::string& uri, double timeout = 1.0);
-  // What _handle() of another process gave. Errors: as attach().
+  // What handle() of another process gave. Errors: as make(); NotFoundError.
   static SharedObject attach_handle(std::string_view type, const nb::bytes& handle);
   // Over somebody's segment, whatever its type.
   static SharedObject in(const Segment& segment);
@@ -70,6 +68,11 @@ std::string uri_of(nb::handle where, std::string_view type);
 // A name that nobody guesses, for what has none: "shm:strata.Lock.…".
 std::string unique_uri(std::string_view type);
 
+// What a segment has to be. Errors: ValueError, with what it is.
+void check_type(const Segment& segment, std::string_view type);
+
+// The bytes that let another process attach. Errors: NotFoundError where a pool has lost its name.
+nb::bytes handle_of(const Segment& segment);
 // Attaches to a handle: the segment it was made of, or an error; it never makes anything.
 Segment attach_by_handle(const nb::bytes& handle, std::string_view mode, double timeout);
 // Attaches in slices, so that Ctrl-C ends the wait for a creator that is still filling.

@@ -52,20 +52,16 @@ class Array(numpy.ndarray):
         return segment, self.__array_interface__["data"][0] - begin
 
 
-def _bytes_of(segment):
-    return memoryview(segment)
-
-
 def view_of(segment):
     """All of a segment, with its dtype and shape."""
-    array = numpy.asarray(_bytes_of(segment)).view(Array)
+    array = numpy.asarray(memoryview(segment)).view(Array)
     array._segment = segment
     return array
 
 
 def view_at(segment, offset, shape, typestr, strides):
     """A part of a segment. Raises ValueError for what would leave it."""
-    whole = numpy.frombuffer(_bytes_of(segment), numpy.uint8)
+    whole = numpy.frombuffer(memoryview(segment), numpy.uint8)
     dtype = numpy.dtype(typestr)
     if dtype.hasobject:
         raise ValueError("dtype %s cannot be in shared memory" % (dtype,))

@@ -150,7 +150,7 @@ class Pool:
         return members
 
     def _load_one(self, member, version, where):
-        segment = _core.pool_load(self._path, member, version, _unique_uri(), where)
+        segment = _core.pool_load(self._path, member, version, where)
         from strata import _array
 
         return _array.view_of(segment)
@@ -211,7 +211,3 @@ class Transaction:
         if view.nbytes == 0:
             raise ValueError("%s: an array without elements cannot be saved" % name)
         self._staged.stage(name, view, typestr, list(view.shape), keep)
-
-
-def _unique_uri():
-    return "shm:strata.loaded.%s" % os.urandom(12).hex()
