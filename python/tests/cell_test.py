@@ -10,23 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 
 import pytest
 
 import strata
 
 START_METHODS = ["fork", "forkserver", "spawn"]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 def test_the_newest_value_is_read_and_versions_count():

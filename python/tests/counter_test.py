@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import threading
-import uuid
 
 import pytest
 
@@ -14,16 +13,6 @@ import strata
 
 START_METHODS = ["fork", "forkserver", "spawn"]
 KINDS = [strata.Counter, strata.ShardedCounter]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 def _total(counter):

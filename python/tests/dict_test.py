@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import MutableMapping
 from concurrent.futures import ProcessPoolExecutor
 
@@ -19,16 +18,6 @@ import strata
 
 START_METHODS = ["fork", "forkserver", "spawn"]
 PLENTY = 120  # seconds: a watchdog
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 def wait_until(condition):

@@ -10,7 +10,6 @@ import pickle
 import random
 import subprocess
 import sys
-import uuid
 from array import array
 from concurrent.futures import ProcessPoolExecutor
 
@@ -27,16 +26,6 @@ SAMPLES = {
     "bits": [True, False, False, True, True] * 30,
 }
 KINDS = pytest.mark.parametrize("kind", SAMPLES)
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 @KINDS

@@ -5,7 +5,6 @@ import os
 import pickle
 import threading
 import time
-import uuid
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -23,16 +22,6 @@ from processes import (
 import strata
 
 LOCKS = [strata.Lock, strata.RLock]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 @pytest.mark.parametrize("kind", LOCKS)
@@ -129,7 +118,6 @@ def test_an_rlock_and_a_lock_of_one_name_are_told_apart(uri):
     strata.Lock(uri)
     with pytest.raises(ValueError, match="strata.Lock"):
         strata.RLock(uri)
-
 
 
 @pytest.mark.parametrize("kind", LOCKS)
@@ -325,7 +313,6 @@ def test_the_lock_beside_an_array_is_the_same_for_all_that_attach(kind, uri):
     lock.repaired()
     mesh.close()
     lock.release()
-
 
 
 @pytest.mark.parametrize("mode", ["r", "c"])

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -18,16 +17,6 @@ import pytest
 import strata
 
 START_METHODS = ["fork", "forkserver", "spawn"]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 def test_messages_come_in_order_and_unchanged():

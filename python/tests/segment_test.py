@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -17,16 +16,6 @@ import pytest
 import strata
 
 START_METHODS = ["fork", "forkserver", "spawn"]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid.uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 def run_python(code, *arguments, **options):

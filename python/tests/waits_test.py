@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import pickle
 import threading
-from uuid import uuid4
 
 import pytest
 from processes import (
@@ -29,16 +28,6 @@ KINDS = [
     (strata.Barrier, (2,)),
     (strata.ShardedLock, (8,)),
 ]
-
-
-@pytest.fixture(name="uri")
-def uri_fixture():
-    uri = "shm:py-%s" % uuid4().hex
-    yield uri
-    try:
-        strata.remove(uri, force=True)
-    except strata.NotFoundError:
-        pass
 
 
 @pytest.mark.parametrize(("kind", "arguments"), KINDS)
